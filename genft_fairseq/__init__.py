@@ -1,0 +1,23 @@
+"""GENeration Fine-Tuning for fairseq: what ``--user-dir genft_fairseq`` imports.
+
+Importing the package mends fairseq for today's Python and torch (``compat``, ``safe_loading``) and
+registers the criterions.  Without a working fairseq the package still imports, so that
+``genft doctor`` can say what is wrong; ``fairseq_error`` then holds the reason.
+"""
+
+__version__ = "0.1.0"
+
+fairseq_error: Exception | None = None
+
+try:
+    import fairseq as _fairseq  # noqa: F401
+except Exception as error:  # a broken build raises more than ImportError
+    fairseq_error = error
+else:
+    from genft_fairseq import compat, errors, safe_loading
+
+    compat.apply()
+    safe_loading.apply()
+    errors.install_one_line_errors()
+
+    from genft_fairseq import criterions  # noqa: F401

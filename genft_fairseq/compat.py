@@ -1,0 +1,152 @@
+"""What fairseq 0.12 needs on today's Python, torch and numpy.
+
+Each remedy names what it mends and is applied once, when the plugin is imported; spawned workers
+import the plugin again, so it reaches them too.  Loading and writing checkpoints is
+``safe_loading.py``.
+"""
+
+import logging
+import os
+import socket
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from fairseq.data import (
+    bucket_pad_length_dataset,
+    data_utils,
+    language_pair_dataset,
+    token_block_dataset,
+)
+from fairseq.distributed import utils as distributed_utils
+from fairseq.models import distributed_fairseq_model
+from omegaconf import open_dict
+
+logger = logging.getLogger(__name__)
+
+TORCHRUN_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK")
+
+
+class ModuleView(types.ModuleType):
+    """A module as one other module shall see it: some names replaced, the rest passed through.
+
+    It keeps a remedy inside the fairseq module that needs it, where patching numpy or torch
+    themselves would reach every library in the process.
+    """
+
+    def __init__(self, base: types.ModuleType, **replaced: Any):
+        super().__init__(base.__name__)
+        self.__dict__.update(replaced, _base=base)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_base"], name)
+
+
+def apply() -> None:
+    """Apply every remedy; a second call changes nothing."""
+    if getattr(distributed_utils.call_main, "genft", False):
+        return
+    _restore_numpy_compat()
+    data_utils.get_buckets = bucket_pad_length_dataset.get_buckets = get_buckets
+    _allow_ddp_on_cpu()
+    _gather_objects_on_gloo()
+    _launch_on_cpu()
+
+
+def _restore_numpy_compat() -> None:
+    """``np.compat.long`` left numpy in 2.0: language-model generation and bucketing use it."""
+    for module in (token_block_dataset, language_pair_dataset):
+        module.np = ModuleView(np, compat=types.SimpleNamespace(long=np.int64))
+
+
+def get_buckets(sizes: np.ndarray, num_buckets: int) -> np.ndarray:
+    """Return the bucket boundaries of ``--num-batch-buckets``.
+
+    fairseq asks ``np.percentile`` for ``interpolation=``, which numpy renamed to ``method=``.
+    """
+    return np.unique(
+        np.percentile(sizes, np.linspace(0, 100, num_buckets + 1), method="lower")[1:]
+    )
+
+
+def _allow_ddp_on_cpu() -> None:
+    """``--ddp-backend pytorch_ddp`` names a device id, which DDP refuses for modules on the CPU."""
+    ddp = distributed_fairseq_model.DistributedDataParallel
+
+    def on_any_device(
+        module: torch.nn.Module, device_ids: Any = None, output_device: Any = None, **rest: Any
+    ) -> torch.nn.Module:
+        if all(parameter.device.type == "cpu" for parameter in module.parameters()):
+            device_ids = output_device = None
+        return ddp(module=module, device_ids=device_ids, output_device=output_device, **rest)
+
+    distributed_fairseq_model.DistributedDataParallel = on_any_device
+
+
+def _gather_objects_on_gloo() -> None:
+    """``all_gather_list`` allocates CUDA tensors, whatever the backend."""
+    gather_on_cuda = distributed_utils.all_gather_list
+
+    def all_gather_list(data: Any, group: Any = None, max_size: int = 16384) -> list[Any]:
+        from fairseq import utils
+
+        group = distributed_utils.get_global_group() if group is None else group
+        if torch.distributed.get_backend(group) != "gloo":
+            return gather_on_cuda(data, group, max_size)
+        gathered: list[Any] = [None] * distributed_utils.get_world_size(group)
+        torch.distributed.all_gather_object(gathered, utils.move_to_cpu(data), group=group)
+        return gathered
+
+    distributed_utils.all_gather_list = all_gather_list
+
+
+def _launch_on_cpu() -> None:
+    """``--cpu --distributed-world-size N`` and torchrun start N processes over gloo.
+
+    fairseq counts CUDA devices to decide how many processes to start: without any it stops with an
+    assertion, or starts none and returns as if it had trained.
+    """
+    launch_on_gpu = distributed_utils.call_main
+
+    def call_main(cfg: Any, main: Callable[..., Any], **kwargs: Any) -> None:
+        settings = cfg.distributed_training
+        on_cpu = (cfg.common.cpu or not torch.cuda.is_available()) and not cfg.common.tpu
+        by_torchrun = all(name in os.environ for name in TORCHRUN_VARIABLES)
+        by_hand = settings.distributed_init_method is not None and settings.distributed_no_spawn
+        several = settings.distributed_world_size > 1 or by_torchrun
+        if not on_cpu or not several:
+            return launch_on_gpu(cfg, main, **kwargs)
+
+        with open_dict(cfg):
+            settings.distributed_backend = "gloo"
+            if by_torchrun and not by_hand:
+                settings.distributed_init_method = "env://"
+                settings.distributed_no_spawn = True
+                settings.distributed_world_size = int(os.environ["WORLD_SIZE"])
+                settings.distributed_rank = int(os.environ["RANK"])
+        if settings.distributed_no_spawn:
+            return distributed_utils.distributed_main(0, main, cfg, kwargs)
+
+        with open_dict(cfg):
+            if settings.distributed_init_method is None:
+                settings.distributed_init_method = f"tcp://localhost:{_free_port()}"
+            kwargs["start_rank"] = settings.distributed_rank
+            settings.distributed_rank = None  # each process takes its own
+        logger.info("training on %d CPU processes", settings.distributed_world_size)
+        torch.multiprocessing.spawn(
+            fn=distributed_utils.distributed_main,
+            args=(main, cfg, kwargs),
+            nprocs=settings.distributed_world_size,
+            join=True,
+        )
+
+    call_main.genft = True  # type: ignore[attr-defined]
+    distributed_utils.call_main = call_main
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]

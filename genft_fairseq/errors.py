@@ -1,0 +1,60 @@
+"""Errors that are the user's to mend, shown as one line."""
+
+import os
+import sys
+from types import TracebackType
+from typing import Any
+
+TRACEBACK_VARIABLE = "GENFT_TRACEBACK"
+
+# Where one process of several fails, torch raises the child's traceback as the message of an
+# exception in the parent; the line that matters is the child's last.
+_SPAWN_FAILURES = {"ProcessRaisedException"}
+
+
+class UserError(ValueError):
+    """A value, file or combination that cannot work; the message says what would."""
+
+
+def one_line(error: BaseException) -> str | None:
+    """Return the line that tells a user what is wrong, or None where only a traceback can tell.
+
+    fairseq reports what is missing on disk by ``FileNotFoundError`` and most other mistakes of its
+    users by a bare ``Exception``; both say what they mean in one line.
+    """
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        advice = "is the data folder the output of fairseq-preprocess, and complete?"
+        return f"{error}; {advice}" if "ataset not found" in str(error) else str(error)
+    if type(error) is Exception and "\n" not in str(error).strip():
+        return str(error).strip()
+    if type(error).__name__ in _SPAWN_FAILURES:
+        last = str(error).strip().splitlines()[-1]
+        kind, _, message = last.partition(": ")
+        if kind.endswith((UserError.__name__, "FileNotFoundError")):
+            return message
+    return None
+
+
+def install_one_line_errors() -> None:
+    """Make an uncaught user error end a command with one line instead of a traceback.
+
+    The exit status stays non-zero.  ``GENFT_TRACEBACK=1`` shows the traceback as well.
+    """
+    if getattr(sys.excepthook, "shows_one_line", False):
+        return
+    previous = sys.excepthook
+
+    def show(
+        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> Any:
+        message = one_line(error)
+        if message is None or os.environ.get(TRACEBACK_VARIABLE):
+            return previous(kind, error, traceback)
+        command = os.path.basename(sys.argv[0]) or "python"
+        sys.stdout.flush()
+        print(f"{command}: error: {message}", file=sys.stderr)
+
+    show.shows_one_line = True  # type: ignore[attr-defined]
+    sys.excepthook = show

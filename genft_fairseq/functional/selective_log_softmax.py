@@ -1,0 +1,162 @@
+"""The log-softmax at the few tokens a loss asks for.
+
+Every token-level loss of this package is a function of three things at a position: the
+log-probability of the target, those of the tokens already seen, and (label smoothing only) the sum
+over the vocabulary.  This module computes just these from the logits, and sends their gradients
+back.  With ``L`` any function of them,
+
+    dL/dz_v = sum over selected tokens u of dL/dlog p_u * (1[u = v] - p_v),
+
+one softmax scaled by a number per position, plus a sparse part.  So a cross entropy's second dense
+pass (a gradient of the log-softmax that is zero but for one entry a row) never happens, and
+nothing of size (B, T, V) is kept for the backward pass except the logits, which the model holds
+anyway.
+
+Both passes go through the logits in blocks of rows that fit the processor's cache, so that
+temporaries (among them the float32 copy of half-precision logits) are small.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+# Elements of the logits handled at a time.  On a CPU a block's temporaries should stay in the
+# second-level cache; on a GPU a block must be large enough to hide the cost of launching kernels.
+CPU_BLOCK_ELEMENTS = 2**20
+GPU_BLOCK_ELEMENTS = 2**26
+
+
+class SelectedLprobs(NamedTuple):
+    """Log-probabilities in nats, in at least float32.
+
+    Attributes:
+        target: (B, T), of the target token.
+        candidates: (B, T, K), of the candidate tokens, minus infinity where the mask excludes
+            them; None when no candidates were given.
+        total: (B, T), summed over the vocabulary; None unless asked for.
+    """
+
+    target: Tensor
+    candidates: Tensor | None
+    total: Tensor | None
+
+
+def selective_log_softmax(
+    logits: Tensor,
+    target: Tensor,
+    candidates: Tensor | None = None,
+    candidate_mask: Tensor | None = None,
+    with_total: bool = False,
+) -> SelectedLprobs:
+    """Compute the log-softmax of the logits at selected tokens.
+
+    The naive formula, which holds (B, T, V) numbers that this function does not::
+
+        lprobs = logits.log_softmax(-1)
+        target_lprobs = lprobs.gather(-1, target[..., None])[..., 0]
+        candidate_lprobs = lprobs.gather(-1, candidates[:, None, :].expand(-1, T, -1))
+        total = lprobs.sum(-1)
+
+    Args:
+        logits: (B, T, V), any floating dtype.  Half precision is raised to float32 inside, float64
+            stays float64; the gradient has the dtype of the logits.
+        target: (B, T), int64 ids in [0, V).
+        candidates: (B, K), int64 ids in [0, V), the same for all positions of a row.
+        candidate_mask: (B, T, K), bool: which candidates count at which position.
+        with_total: also sum the log-probabilities over the vocabulary.
+
+    Returns:
+        ``SelectedLprobs``, in nats.
+
+    Raises:
+        ValueError: the shapes do not fit each other.
+    """
+    if logits.dim() != 3 or target.shape != logits.shape[:2]:
+        raise ValueError(
+            f"logits must be (B, T, V) and target (B, T), but they are {tuple(logits.shape)} "
+            f"and {tuple(target.shape)}"
+        )
+    if (candidates is None) != (candidate_mask is None):
+        raise ValueError("candidates and candidate_mask are given together or not at all")
+    selected = _SelectiveLogSoftmax.apply(logits, target, candidates, with_total)
+    target_lprobs, candidate_lprobs, total = selected
+    if candidate_mask is not None:
+        candidate_lprobs = candidate_lprobs.masked_fill(~candidate_mask, -torch.inf)
+    return SelectedLprobs(target_lprobs, candidate_lprobs, total)
+
+
+class _SelectiveLogSoftmax(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, target: Tensor, candidates: Tensor | None, with_total: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        B, T, _ = logits.shape
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        target = target.unsqueeze(-1)  # (B, T, 1)
+        target_lprobs = logits.new_empty(B, T, 1, dtype=dtype)
+        candidate_lprobs = total = None
+        if candidates is not None:
+            candidates = candidates.unsqueeze(1).expand(-1, T, -1)  # (B, K) -> (B, T, K), a view
+            candidate_lprobs = logits.new_empty(candidates.shape, dtype=dtype)
+        if with_total:
+            total = logits.new_empty(B, T, dtype=dtype)
+
+        for block in _blocks(logits):
+            lprobs = torch.log_softmax(logits[block], dim=-1, dtype=dtype)
+            target_lprobs[block] = lprobs.gather(-1, target[block])
+            if candidate_lprobs is not None:
+                candidate_lprobs[block] = lprobs.gather(-1, candidates[block])
+            if total is not None:
+                total[block] = lprobs.sum(-1)
+
+        ctx.save_for_backward(logits, target, candidates)
+        return target_lprobs.squeeze(-1), candidate_lprobs, total
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, grad_target: Tensor, grad_candidates: Tensor | None, grad_total: Tensor | None
+    ) -> tuple[Tensor, None, None, None]:
+        logits, target, candidates = ctx.saved_tensors
+        grad_target = grad_target.unsqueeze(-1)
+        # What multiplies the softmax: minus the sum of the gradients of the selected tokens.
+        scale = -grad_target
+        if candidates is not None:
+            scale = scale - grad_candidates.sum(-1, keepdim=True)
+        if grad_total is not None:
+            grad_total = grad_total.unsqueeze(-1)
+            scale = scale - grad_total * logits.size(-1)
+
+        grad_logits = torch.empty_like(logits)
+        in_place = logits.dtype == scale.dtype
+        for block in _blocks(logits):
+            # Half precision goes through a float32 block and is rounded once, at the end.
+            out = grad_logits[block] if in_place else None
+            grad = torch.softmax(logits[block], dim=-1, dtype=scale.dtype, out=out)
+            grad.mul_(scale[block])
+            if candidates is not None:
+                grad.scatter_add_(-1, candidates[block], grad_candidates[block])
+            grad.scatter_add_(-1, target[block], grad_target[block])
+            if grad_total is not None:
+                grad.add_(grad_total[block])
+            if not in_place:
+                grad_logits[block] = grad
+        return grad_logits, None, None, None
+
+
+def _blocks(logits: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Cut (B, T, V) into blocks of whole rows of at most ``*_BLOCK_ELEMENTS`` elements.
+
+    Yields:
+        (batch slice, time slice): several whole sequences, or a stretch of a single one.
+    """
+    B, T, V = logits.shape
+    elements = CPU_BLOCK_ELEMENTS if logits.device.type == "cpu" else GPU_BLOCK_ELEMENTS
+    positions = max(1, elements // max(1, V))
+    sequences = max(1, positions // max(1, T))
+    for b in range(0, B, sequences):
+        for t in range(0, T, positions):
+            yield slice(b, min(b + sequences, B)), slice(t, min(t + positions, T))

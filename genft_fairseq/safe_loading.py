@@ -1,0 +1,185 @@
+"""Checkpoints that are read without running their code, and written whole or not at all.
+
+A checkpoint is a pickle, and unpickling can call anything.  fairseq's checkpoints need little:
+tensors, plain containers, ``argparse.Namespace``, omegaconf's containers and a few numpy scalars.
+Only these are let through (``torch.load(weights_only=True)`` with an allow-list).  The second way in
+is the configuration that a checkpoint carries: fairseq passes many of its strings to ``eval``
+(``encoder_layers`` of a convolutional model, say), so ``eval`` is replaced by a reader of literals.
+"""
+
+import argparse
+import ast
+import collections
+import enum
+import os
+import pickle
+import re
+import shutil
+import sys
+import typing
+from typing import Any
+
+import numpy as np
+import omegaconf
+import torch
+from fairseq import checkpoint_utils
+from fairseq.distributed import utils as distributed_utils
+
+from genft_fairseq.compat import ModuleView
+from genft_fairseq.errors import UserError
+
+TRUST_VARIABLE = "GENFT_TRUST_CHECKPOINT"
+
+
+def apply() -> None:
+    """Apply both remedies to fairseq; a second call changes nothing."""
+    if isinstance(checkpoint_utils.torch, ModuleView):
+        return
+    view = ModuleView(torch, load=load)
+    checkpoint_utils.torch = distributed_utils.torch = view
+    _copy_checkpoints_atomically()
+    for name, module in list(sys.modules.items()):
+        if name == "fairseq" or name.startswith(("fairseq.", "fairseq_cli.")):
+            # A name in a module's own namespace is found before the builtin.
+            module.eval = evaluate_literal  # type: ignore[attr-defined]
+
+
+def allowed_globals() -> list[Any]:
+    """List what a checkpoint may name besides tensors and plain containers."""
+    nodes = [
+        kind
+        for kind in vars(omegaconf.nodes).values()
+        if isinstance(kind, type) and issubclass(kind, omegaconf.base.Node)
+    ]
+    numpy_scalars = [
+        kind
+        for kind in vars(np.dtypes).values()
+        if isinstance(kind, type) and issubclass(kind, np.dtype)
+    ]
+    return [
+        argparse.Namespace,
+        omegaconf.DictConfig,
+        omegaconf.ListConfig,
+        omegaconf.base.ContainerMetadata,
+        omegaconf.base.Metadata,
+        *nodes,
+        collections.defaultdict,
+        collections.OrderedDict,
+        dict,
+        list,
+        int,
+        float,
+        str,
+        bool,
+        tuple,
+        typing.Any,
+        np.dtype,
+        np.ndarray,
+        np._core.multiarray.scalar,  # type: ignore[attr-defined]
+        np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
+        *numpy_scalars,
+        *(kind for kind in _fairseq_choices()),
+    ]
+
+
+def _fairseq_choices() -> list[type]:
+    """fairseq's own enumerations, which old configurations hold."""
+    from fairseq.dataclass import constants
+
+    return [
+        kind
+        for kind in vars(constants).values()
+        if isinstance(kind, type) and issubclass(kind, enum.Enum)
+    ]
+
+
+def load(file: Any, *args: Any, **kwargs: Any) -> Any:
+    """Load a checkpoint as ``torch.load`` does, refusing everything that could run code.
+
+    A file that the environment variable ``GENFT_TRUST_CHECKPOINT`` names (several are separated as
+    in ``PATH``) is loaded without that check.
+
+    Raises:
+        UserError: the file carries something else, or is not a whole checkpoint.
+    """
+    name = getattr(file, "name", None)
+    path = str(name) if name is not None else "a checkpoint sent by another process"
+    trusted = [p for p in os.environ.get(TRUST_VARIABLE, "").split(os.pathsep) if p]
+    if name is not None and os.path.realpath(path) in map(os.path.realpath, trusted):
+        kwargs["weights_only"] = False
+        return torch.load(file, *args, **kwargs)
+    kwargs["weights_only"] = True
+    try:
+        with torch.serialization.safe_globals(allowed_globals()):
+            return torch.load(file, *args, **kwargs)
+    except pickle.UnpicklingError as error:
+        raise UserError(_refusal(path, error)) from error
+    except (RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} is not a whole checkpoint ({reason})") from error
+
+
+def _refusal(path: str, error: Exception) -> str:
+    named = re.search(r"(?:GLOBAL|global:?|class|function) `?([\w.]+\.[\w.]+)", str(error))
+    what = f"carries {named[1]}, which is" if named else "holds something that is"
+    return (
+        f"{path} {what} neither a tensor nor a known part of a fairseq configuration, and loading "
+        f"it could run code; only if you trust whoever made it: {TRUST_VARIABLE}={path}"
+    )
+
+
+def _copy_checkpoints_atomically() -> None:
+    """A kill during the copy to ``checkpoint_last.pt`` must leave the old file or the new one."""
+    path_manager = checkpoint_utils.PathManager
+
+    def copy(src_path: str, dst_path: str, overwrite: bool = False) -> Any:
+        if not path_manager.supports_rename(dst_path):
+            return plain_copy(src_path, dst_path, overwrite=overwrite)
+        partial = f"{dst_path}.tmp"
+        shutil.copyfile(src_path, partial)
+        os.replace(partial, dst_path)
+        return dst_path
+
+    plain_copy = path_manager.copy
+    path_manager.copy = staticmethod(copy)
+
+
+def evaluate_literal(text: str, *_: Any) -> Any:
+    """Evaluate a Python literal, with ``+`` and ``*`` between literals, and nothing else.
+
+    It stands in for ``eval`` inside fairseq, whose options are written as ``(0.9, 0.98)`` or
+    ``[(512, 3)] * 20``.
+
+    Raises:
+        TypeError: the argument is not a string (as ``eval`` would).
+        UserError: it is more than a literal.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"a literal is written as a string, but this is a {type(text).__name__}")
+    try:
+        return _value(ast.parse(text.strip(), mode="eval").body)
+    except (SyntaxError, ValueError, TypeError, RecursionError) as error:
+        shown = text if len(text) <= 80 else text[:77] + "..."
+        raise UserError(f"an option must be a plain literal, but is {shown!r}") from error
+
+
+# Repetition of a literal list is how layers are written; beyond this it is an attack on memory.
+_MAX_REPEATED = 100_000
+
+
+def _value(node: ast.expr) -> Any:
+    if not isinstance(node, ast.BinOp):
+        if isinstance(node, ast.List):
+            return [_value(item) for item in node.elts]
+        if isinstance(node, ast.Tuple):
+            return tuple(_value(item) for item in node.elts)
+        return ast.literal_eval(node)
+    left, right = _value(node.left), _value(node.right)
+    if isinstance(node.op, ast.Add):
+        return left + right
+    if isinstance(node.op, ast.Mult):
+        sizes = [len(side) if hasattr(side, "__len__") else side for side in (left, right)]
+        if all(isinstance(size, int) for size in sizes) and sizes[0] * sizes[1] > _MAX_REPEATED:
+            raise ValueError("too large")
+        return left * right
+    raise ValueError("only + and * are allowed between literals")

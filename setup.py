@@ -1,0 +1,47 @@
+"""Everything about the distribution that is not a tool's setting (those live in pyproject.toml).
+
+fairseq itself is not listed: it is installed from ``fairseq-fixed`` without its declared
+dependencies (it asks for torchaudio, which only speech tasks need).  ``install.sh`` and the README
+show how, and ``genft doctor`` says so when it is missing.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+
+setup(
+    name="genft_fairseq",
+    version="0.1.0",
+    description="GENeration Fine-Tuning for fairseq: objectives that make sequence models generate better",
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=find_packages(include=["genft_fairseq", "genft_fairseq.*"]),
+    package_data={"genft_fairseq": ["py.typed"]},
+    install_requires=[
+        "torch>=2.6",  # the first release that loads checkpoints with weights_only by default
+        "numpy",
+        # What fairseq imports at run time.
+        "hydra-core>=1.3",
+        "omegaconf>=2.3",
+        "regex",
+        "bitarray",
+        "packaging",
+        "scikit-learn",
+        "tqdm",
+        "cffi",
+        "sacrebleu>=2",
+        # Text: tokenisation, subwords, and the tokeniser behind word-level figures.
+        "sacremoses",
+        "subword-nmt",
+        "nltk",
+        # The genft command.
+        "click",
+        "rich",
+    ],
+    extras_require={"dev": ["pytest", "pytest-xdist", "hypothesis", "ruff", "mypy"]},
+    entry_points={"console_scripts": ["genft=genft_fairseq.cli:main"]},
+)
