@@ -89,7 +89,7 @@ def scalegrad_correction(seen_mass: Tensor, novel: Tensor, gamma: float) -> Tens
     """
     check_gamma(gamma)
     log_normaliser: Tensor = _LogNormaliser.apply(seen_mass, gamma)
-    return log_normaliser - math.log(gamma) * novel
+    return log_normaliser - math.log(gamma) * novel.to(log_normaliser.dtype)
 
 
 class _LogNormaliser(torch.autograd.Function):

@@ -1,0 +1,98 @@
+"""The losses as slow loops, transcribed from the equations one sequence and one position at a time.
+
+They use autograd on a dense softmax and nothing of the package, so that agreement means something.
+All return (B, T), nats, 0 at padding.
+"""
+
+import torch
+from torch import Tensor
+
+
+def nll(logits: Tensor, target: Tensor, padding_idx: int) -> Tensor:
+    """``-log p_t(y_t)``."""
+    return _per_position(
+        logits, target, padding_idx, lambda p, seen, y: -(p[y].log())
+    )
+
+
+def scalegrad(logits: Tensor, target: Tensor, gamma: float, padding_idx: int) -> Tensor:
+    """``-log q_t(y_t)``, q the distribution with novel tokens scaled by gamma, renormalised."""
+
+    def loss(p: Tensor, seen: set[int], y: int) -> Tensor:
+        weight = torch.full_like(p, gamma)
+        weight[list(seen)] = 1.0
+        rescaled = weight * p
+        return -(rescaled[y] / rescaled.sum()).log()
+
+    return _per_position(logits, target, padding_idx, loss)
+
+
+def unlikelihood(logits: Tensor, target: Tensor, padding_idx: int) -> Tensor:
+    """``sum over c in C_t minus {y_t} of -log max(1 - p_t(c), 1e-5)``."""
+
+    def loss(p: Tensor, seen: set[int], y: int) -> Tensor:
+        total = p.new_zeros(())
+        for candidate in sorted(seen - {y}):
+            total = total - (1 - p[candidate]).clamp(min=1e-5).log()
+        return total
+
+    return _per_position(logits, target, padding_idx, loss)
+
+
+def seen_mass(logits: Tensor, target: Tensor, padding_idx: int) -> Tensor:
+    """``sum over v in C_t of p_t(v)``."""
+    return _per_position(
+        logits, target, padding_idx, lambda p, seen, y: p[sorted(seen)].sum()
+    )
+
+
+def smooth(logits: Tensor, target: Tensor, padding_idx: int) -> Tensor:
+    """``-sum over the vocabulary of log p_t(v)``."""
+    return _per_position(logits, target, padding_idx, lambda p, seen, y: -p.log().sum())
+
+
+def first_token(nll: Tensor, target: Tensor, padding_idx: int) -> Tensor:
+    """(B,): the nll at the first unpadded position of every row."""
+    rows = []
+    for b in range(target.size(0)):
+        positions = [t for t in range(target.size(1)) if target[b, t] != padding_idx]
+        rows.append(nll[b, positions[0]] if positions else nll.new_zeros(()))
+    return torch.stack(rows)
+
+
+def _per_position(logits, target, padding_idx, loss) -> Tensor:  # type: ignore[no-untyped-def]
+    rows = []
+    for b in range(target.size(0)):
+        seen: set[int] = set()
+        row = []
+        for t in range(target.size(1)):
+            y = int(target[b, t])
+            if y == padding_idx:
+                row.append(logits.new_zeros(()))
+                continue
+            row.append(loss(logits[b, t].softmax(-1), seen, y))
+            seen.add(y)
+        rows.append(torch.stack(row))
+    return torch.stack(rows)
+
+
+def scalegrad_dense_masks(logits: Tensor, target: Tensor, gamma: float) -> Tensor:
+    """ScaleGrad's loss summed over positions, by the dense masks that its authors' code builds.
+
+    The cost that the closed form is measured against: for one unpadded sequence after the other,
+    the tokens of every prefix are scattered into a (T, V) mask of floats, the probabilities are
+    multiplied by it, 1e-8 is added, and the result is renormalised.
+    """
+    total = logits.new_zeros((), dtype=torch.float32)
+    for row_logits, row_target in zip(logits, target, strict=True):
+        probs = row_logits.float().softmax(-1)  # (T, V)
+        length = row_target.size(0)
+        # Row t holds y_1 .. y_{t-1}; places not yet seen repeat a token that never counts.
+        prefixes = row_target.expand(length, length).tril(-1)  # (T, T)
+        filled = torch.ones_like(prefixes).tril(-1).float()
+        seen = torch.zeros_like(probs).scatter_reduce_(1, prefixes, filled, reduce="amax")
+        novel = 1.0 - seen
+        rescaled = probs * novel * gamma + probs * seen + 1e-8
+        rescaled = rescaled / rescaled.sum(-1, keepdim=True)
+        total = total - rescaled.gather(1, row_target[:, None]).log().sum()
+    return total
