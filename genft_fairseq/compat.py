@@ -50,6 +50,7 @@ def apply() -> None:
         return
     _restore_numpy_compat()
     data_utils.get_buckets = bucket_pad_length_dataset.get_buckets = get_buckets
+    _keep_last_batch()
     _allow_ddp_on_cpu()
     _gather_objects_on_gloo()
     _launch_on_cpu()
@@ -69,6 +70,29 @@ def get_buckets(sizes: np.ndarray, num_buckets: int) -> np.ndarray:
     return np.unique(
         np.percentile(sizes, np.linspace(0, 100, num_buckets + 1), method="lower")[1:]
     )
+
+
+def _keep_last_batch() -> None:
+    """fairseq silently drops a last batch that is no multiple of 8 sentences.
+
+    ``--required-batch-size-multiple`` is there to feed tensor cores, but ``batch_by_size`` throws
+    away what does not fit, so that validation and ``fairseq-generate`` skip up to a whole batch of
+    a test set, and training never sees the same few sentences.
+    """
+    drop_last = data_utils.batch_by_size
+
+    def batch_by_size(indices: Any, *args: Any, **kwargs: Any) -> list[np.ndarray]:
+        if not isinstance(indices, np.ndarray):
+            indices = np.fromiter(indices, dtype=np.int64, count=-1)
+        if len(indices) == 0:
+            return []
+        batches = list(drop_last(indices, *args, **kwargs))
+        # Batches are consecutive stretches of the indices (unless shapes are fixed, which drops
+        # nothing), so what was dropped is the tail.
+        kept = sum(map(len, batches))
+        return batches if kept == len(indices) else [*batches, indices[kept:]]
+
+    data_utils.batch_by_size = batch_by_size
 
 
 def _allow_ddp_on_cpu() -> None:

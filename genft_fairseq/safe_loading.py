@@ -78,7 +78,9 @@ def allowed_globals() -> list[Any]:
         np._core.multiarray.scalar,  # type: ignore[attr-defined]
         np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
         *numpy_scalars,
-        *(kind for kind in _fairseq_choices()),
+        *_fairseq_choices(),
+        # Stands for a tensor in what one process sends another, when a run is resumed.
+        distributed_utils._TensorPlaceholder,
     ]
 
 

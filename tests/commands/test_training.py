@@ -55,7 +55,10 @@ def test_finetune_then_resume(task, criterion, request, tmp_path):
 
 def test_gamma_one_trains_as_fairseqs_criterion_does(translation_data, tmp_path):
     """The same parameters after five updates, label smoothing and accumulation included."""
-    shared = ["--label-smoothing", 0.1, "--update-freq", 2, "--max-update", 5, "--dropout", 0.1]
+    # Plain SGD: where a gradient is zero but for rounding (the bias of the keys), Adam divides the
+    # rounding by its own size.
+    shared = ["--optimizer", "sgd", "--label-smoothing", 0.1, "--dropout", 0.1]
+    shared += ["--update-freq", 2, "--max-update", 5, "--lr", 0.5]
     common = (translation_data, tmp_path / "theirs", TINY_TRANSLATION)
     train(*common, "--criterion", "label_smoothed_cross_entropy", *shared)
     want = parameters(tmp_path / "theirs" / "checkpoint_last.pt")
@@ -68,7 +71,7 @@ def test_gamma_one_trains_as_fairseqs_criterion_does(translation_data, tmp_path)
         train(translation_data, folder, TINY_TRANSLATION, "--criterion", criterion, *flags, *shared)
         got = parameters(folder / "checkpoint_last.pt")
         for name in want:
-            torch.testing.assert_close(got[name], want[name], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(got[name], want[name], rtol=1e-5, atol=1e-6)
 
 
 HYDRA_YAML = """\
@@ -103,7 +106,10 @@ def test_hydra_train_with_a_yaml(language_model_data, tmp_path):
     assert state["optimizer_history"][-1]["num_updates"] == 2
 
 
-PLUGIN_FLAGS = ["--criterion", "scalegrad", "--report-accuracy", "--dropout", "0"]
+PLUGIN_FLAGS = [
+    *("--criterion", "scalegrad", "--report-accuracy", "--dropout", "0"),
+    *("--optimizer", "sgd", "--lr", "0.5"),
+]
 
 
 def two_processes(data: Path, folder: Path, *flags: object):
@@ -145,7 +151,8 @@ def test_torchrun_equals_the_two_flags(translation_data, tmp_path):
     )
     want = parameters(tmp_path / "spawned" / "checkpoint_last.pt")
     got = parameters(tmp_path / "launched" / "checkpoint_last.pt")
-    assert all(torch.equal(got[name], want[name]) for name in want)
+    for name in want:
+        torch.testing.assert_close(got[name], want[name], rtol=1e-6, atol=1e-7)
 
 
 def test_batch_buckets(translation_data, tmp_path):
