@@ -5,9 +5,14 @@ registers the criterions.  Without a working fairseq the package still imports, 
 ``genft doctor`` can say what is wrong; ``fairseq_error`` then holds the reason.
 """
 
+import logging
+
 __version__ = "0.1.0"
 
 fairseq_error: Exception | None = None
+
+# On every start fairseq advises to install tensorboardX, which its text-to-speech task alone needs.
+logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
 
 try:
     import fairseq as _fairseq  # noqa: F401

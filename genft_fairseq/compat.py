@@ -22,7 +22,10 @@ from fairseq.data import (
 )
 from fairseq.distributed import utils as distributed_utils
 from fairseq.models import distributed_fairseq_model
+from fairseq.tasks.translation import TranslationTask
 from omegaconf import open_dict
+
+from genft_fairseq.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +54,7 @@ def apply() -> None:
     _restore_numpy_compat()
     data_utils.get_buckets = bucket_pad_length_dataset.get_buckets = get_buckets
     _keep_last_batch()
+    _require_targets_to_train()
     _allow_ddp_on_cpu()
     _gather_objects_on_gloo()
     _launch_on_cpu()
@@ -93,6 +97,26 @@ def _keep_last_batch() -> None:
         return batches if kept == len(indices) else [*batches, indices[kept:]]
 
     data_utils.batch_by_size = batch_by_size
+
+
+def _require_targets_to_train() -> None:
+    """A training set whose target side is missing loads as if it had only a source side.
+
+    That is right for decoding, but training would stop at its first update, inside the model.
+    """
+    load_without_check = TranslationTask.load_dataset
+
+    def load_dataset(self: Any, split: str, *args: Any, **kwargs: Any) -> Any:
+        result = load_without_check(self, split, *args, **kwargs)
+        if split == self.cfg.train_subset and getattr(self.datasets[split], "tgt", "") is None:
+            pair = f"{self.cfg.source_lang}-{self.cfg.target_lang}.{self.cfg.target_lang}"
+            raise UserError(
+                f"Dataset not found: {split}.{pair} (.idx and .bin) in {self.cfg.data}; training "
+                f"needs the target side: is the folder fairseq-preprocess's output, and complete?"
+            )
+        return result
+
+    TranslationTask.load_dataset = load_dataset
 
 
 def _allow_ddp_on_cpu() -> None:

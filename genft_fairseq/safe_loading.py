@@ -116,7 +116,7 @@ def load(file: Any, *args: Any, **kwargs: Any) -> Any:
             return torch.load(file, *args, **kwargs)
     except pickle.UnpicklingError as error:
         raise UserError(_refusal(path, error)) from error
-    except (RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # what a broken file raises depends on where it is broken
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is not a whole checkpoint ({reason})") from error
 

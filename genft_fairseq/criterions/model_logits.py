@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from fairseq.models import BaseFairseqModel, FairseqDecoder
 from fairseq.models.transformer import TransformerModelBase
 from torch import Tensor
@@ -34,10 +35,10 @@ def normalises_plainly(model: Any) -> bool:
 def model_logits(model: Any, net_output: Any) -> Tensor:
     """Return numbers whose softmax is the model's distribution.
 
-    For nearly every model these are ``net_output[0]``, in the dtype the model computed them in.  A
-    model with an output layer of its own (adaptive softmax, a pointer network) is asked for its
-    log-probabilities instead, which are logits too, since normalising them again changes nothing:
-    exact, at the cost of that model's full distribution.
+    For nearly every model these are ``net_output[0]``, in the dtype the model computed them in.  For
+    a model with an output layer of its own (adaptive softmax, a pointer network) they are its
+    log-probabilities, which are logits too, since normalising them again changes nothing: exact, at
+    the cost of that model's full distribution.
 
     Args:
         model: a fairseq model or its distributed wrapper, which forwards attributes.
@@ -48,4 +49,32 @@ def model_logits(model: Any, net_output: Any) -> Tensor:
     """
     if normalises_plainly(model):
         return net_output[0]
+    adaptive_softmax = getattr(getattr(model, "decoder", None), "adaptive_softmax", None)
+    if adaptive_softmax is not None:
+        return adaptive_lprobs(adaptive_softmax, net_output[0])
     return model.get_normalized_probs(net_output, log_probs=True)
+
+
+def adaptive_lprobs(adaptive_softmax: Any, features: Tensor) -> Tensor:
+    """Compute the full distribution of fairseq's adaptive softmax, with a gradient.
+
+    The head holds the frequent words and one entry for each tail; a word of tail i has the
+    log-probability of that entry plus its own within the tail (Grave et al., 2017,
+    arXiv:1609.04309, equation 3).  fairseq's ``get_log_prob`` computes the same in place, which
+    autograd refuses.
+
+    Args:
+        adaptive_softmax: fairseq's ``AdaptiveSoftmax``.
+        features: (B, T, D), the decoder's output.
+
+    Returns:
+        (B, T, V), nats, in at least float32.
+    """
+    dtype = torch.promote_types(features.dtype, torch.float32)
+    head = torch.log_softmax(adaptive_softmax.head(features), dim=-1, dtype=dtype)
+    frequent = adaptive_softmax.cutoff[0]
+    parts = [head[..., :frequent]]
+    for i, tail in enumerate(adaptive_softmax.tail):
+        within = torch.log_softmax(tail(features), dim=-1, dtype=dtype)
+        parts.append(within + head[..., frequent + i, None])
+    return torch.cat(parts, dim=-1)

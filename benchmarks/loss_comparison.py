@@ -1,0 +1,135 @@
+"""The comparison of all losses at all shapes, as the JSON of ``losses.py`` holds it.
+
+command     the command line
+versions    python, torch, fairseq, genft_fairseq
+device      type ("cpu" or "cuda"), name
+threads     of torch on the CPU
+dtype       of the logits
+shapes      a list, in the order given:
+  shape         [B, T, V]
+  logits_bytes
+  losses        for each loss by name (``loss_tables.LOSSES`` says what each is) either
+    skipped         the reason, alone; or
+    loss_nats       the loss, a sum over the B * T positions
+    repeats         rounds it took part in
+    median_s        seconds
+    min_s           seconds
+    ratio_median    median over its rounds of (its time / the time of cross_entropy)
+    ratio_min       the smallest of the same ratios
+    ratio_quartiles [first, third] quartile of the same ratios
+    peak_bytes      peak memory above the logits and target, the gradient of the logits included
+    peak_ratio      peak_bytes / that of cross_entropy; null where the latter is 0
+"""
+
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import fairseq
+import torch
+from loss_measurement import Shape, dense_bytes, peak_bytes, time_losses
+from loss_tables import BASELINE
+from rich.console import Console
+from rich.progress import Progress
+
+import genft_fairseq
+
+
+class NoResultError(Exception):
+    """The comparison cannot be made; the message says why."""
+
+
+def compare(
+    command: str,
+    shapes: Sequence[Shape],
+    names: Sequence[str],
+    dtype: str,
+    device: str,
+    threads: int | None,
+    **limits: Any,
+) -> dict[str, Any]:
+    """Measure the losses of these names at every shape.
+
+    Raises:
+        NoResultError: no such device, or not even the baseline fits into memory.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise NoResultError("--device cuda needs a GPU that torch can use, and there is none")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return {
+        "command": command,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "fairseq": fairseq.__version__,
+            "genft_fairseq": genft_fairseq.__version__,
+        },
+        "device": {
+            "type": device,
+            "name": torch.cuda.get_device_name() if device == "cuda" else _cpu_name(),
+        },
+        "threads": torch.get_num_threads(),
+        "dtype": dtype,
+        "shapes": [
+            _compare_at(shape, names, getattr(torch, dtype), device, **limits) for shape in shapes
+        ],
+    }
+
+
+def _compare_at(
+    shape: Shape,
+    names: Sequence[str],
+    dtype: torch.dtype,
+    device: str,
+    repeats: int,
+    dense_repeats: int,
+    dense_limit_gib: float,
+) -> dict[str, Any]:
+    B, T, V = shape
+    skipped: dict[str, str] = {}
+    if "dense_masks" in names and dense_bytes(shape) > dense_limit_gib * 2**30:
+        skipped["dense_masks"] = (
+            f"needs about {dense_bytes(shape) / 2**30:.1f} GiB, "
+            f"more than --dense-limit-gib {dense_limit_gib:g}"
+        )
+    peaks: dict[str, int] = {}
+    with Progress(console=Console(stderr=True), transient=True, auto_refresh=False) as progress:
+        task = progress.add_task(f"{B},{T},{V}", total=len(names) + repeats)
+
+        def advance() -> None:
+            progress.update(task, advance=1, refresh=True)
+
+        # Memory first: each figure comes from a process that has not computed anything before.
+        for name in names:
+            if name not in skipped:
+                peak = peak_bytes(name, shape, dtype, device)
+                if peak is None:
+                    skipped[name] = "does not fit into memory"
+                else:
+                    peaks[name] = peak
+            advance()
+        if BASELINE not in peaks:
+            raise NoResultError(f"{BASELINE} at {B},{T},{V} does not fit into memory")
+        rounds = dict.fromkeys(peaks, repeats)
+        if "dense_masks" in rounds:
+            rounds["dense_masks"] = min(repeats, dense_repeats)
+        times = time_losses(rounds, shape, dtype, device, on_round=advance)
+
+    losses: dict[str, Any] = {}
+    for name in names:
+        if name in skipped:
+            losses[name] = {"skipped": skipped[name]}
+            continue
+        ratio = round(peaks[name] / peaks[BASELINE], 4) if peaks[BASELINE] else None
+        losses[name] = {**times[name], "peak_bytes": peaks[name], "peak_ratio": ratio}
+    return {"shape": list(shape), "logits_bytes": B * T * V * dtype.itemsize, "losses": losses}
+
+
+def _cpu_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else []:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,49 @@
+# shellcheck shell=bash
+# What the train.sh of every example shares: one resumable fairseq-train run after the other.
+#
+# Sets $root, $device and PATH; the caller sets $runs, where each run gets a folder of its own.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+if [ -d "$root/.venv/bin" ]; then PATH=$root/.venv/bin:$PATH; fi
+
+die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 2; }
+
+command -v fairseq-train >/dev/null || die "fairseq-train is not on the PATH: bash install.sh, or see the README"
+device=()
+python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || device=(--cpu)
+
+# train NAME FAIRSEQ_TRAIN_ARGUMENTS...: train in $runs/NAME, or go on from where it stopped, or do
+# nothing when it is finished.  Beside the checkpoints lie `command`, `train.log` and `seconds`.
+train() {
+  local name=$1 folder=$runs/$1 begun=$SECONDS before=0 command
+  shift
+  local words=(fairseq-train "$@" --user-dir "$root/genft_fairseq" --save-dir "$folder"
+    --no-epoch-checkpoints --log-format simple ${device[@]+"${device[@]}"})
+  # Paths below the checkout are kept relative, so that the record reads the same everywhere.
+  command=$(printf '%q ' "${words[@]}" | sed "s|$root/||g")
+  if [ -e "$folder/command" ] && [ "$(cat "$folder/command")" != "$command" ]; then
+    die "$folder was trained with other flags (see $folder/command); remove it to train again"
+  fi
+  if [ -e "$folder/finished" ]; then echo "== $name: finished already, in $folder"; return; fi
+  mkdir -p "$folder"
+  printf '%s\n' "$command" >"$folder/command"
+  printf '== %s\n   %s\n' "$name" "$command"
+  if [ -e "$folder/seconds" ]; then before=$(cat "$folder/seconds"); fi
+  "${words[@]}" >>"$folder/train.log" 2>&1 &
+  follow $! "$folder/train.log" || { tail -n 3 "$folder/train.log" >&2; die "$name failed: see $folder/train.log"; }
+  echo $((before + SECONDS - begun)) >"$folder/seconds"
+  touch "$folder/finished"
+}
+
+# follow PID LOG: show a run's progress while it goes on, and return its exit status.
+follow() {
+  local pid=$1 log=$2
+  # The training run must not outlive this script.
+  trap 'kill "$pid" 2>/dev/null; exit 130' INT TERM
+  tail -n 0 -F "$log" --pid="$pid" 2>/dev/null |
+    sed -un 's/.*| train_inner | /   /p; s/.*| valid | /   valid: /p' | cut -c1-110
+  wait "$pid"
+  local status=$?
+  trap - INT TERM
+  return $status
+}

@@ -1,0 +1,38 @@
+"""The ``genft`` command: one file a subcommand."""
+
+import logging
+import sys
+import warnings
+
+import click
+
+from genft_fairseq import __version__
+from genft_fairseq.cli.doctor import doctor
+from genft_fairseq.cli.evaluate_lm import evaluate_lm
+from genft_fairseq.cli.user_dir import user_dir
+from genft_fairseq.errors import one_line
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="genft")
+def genft() -> None:
+    """Train fairseq models that generate well, and measure whether they do."""
+
+
+for command in (doctor, evaluate_lm, user_dir):
+    genft.add_command(command)
+
+
+def main() -> None:
+    """Run the command; a mistake of its user's ends it with one line and status 2."""
+    # fairseq tells every step of loading a model, and torch what fairseq should change.
+    logging.getLogger("fairseq").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="torch|hydra")
+    try:
+        genft(prog_name="genft")
+    except Exception as error:
+        message = one_line(error)
+        if message is None:
+            raise
+        print(f"genft: error: {message}", file=sys.stderr)
+        sys.exit(2)

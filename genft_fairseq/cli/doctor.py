@@ -1,0 +1,129 @@
+"""``genft doctor``: what is installed, what works, and what to do about the rest."""
+
+import importlib
+import importlib.metadata
+import json
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+import genft_fairseq
+
+FAIRSEQ = "fairseq-fixed==0.12.3.1"
+INSTALL_FAIRSEQ = (
+    "pip install setuptools wheel cython numpy && "
+    f"env -u CUDA_HOME pip install --no-build-isolation --no-deps {FAIRSEQ}"
+)
+REBUILD_FAIRSEQ = f"{INSTALL_FAIRSEQ} --force-reinstall --no-binary fairseq-fixed"
+# Compiled modules, and what stops working without them.
+COMPILED = {
+    "fairseq.data.data_utils_fast": "batching",
+    "fairseq.data.token_block_utils_fast": "language-model data",
+    "fairseq.libbleu": "fairseq's own BLEU",
+}
+LIBRARIES = [
+    *("numpy", "hydra-core", "omegaconf", "sacrebleu", "sacremoses", "subword-nmt", "nltk"),
+    *("regex", "bitarray", "scikit-learn", "click", "rich"),
+]
+CRITERIONS = ("scalegrad", "unlikelihood", "first_token_auxiliary")
+
+
+@dataclass
+class Check:
+    """One line of the report; ``advice`` is what to do, and empty when all is well."""
+
+    name: str
+    found: str
+    advice: str = ""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
+def doctor(as_json: bool) -> None:
+    """Print versions and devices, try what fairseq needs, and say what to do about what is wrong.
+
+    Ends with status 1 when something is.
+    """
+    checks = list(examine())
+    wrong = [check for check in checks if check.advice]
+    if as_json:
+        click.echo(json.dumps([asdict(check) for check in checks], indent=2))
+    else:
+        _print(checks)
+    sys.exit(1 if wrong else 0)
+
+
+def examine() -> Iterator[Check]:
+    """Yield the checks, none of which stops the others."""
+    too_old = sys.version_info < (3, 10)
+    advice = "Python 3.10 or newer is needed" if too_old else ""
+    yield Check("Python", f"{platform.python_version()} on {platform.platform()}", advice)
+    yield from _attempt("torch", _torch, "pip install torch")
+    yield from _fairseq()
+    for library in LIBRARIES:
+        yield from _attempt(
+            library, lambda name=library: importlib.metadata.version(name), f"pip install {library}"
+        )
+
+
+def _attempt(name: str, find: Callable[[], str], advice: str) -> Iterator[Check]:
+    try:
+        yield Check(name, find())
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else ""
+        yield Check(name, f"{type(error).__name__}: {reason}", advice)
+
+
+def _torch() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        devices = f"{len(names)} GPU: {', '.join(names)}"
+    elif torch.version.cuda:
+        devices = "a CUDA build, but no GPU is visible: training will use the CPU with --cpu"
+    else:
+        devices = "a CPU build: pass --cpu to the fairseq commands"
+    return f"{torch.__version__}, {torch.get_num_threads()} threads, {devices}"
+
+
+def _fairseq() -> Iterator[Check]:
+    if genft_fairseq.fairseq_error is not None:
+        error = genft_fairseq.fairseq_error
+        found = f"{type(error).__name__}: {error}".splitlines()[0]
+        missing = isinstance(error, ModuleNotFoundError) and error.name == "fairseq"
+        yield Check("fairseq", found, INSTALL_FAIRSEQ if missing else REBUILD_FAIRSEQ)
+        return
+    yield from _attempt("fairseq", lambda: importlib.metadata.version("fairseq-fixed"), FAIRSEQ)
+    for module, use in COMPILED.items():
+        yield from _attempt(module, lambda name=module: _load(name), f"{REBUILD_FAIRSEQ} ({use})")
+    yield _registered()
+
+
+def _load(module: str) -> str:
+    importlib.import_module(module)
+    return "compiled, loads"
+
+
+def _registered() -> Check:
+    from fairseq.criterions import CRITERION_REGISTRY
+
+    missing = [name for name in CRITERIONS if name not in CRITERION_REGISTRY]
+    advice = f"{', '.join(missing)} not registered: reinstall genft_fairseq" if missing else ""
+    return Check("genft_fairseq", f"{genft_fairseq.__version__}, {', '.join(CRITERIONS)}", advice)
+
+
+def _print(checks: list[Check]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for check in checks:
+        mark = "[red]wrong[/]" if check.advice else "[green]ok[/]"
+        table.add_row(mark, check.name, escape(check.found))
+        if check.advice:
+            table.add_row("", "", f"[bold]do:[/] {escape(check.advice)}")
+    Console().print(table)

@@ -1,0 +1,119 @@
+"""``genft evaluate-lm``: perplexity, accuracy and the repetition of greedy continuations."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+POSITIVE = click.IntRange(min=1)
+
+
+@click.command("evaluate-lm")
+@click.argument("data", type=click.Path(exists=True, file_okay=False))
+@click.option("--path", required=True, help="Checkpoint of a language model.")
+@click.option("--split", default="test", show_default=True, help="Part of the data to use.")
+@click.option("--prefix-length", type=POSITIVE, default=50, show_default=True, help="Tokens read.")
+@click.option("--length", type=POSITIVE, default=100, show_default=True, help="Tokens generated.")
+@click.option("--limit", type=POSITIVE, help="Number of prefixes (default: the whole split).")
+@click.option("--batch-size", type=POSITIVE, default=32, show_default=True, help="Prefixes a batch.")
+@click.option("--bpe-symbol", default="subword_nmt", show_default=True, help="How to join subwords.")
+@click.option("--output", type=click.Path(dir_okay=False), help="Write the figures here, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
+@click.option("--cpu", is_flag=True, help="Do not use a GPU.")
+def evaluate_lm(data: str, path: str, output: str | None, as_json: bool, **options: Any) -> None:
+    """Evaluate a language model on the binarized folder DATA.
+
+    Perplexity and accuracy are per dictionary token, on gold prefixes. Completions continue held-out
+    prefixes greedily; seq-rep-n is the share of n-grams that repeat an earlier one of the same
+    continuation. The human continuations of the same prefixes stand beside.
+    """
+    figures = _evaluate(data, path, quiet=as_json, **options)
+    if output:
+        _write(Path(output), figures)
+    if as_json:
+        click.echo(json.dumps(figures, indent=2))
+    else:
+        _print(figures)
+        if output:
+            click.echo(f"figures and continuations: {output}")
+
+
+def _evaluate(
+    data: str,
+    path: str,
+    split: str,
+    prefix_length: int,
+    length: int,
+    limit: int | None,
+    batch_size: int,
+    bpe_symbol: str,
+    cpu: bool,
+    quiet: bool,
+) -> dict[str, Any]:
+    # Imported here: they bring in fairseq, which --help does not need.
+    from genft_fairseq.evaluation import language_model as lm
+
+    loaded = lm.load_language_model(data, path, cpu)
+    total = lm.dataset_tokens(loaded, data, split)
+    completions_total = min(total // (prefix_length + length), limit or total) * length
+    begun = time.perf_counter()
+    console = Console(stderr=True, quiet=quiet)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        predicting = bar.add_task("predicting", total=total)
+        tokens = lm.token_figures(loaded, split, progress=lambda n: bar.advance(predicting, n))
+        completing = bar.add_task("completing", total=completions_total)
+        completions = lm.complete(
+            *(loaded, data, split, prefix_length, length, limit, batch_size),
+            progress=lambda n: bar.advance(completing, n),
+        )
+
+    def text(ids: list[int]) -> str:
+        import torch
+
+        symbols = loaded.dictionary.string(
+            torch.tensor(ids), bpe_symbol, include_eos=True, extra_symbols_to_ignore=set()
+        )
+        return symbols.replace(loaded.dictionary[loaded.dictionary.eos()], "¶")
+
+    return {
+        "path": path,
+        "split": split,
+        "prefix_length": prefix_length,
+        "length": length,
+        **tokens,
+        "model": lm.completion_figures([c.continuation for c in completions]),
+        "human": lm.completion_figures([c.human for c in completions]),
+        "seconds": round(time.perf_counter() - begun, 1),
+        "completions": [
+            {part: text(getattr(c, part)) for part in ("prefix", "continuation", "human")}
+            for c in completions
+        ],
+    }
+
+
+def _write(path: Path, figures: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".tmp")
+    partial.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _print(figures: dict[str, Any]) -> None:
+    table = Table(title=f"{figures['path']} on {figures['split']}", title_justify="left")
+    table.add_column("figure")
+    table.add_column("model", justify="right")
+    table.add_column("human", justify="right")
+    table.add_row("perplexity", f"{figures['perplexity']:.2f}", "")
+    table.add_row("accuracy", f"{figures['accuracy']:.3f}", "")
+    for name, value in figures["model"].items():
+        human = figures["human"][name]
+        row = [f"{x:.3f}" if isinstance(x, float) else str(x) for x in (value, human)]
+        table.add_row(name, *row)
+    Console().print(table)

@@ -1,0 +1,1 @@
+"""Measures of what a model generates, as the papers define them."""

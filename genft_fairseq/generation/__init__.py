@@ -1,0 +1,1 @@
+"""The model reading its own output."""

@@ -1,0 +1,254 @@
+"""What a mistake gets: one clear line, a non-zero exit, and no checkpoint."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from fairseq_commands import (
+    TINY_LANGUAGE_MODEL,
+    TINY_TRANSLATION,
+    USER_DIR,
+    run,
+    run_cold,
+    train,
+)
+
+
+def refused(done, *expected: str) -> None:
+    """One line on standard error says all that is expected, and there is no traceback."""
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr, done.stderr
+    missing = [text for text in expected if text not in done.error]
+    assert not missing, f"{missing} not in: {done.error}"
+
+
+@pytest.mark.parametrize(
+    ("criterion", "flags", "expected"),
+    [
+        ("scalegrad", ["--gamma", "0"], "--gamma must lie in (0, 1], but is 0.0"),
+        ("scalegrad", ["--gamma=-1"], "--gamma must lie in (0, 1], but is -1.0"),
+        ("unlikelihood", ["--gamma", "1.5"], "--gamma must lie in (0, 1], but is 1.5"),
+        ("scalegrad", ["--gamma", "nan"], "--gamma must lie in (0, 1], but is nan"),
+        (
+            "unlikelihood",
+            ["--unlikelihood-alpha=-0.5"],
+            "--unlikelihood-alpha must lie in [0, inf), but is -0.5",
+        ),
+        (
+            "first_token_auxiliary",
+            ["--first-token-weight", "1.2"],
+            "--first-token-weight must lie in [0, 1], but is 1.2",
+        ),
+        (
+            "first_token_auxiliary",
+            ["--label-smoothing", "1"],
+            "--label-smoothing must lie in [0, 1), but is 1.0",
+        ),
+        (
+            "scalegrad",
+            ["--ignore-prefix-size=-2"],
+            "--ignore-prefix-size must lie in [0, inf), but is -2",
+        ),
+    ],
+)
+def test_flag_out_of_range(criterion, flags, expected, translation_data, tmp_path):
+    done = train(
+        *(translation_data, tmp_path, TINY_TRANSLATION, "--criterion", criterion, *flags),
+        *("--max-update", 2),
+        check=False,
+    )
+    refused(done, expected)
+    assert not list(tmp_path.iterdir())
+
+
+def test_flag_out_of_range_in_two_processes(translation_data, tmp_path):
+    """The child that fails has its line shown by the parent."""
+    done = train(
+        *(translation_data, tmp_path, TINY_TRANSLATION, "--criterion", "scalegrad"),
+        *("--gamma", 7, "--distributed-world-size", 2, "--max-update", 2),
+        check=False,
+    )
+    refused(done, "--gamma must lie in (0, 1], but is 7.0")
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_criterion_flag(translation_data, tmp_path):
+    done = train(
+        *(translation_data, tmp_path, TINY_TRANSLATION, "--criterion", "scalegrad", "--gama", 1),
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "unrecognized arguments: --gama" in done.error
+
+
+def test_task_without_a_target_dictionary(language_model_data, tmp_path):
+    """A real fairseq task that has none, through the real command."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.tsv").write_text("/nowhere\n")
+    done = run(
+        "fairseq-train",
+        *(tmp_path / "data", "--user-dir", USER_DIR, "--task", "audio_pretraining", "--cpu"),
+        *("--arch", "wav2vec2", "--criterion", "scalegrad", "--max-tokens", 100),
+        *("--save-dir", tmp_path / "save", "--optimizer", "adam"),
+        check=False,
+    )
+    refused(done, "--criterion scalegrad needs a task with a target dictionary", "AudioPretraining")
+    assert not list((tmp_path / "save").glob("*.pt"))
+
+
+def test_missing_data_folder(tmp_path):
+    done = train(
+        *(tmp_path / "nowhere", tmp_path / "save", TINY_TRANSLATION, "--criterion", "scalegrad"),
+        check=False,
+    )
+    refused(done, str(tmp_path / "nowhere"))
+    assert not list((tmp_path / "save").glob("*.pt"))
+
+
+@pytest.mark.parametrize("missing", ["dict.de.txt", "train.en-de.de.idx", "valid.en-de.en.bin"])
+def test_half_prepared_data_folder(missing, translation_data, tmp_path):
+    data = shutil.copytree(translation_data, tmp_path / "data")
+    (data / missing).unlink()
+    done = train(
+        *(data, tmp_path / "save", TINY_TRANSLATION, "--criterion", "scalegrad"),
+        *("--max-update", 2),
+        check=False,
+    )
+    refused(done, "ata")
+    assert "fairseq-preprocess" in done.error or missing in done.error
+    assert not list((tmp_path / "save").glob("*.pt"))
+
+
+def test_adaptive_softmax_is_supported(language_model_data, tmp_path):
+    """Not an error: such a model trains on its exact full distribution."""
+    done = train(
+        *(language_model_data, tmp_path, TINY_LANGUAGE_MODEL, "--criterion", "scalegrad"),
+        *("--adaptive-softmax-cutoff", "8,16", "--max-update", 2),
+    )
+    assert "seen_mass" in done.output
+    assert (tmp_path / "checkpoint_last.pt").exists()
+
+
+# --- checkpoints ---------------------------------------------------------------------------------
+
+
+class Payload:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def poisoned(checkpoint, target, payload):
+    state = torch.load(checkpoint, weights_only=False)
+    state["extra_state"]["note"] = payload
+    torch.save(state, target)
+    return target
+
+
+@pytest.mark.parametrize("command", ["generate", "resume", "finetune", "resume with two processes"])
+def test_checkpoint_that_carries_code(command, translation_data, translation_baseline, tmp_path):
+    marker, save = tmp_path / "executed", tmp_path / "save"
+    save.mkdir()
+    name = "evil.pt" if command in ("generate", "finetune") else "checkpoint_last.pt"
+    source = translation_baseline / "checkpoint_last.pt"
+    evil = poisoned(source, (tmp_path if name == "evil.pt" else save) / name, Payload(marker))
+    if command == "generate":
+        done = run(
+            "fairseq-generate",
+            *(translation_data, "--user-dir", USER_DIR, "--path", evil, "--cpu"),
+            check=False,
+        )
+    else:
+        flags = ["--criterion", "scalegrad", "--max-update", 4]
+        flags += ["--finetune-from-model", evil] if command == "finetune" else []
+        flags += ["--distributed-world-size", 2] if "two" in command else []
+        done = train(translation_data, save, TINY_TRANSLATION, *flags, check=False)
+    refused(done, str(evil), "mkdir", "GENFT_TRUST_CHECKPOINT")
+    assert not marker.exists()
+    assert {path.name for path in save.iterdir()} <= {"checkpoint_last.pt"}
+
+
+def test_checkpoint_whose_configuration_carries_code(
+    translation_data, translation_baseline, tmp_path
+):
+    """fairseq evaluates configuration strings; ours are literals and nothing else."""
+    marker = tmp_path / "executed"
+    state = torch.load(translation_baseline / "checkpoint_last.pt", weights_only=False)
+    state["cfg"]["model"].adaptive_softmax_cutoff = f"__import__('os').mkdir({str(marker)!r})"
+    evil = tmp_path / "evil.pt"
+    torch.save(state, evil)
+    done = run(
+        "fairseq-generate",
+        *(translation_data, "--user-dir", USER_DIR, "--path", evil, "--cpu"),
+        check=False,
+    )
+    refused(done, "must be a plain literal", "mkdir")
+    assert not marker.exists()
+
+
+def test_truncated_checkpoint(translation_data, translation_baseline, tmp_path):
+    whole = (translation_baseline / "checkpoint_last.pt").read_bytes()
+    broken = tmp_path / "broken.pt"
+    broken.write_bytes(whole[: len(whole) // 2])
+    done = run_cold(
+        "fairseq-generate",
+        *(translation_data, "--user-dir", USER_DIR, "--path", broken, "--cpu"),
+        check=False,
+    )
+    refused(done, f"{broken} is not a whole checkpoint")
+
+
+def test_trusted_by_name(translation_data, translation_baseline, tmp_path):
+    """Only the file that the user names is loaded without the check."""
+    marker = tmp_path / "executed"
+    evil = poisoned(
+        translation_baseline / "checkpoint_last.pt", tmp_path / "evil.pt", Payload(marker)
+    )
+    run_cold(
+        "fairseq-generate",
+        *(translation_data, "--user-dir", USER_DIR, "--path", evil, "--cpu", "--max-len-b", 5),
+        GENFT_TRUST_CHECKPOINT=str(evil),
+    )
+    assert marker.exists()
+
+
+# --- genft ---------------------------------------------------------------------------------------
+
+
+def genft(*arguments: object):
+    command = [sys.executable, "-m", "genft_fairseq.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--path", "nowhere.pt"], "--path names nowhere.pt, which does not exist"),
+        (["--path", "{model}", "--split", "missing"], "Dataset not found: missing"),
+        (["--path", "{model}", "--prefix-length", "9", "--length", "90"], "trained with 16"),
+        (["--path", "{model}", "--prefix-length", "9999"], "need 10099"),
+        (["--path", "{model}", "--length", "0"], "'--length': 0 is not in the range x>=1"),
+        (["--path", "{translation}"], "not a language model"),
+    ],
+)
+def test_evaluate_lm(
+    arguments, expected, language_model_data, language_model_baseline, translation_baseline, request
+):
+    names = {
+        "model": language_model_baseline / "checkpoint_last.pt",
+        "translation": translation_baseline / "checkpoint_last.pt",
+    }
+    data = language_model_data
+    if "{translation}" in arguments:
+        data = request.getfixturevalue("translation_data")
+    done = genft("evaluate-lm", data, "--cpu", *(word.format(**names) for word in arguments))
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert expected in done.stderr.strip().splitlines()[-1]

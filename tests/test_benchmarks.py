@@ -1,0 +1,142 @@
+"""The benchmark of the losses: what it writes, and what it makes of what it wrote."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).parent.parent / "benchmarks" / "losses.py"
+BEGIN, END = "<!-- losses:begin -->", "<!-- losses:end -->"
+SHAPES = ["1,9,40", "2,5,60"]
+LOSSES = [
+    "cross_entropy",
+    "label_smoothed_cross_entropy",
+    "scalegrad",
+    "scalegrad_smoothed",
+    "unlikelihood",
+    "dense_masks",
+]
+
+
+def losses(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The JSON of a run at two tiny shapes, printed and written alike."""
+    path = tmp_path_factory.mktemp("benchmark") / "losses.json"
+    shapes = [argument for shape in SHAPES for argument in ("--shape", shape)]
+    done = losses(*shapes, "--repeats", 3, "--dense-repeats", 2, "--output", path, "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == path.read_text()
+    return path
+
+
+@pytest.fixture(scope="module")
+def results(report: Path) -> dict[str, Any]:
+    return json.loads(report.read_text())
+
+
+def test_json_has_the_documented_schema(results: dict[str, Any]) -> None:
+    assert list(results) == ["command", "versions", "device", "threads", "dtype", "shapes"]
+    assert results["command"].startswith("python benchmarks/losses.py --shape 1,9,40 ")
+    assert set(results["versions"]) == {"python", "torch", "fairseq", "genft_fairseq"}
+    assert results["device"]["type"] == "cpu"
+    assert results["device"]["name"]
+    assert results["threads"] >= 1
+    assert results["dtype"] == "float32"
+    assert [shape["shape"] for shape in results["shapes"]] == [[1, 9, 40], [2, 5, 60]]
+    assert [shape["logits_bytes"] for shape in results["shapes"]] == [1440, 2400]
+    for shape in results["shapes"]:
+        assert list(shape["losses"]) == LOSSES
+        for name, figures in shape["losses"].items():
+            assert set(figures) == {
+                *("loss_nats", "repeats", "median_s", "min_s", "ratio_median", "ratio_min"),
+                *("ratio_quartiles", "peak_bytes", "peak_ratio"),
+            }
+            assert figures["repeats"] == (2 if name == "dense_masks" else 3)
+            assert 0 < figures["min_s"] <= figures["median_s"]
+            low, high = figures["ratio_quartiles"]
+            assert 0 < figures["ratio_min"] <= low <= figures["ratio_median"] <= high
+            assert figures["peak_bytes"] >= 0
+        assert shape["losses"]["cross_entropy"]["ratio_quartiles"] == [1.0, 1.0]
+
+
+def test_losses_agree_where_they_must(results: dict[str, Any]) -> None:
+    for shape in results["shapes"]:
+        nats = {name: figures["loss_nats"] for name, figures in shape["losses"].items()}
+        assert nats["dense_masks"] == pytest.approx(nats["scalegrad"], rel=1e-4)
+        assert nats["unlikelihood"] > nats["cross_entropy"]
+        # The others are losses of their own.
+        assert len({round(value, 3) for value in nats.values()}) == len(LOSSES) - 1
+
+
+def test_memory_counts_the_gradient_and_what_is_inside_kernels(tmp_path: Path) -> None:
+    path = tmp_path / "losses.json"
+    done = losses(
+        *("--shape", "1,256,16384", "--repeats", 1, "--losses", "scalegrad,dense_masks"),
+        *("--dense-limit-gib", 0.1, "--output", path),
+    )
+    assert done.returncode == 0, done.stderr
+    (shape,) = json.loads(path.read_text())["shapes"]
+    logits = shape["logits_bytes"]  # 16 MiB
+    figures = shape["losses"]
+    assert list(figures) == ["cross_entropy", "scalegrad", "dense_masks"]
+    # Log-probabilities, their gradient and that of the logits.
+    assert figures["cross_entropy"]["peak_bytes"] == pytest.approx(3 * logits, rel=0.15)
+    # The gradient of the logits, and blocks of rows.
+    assert 0.85 * logits < figures["scalegrad"]["peak_bytes"] < 2.5 * logits
+    reason = "needs about 0.2 GiB, more than --dense-limit-gib 0.1"
+    assert figures["dense_masks"] == {"skipped": reason}
+    assert f"dense_masks was skipped: {reason}" in done.stdout
+
+
+def test_table_replaces_exactly_what_is_between_the_markers(report: Path, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    before, after = "# Title\n\nabove | `x`\n", "\n\nbelow  \nno newline at the end"
+    readme.write_text(f"{before}{BEGIN}stale{END}{after}")
+    assert losses("--table", report, "--readme", readme).returncode == 0
+    once = readme.read_text()
+    assert once.startswith(f"{before}{BEGIN}\n")
+    assert once.endswith(f"\n{END}{after}")
+    assert "stale" not in once
+    assert "B = 2, T = 5, V = 60" in once
+    assert sum(line.startswith("| `unlikelihood`") for line in once.splitlines()) == len(SHAPES)
+    assert len({line.count("|") for line in once.splitlines() if line.startswith("|")}) == 1
+
+    assert losses("--table", report, "--readme", readme).returncode == 0
+    assert readme.read_text() == once
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--shape", "2,16"], "--shape must be B,T,V, three positive integers"),
+        (["--shape", "2,x,100"], "but is '2,x,100'"),
+        (["--shape", "0,4,100"], "but is '0,4,100'"),
+        (["--losses", "scalegrad,focal"], "--losses must be among cross_entropy,"),
+        (["--output", "no/such/folder/x.json"], "--output must lie in a folder that exists"),
+        (["--table", str(SCRIPT)], "is not a JSON file of this script"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], message: str) -> None:
+    done = losses(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+
+
+def test_a_readme_without_markers_is_left_alone(report: Path, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{END} {BEGIN}")
+    done = losses("--table", report, "--readme", readme)
+    assert done.returncode == 2
+    assert "must each stand there once" in done.stderr
+    assert readme.read_text() == f"{END} {BEGIN}"
