@@ -14,7 +14,7 @@ here = Path(__file__).parent
 setup(
     name="genft_fairseq",
     version="0.1.0",
-    description="GENeration Fine-Tuning for fairseq: objectives that make sequence models generate better",
+    description="GENeration Fine-Tuning for fairseq: objectives for models that must generate well",
     long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",

@@ -36,9 +36,9 @@ def print_tables(results: dict[str, Any], console: Console) -> None:
     console.print(_conditions(results), highlight=False)
     for shape in results["shapes"]:
         table = Table(title=_shape_title(shape), title_justify="left", box=box.SIMPLE_HEAD)
-        for column in COLUMNS:
-            side = "left" if column == "loss" else "right"
-            table.add_column(column.replace(" ", "\n"), justify=side, overflow="fold")
+        table.add_column(COLUMNS[0], overflow="fold")
+        for column in COLUMNS[1:]:
+            table.add_column(column.replace(" ", "\n"), justify="right", overflow="fold")
         for name, cells in _rows(shape):
             table.add_row(name, *cells)
         console.print(table)

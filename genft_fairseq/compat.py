@@ -71,9 +71,7 @@ def get_buckets(sizes: np.ndarray, num_buckets: int) -> np.ndarray:
 
     fairseq asks ``np.percentile`` for ``interpolation=``, which numpy renamed to ``method=``.
     """
-    return np.unique(
-        np.percentile(sizes, np.linspace(0, 100, num_buckets + 1), method="lower")[1:]
-    )
+    return np.unique(np.percentile(sizes, np.linspace(0, 100, num_buckets + 1), method="lower")[1:])
 
 
 def _keep_last_batch() -> None:

@@ -2,9 +2,10 @@
 
 A checkpoint is a pickle, and unpickling can call anything.  fairseq's checkpoints need little:
 tensors, plain containers, ``argparse.Namespace``, omegaconf's containers and a few numpy scalars.
-Only these are let through (``torch.load(weights_only=True)`` with an allow-list).  The second way in
-is the configuration that a checkpoint carries: fairseq passes many of its strings to ``eval``
-(``encoder_layers`` of a convolutional model, say), so ``eval`` is replaced by a reader of literals.
+Only these are let through (``torch.load(weights_only=True)`` with an allow-list).  The second way
+in is the configuration that a checkpoint carries: fairseq passes many of its strings to ``eval``
+(``encoder_layers`` of a convolutional model, say), so ``eval`` is replaced by a reader of
+literals.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Running the real commands from tests: a tiny model, a fast optimisation.
 
-Importing torch and fairseq takes seconds.  ``run`` therefore forks this process, which has them, and
-calls the command's own entry point; ``run_cold`` starts the installed script as a user would.
+Importing torch and fairseq takes seconds.  ``run`` therefore forks this process, which has them,
+and calls the command's own entry point; ``run_cold`` starts the installed script, as a user does.
 """
 
 import contextlib

@@ -10,9 +10,7 @@ from torch import Tensor
 
 def nll(logits: Tensor, target: Tensor, padding_idx: int) -> Tensor:
     """``-log p_t(y_t)``."""
-    return _per_position(
-        logits, target, padding_idx, lambda p, seen, y: -(p[y].log())
-    )
+    return _per_position(logits, target, padding_idx, lambda p, seen, y: -(p[y].log()))
 
 
 def scalegrad(logits: Tensor, target: Tensor, gamma: float, padding_idx: int) -> Tensor:
@@ -41,9 +39,7 @@ def unlikelihood(logits: Tensor, target: Tensor, padding_idx: int) -> Tensor:
 
 def seen_mass(logits: Tensor, target: Tensor, padding_idx: int) -> Tensor:
     """``sum over v in C_t of p_t(v)``."""
-    return _per_position(
-        logits, target, padding_idx, lambda p, seen, y: p[sorted(seen)].sum()
-    )
+    return _per_position(logits, target, padding_idx, lambda p, seen, y: p[sorted(seen)].sum())
 
 
 def smooth(logits: Tensor, target: Tensor, padding_idx: int) -> Tensor:

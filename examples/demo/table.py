@@ -64,8 +64,8 @@ def repetition(figures: dict) -> list[str]:
 def side_by_side(results: dict) -> Table:
     """One prefix and what two models made of it.
 
-    Of all prefixes the one where MLE's continuation has the median number of different words: neither
-    its best nor its worst.
+    Of all prefixes the one where MLE's continuation has the median number of different words:
+    neither its best nor its worst.
     """
     mle, scalegrad = results["mle"]["completions"], results["scalegrad"]["completions"]
     ranked = sorted(range(len(mle)), key=lambda i: len(set(mle[i]["continuation"].split())))

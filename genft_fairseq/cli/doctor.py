@@ -7,6 +7,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import click
 from rich.console import Console
@@ -68,7 +69,7 @@ def examine() -> Iterator[Check]:
     yield from _fairseq()
     for library in LIBRARIES:
         yield from _attempt(
-            library, lambda name=library: importlib.metadata.version(name), f"pip install {library}"
+            library, partial(importlib.metadata.version, library), f"pip install {library}"
         )
 
 
@@ -102,7 +103,7 @@ def _fairseq() -> Iterator[Check]:
         return
     yield from _attempt("fairseq", lambda: importlib.metadata.version("fairseq-fixed"), FAIRSEQ)
     for module, use in COMPILED.items():
-        yield from _attempt(module, lambda name=module: _load(name), f"{REBUILD_FAIRSEQ} ({use})")
+        yield from _attempt(module, partial(_load, module), f"{REBUILD_FAIRSEQ} ({use})")
     yield _registered()
 
 

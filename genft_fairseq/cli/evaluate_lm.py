@@ -21,16 +21,20 @@ POSITIVE = click.IntRange(min=1)
 @click.option("--prefix-length", type=POSITIVE, default=50, show_default=True, help="Tokens read.")
 @click.option("--length", type=POSITIVE, default=100, show_default=True, help="Tokens generated.")
 @click.option("--limit", type=POSITIVE, help="Number of prefixes (default: the whole split).")
-@click.option("--batch-size", type=POSITIVE, default=32, show_default=True, help="Prefixes a batch.")
-@click.option("--bpe-symbol", default="subword_nmt", show_default=True, help="How to join subwords.")
+@click.option(
+    "--batch-size", type=POSITIVE, default=32, show_default=True, help="Prefixes a batch."
+)
+@click.option(
+    "--bpe-symbol", default="subword_nmt", show_default=True, help="How to join subwords."
+)
 @click.option("--output", type=click.Path(dir_okay=False), help="Write the figures here, as JSON.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
 @click.option("--cpu", is_flag=True, help="Do not use a GPU.")
 def evaluate_lm(data: str, path: str, output: str | None, as_json: bool, **options: Any) -> None:
     """Evaluate a language model on the binarized folder DATA.
 
-    Perplexity and accuracy are per dictionary token, on gold prefixes. Completions continue held-out
-    prefixes greedily; seq-rep-n is the share of n-grams that repeat an earlier one of the same
+    Perplexity and accuracy are per dictionary token, on gold prefixes. Completions continue
+    held-out prefixes greedily; seq-rep-n is the share of n-grams that repeat an earlier one of the same
     continuation. The human continuations of the same prefixes stand beside.
     """
     figures = _evaluate(data, path, quiet=as_json, **options)
@@ -64,7 +68,12 @@ def _evaluate(
     completions_total = min(total // (prefix_length + length), limit or total) * length
     begun = time.perf_counter()
     console = Console(stderr=True, quiet=quiet)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         predicting = bar.add_task("predicting", total=total)
         tokens = lm.token_figures(loaded, split, progress=lambda n: bar.advance(predicting, n))

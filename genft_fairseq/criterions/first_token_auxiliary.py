@@ -27,7 +27,7 @@ class FirstTokenAuxiliaryCriterionConfig(TokenCriterionConfig):
 
 @register_criterion("first_token_auxiliary", dataclass=FirstTokenAuxiliaryCriterionConfig)
 class FirstTokenAuxiliaryCriterion(TokenCriterion):
-    """``(1 - w) * token loss + w * first-token loss``, both means; see ``functional/first_token.py``.
+    """``(1 - w) * token loss + w * first-token loss``, both means (``functional/first_token.py``).
 
     fairseq divides the sums returned here by the sample size (tokens, or sentences with
     ``--sentence-avg``), so the sum of first-token losses is multiplied by tokens per sentence to

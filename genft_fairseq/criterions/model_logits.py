@@ -35,8 +35,8 @@ def normalises_plainly(model: Any) -> bool:
 def model_logits(model: Any, net_output: Any) -> Tensor:
     """Return numbers whose softmax is the model's distribution.
 
-    For nearly every model these are ``net_output[0]``, in the dtype the model computed them in.  For
-    a model with an output layer of its own (adaptive softmax, a pointer network) they are its
+    For nearly every model these are ``net_output[0]``, in the dtype the model computed them in.
+    For a model with an output layer of its own (adaptive softmax, a pointer network) they are its
     log-probabilities, which are logits too, since normalising them again changes nothing: exact, at
     the cost of that model's full distribution.
 

@@ -66,15 +66,15 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
 
     def __init__(self, cfg: TokenCriterionConfig, task: Any):
         _check_task(self, task)
-        check_range("--label-smoothing", cfg.label_smoothing, 0 <= cfg.label_smoothing < 1, "[0, 1)")
+        check_range(
+            "--label-smoothing", cfg.label_smoothing, 0 <= cfg.label_smoothing < 1, "[0, 1)"
+        )
         check_range("--gamma", cfg.gamma, 0 < cfg.gamma <= 1, "(0, 1]")
         alpha = cfg.unlikelihood_alpha
         check_range("--unlikelihood-alpha", alpha, 0 <= alpha < math.inf, "[0, inf)")
         prefix = cfg.ignore_prefix_size
         check_range("--ignore-prefix-size", prefix, prefix >= 0, "[0, inf)")
-        super().__init__(
-            task, cfg.sentence_avg, cfg.label_smoothing, prefix, cfg.report_accuracy
-        )
+        super().__init__(task, cfg.sentence_avg, cfg.label_smoothing, prefix, cfg.report_accuracy)
         self.gamma = cfg.gamma
         self.alpha = alpha
         self.needs_seen_mass = self.gamma < 1 or "seen_mass" in self.figures
@@ -128,6 +128,7 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
                 loss = loss + correction.masked_fill(padding, 0.0)
         if self.eps > 0:
             eps_i = self.eps / (logits.size(-1) - 1)
+            assert lprobs.total is not None
             smooth = (-lprobs.total).masked_fill(padding, 0.0)
             loss = (1 - self.eps - eps_i) * loss + eps_i * smooth
         if self.needs_unlikelihood:

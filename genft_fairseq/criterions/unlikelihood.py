@@ -17,7 +17,7 @@ class UnlikelihoodCriterionConfig(TokenCriterionConfig):
 
 @register_criterion("unlikelihood", dataclass=UnlikelihoodCriterionConfig)
 class UnlikelihoodCriterion(TokenCriterion):
-    """Unlikelihood (Welleck et al., ICLR 2020, arXiv:1908.04319); see ``functional/unlikelihood.py``.
+    """Unlikelihood (Welleck et al., ICLR 2020, arXiv:1908.04319; ``functional/unlikelihood.py``).
 
     Logs ``unlikelihood``, the mean of the unlikelihood term in bits, before alpha.
     """

@@ -107,7 +107,7 @@ class _SelectiveLogSoftmax(torch.autograd.Function):
         for block in _blocks(logits):
             lprobs = torch.log_softmax(logits[block], dim=-1, dtype=dtype)
             target_lprobs[block] = lprobs.gather(-1, target[block])
-            if candidate_lprobs is not None:
+            if candidates is not None and candidate_lprobs is not None:
                 candidate_lprobs[block] = lprobs.gather(-1, candidates[block])
             if total is not None:
                 total[block] = lprobs.sum(-1)
@@ -124,7 +124,7 @@ class _SelectiveLogSoftmax(torch.autograd.Function):
         grad_target = grad_target.unsqueeze(-1)
         # What multiplies the softmax: minus the sum of the gradients of the selected tokens.
         scale = -grad_target
-        if candidates is not None:
+        if candidates is not None and grad_candidates is not None:
             scale = scale - grad_candidates.sum(-1, keepdim=True)
         if grad_total is not None:
             grad_total = grad_total.unsqueeze(-1)
@@ -137,7 +137,7 @@ class _SelectiveLogSoftmax(torch.autograd.Function):
             out = grad_logits[block] if in_place else None
             grad = torch.softmax(logits[block], dim=-1, dtype=scale.dtype, out=out)
             grad.mul_(scale[block])
-            if candidates is not None:
+            if candidates is not None and grad_candidates is not None:
                 grad.scatter_add_(-1, candidates[block], grad_candidates[block])
             grad.scatter_add_(-1, target[block], grad_target[block])
             if grad_total is not None:

@@ -29,9 +29,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def translation_data(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    prefixes = [
-        f"--{split}pref={text / split}" for split in ("train", "valid", "test")
-    ]
+    prefixes = [f"--{split}pref={text / split}" for split in ("train", "valid", "test")]
     return _preprocess(
         tmp_path_factory.mktemp("data") / "en_de",
         *("-s", "en", "-t", "de", "--joined-dictionary", *prefixes),
@@ -40,12 +38,8 @@ def translation_data(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def language_model_data(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    prefixes = [
-        f"--{split}pref={text / split}.en" for split in ("train", "valid", "test")
-    ]
-    return _preprocess(
-        tmp_path_factory.mktemp("data") / "lm", "--only-source", *prefixes
-    )
+    prefixes = [f"--{split}pref={text / split}.en" for split in ("train", "valid", "test")]
+    return _preprocess(tmp_path_factory.mktemp("data") / "lm", "--only-source", *prefixes)
 
 
 @pytest.fixture(scope="session")

@@ -233,7 +233,7 @@ def genft(*arguments: object):
         (["--path", "nowhere.pt"], "--path names nowhere.pt, which does not exist"),
         (["--path", "{model}", "--split", "missing"], "Dataset not found: missing"),
         (["--path", "{model}", "--prefix-length", "9", "--length", "90"], "trained with 16"),
-        (["--path", "{model}", "--prefix-length", "9999"], "need 10099"),
+        (["--path", "{model}", "--prefix-length", "9999"], "need 10098"),
         (["--path", "{model}", "--length", "0"], "'--length': 0 is not in the range x>=1"),
         (["--path", "{translation}"], "not a language model"),
     ],

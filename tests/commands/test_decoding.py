@@ -1,4 +1,4 @@
-"""Preprocess, validate, generate, interactive, eval-lm: every command, on checkpoints of the plugin."""
+"""Preprocess, validate, generate, interactive, eval-lm, on checkpoints of the plugin."""
 
 import re
 
@@ -71,7 +71,9 @@ def test_generate_from_a_language_model(language_model_data, language_model):
 
 @pytest.mark.parametrize("kind", ["translation", "language"])
 def test_interactive(kind, request):
-    data = request.getfixturevalue("translation_data" if kind == "translation" else "language_model_data")
+    data = request.getfixturevalue(
+        "translation_data" if kind == "translation" else "language_model_data"
+    )
     checkpoint = request.getfixturevalue(f"{kind}_model")
     task = ["--task", "language_modeling"] if kind == "language" else []
     done = run(

@@ -1,4 +1,4 @@
-"""Training, resuming, fine-tuning and hydra: parameters move, flags are kept, figures are logged."""
+"""Training, resuming, fine-tuning, hydra: parameters move, flags are kept, figures logged."""
 
 import re
 from pathlib import Path
@@ -102,7 +102,11 @@ def test_hydra_train_with_a_yaml(language_model_data, tmp_path):
         f"hydra.run.dir={tmp_path / 'hydra'}",
     )
     state = torch.load(tmp_path / "save" / "checkpoint_last.pt", weights_only=False)
-    assert state["cfg"]["criterion"] == {**state["cfg"]["criterion"], "_name": "scalegrad", "gamma": 0.4}
+    assert state["cfg"]["criterion"] == {
+        **state["cfg"]["criterion"],
+        "_name": "scalegrad",
+        "gamma": 0.4,
+    }
     assert state["optimizer_history"][-1]["num_updates"] == 2
 
 
@@ -121,7 +125,7 @@ def two_processes(data: Path, folder: Path, *flags: object):
 
 @pytest.mark.parametrize("backend", ["pytorch_ddp", "legacy_ddp"])
 def test_two_cpu_processes_equal_one(backend, translation_data, tmp_path):
-    """``--cpu --distributed-world-size 2`` alone; the parameters of one process with two batches."""
+    """``--cpu --distributed-world-size 2`` alone; the parameters of one process, two batches."""
     done = two_processes(translation_data, tmp_path / "two", "--ddp-backend", backend)
     assert "training on 2 CPU processes" in done.output
     train(

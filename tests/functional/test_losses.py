@@ -180,7 +180,7 @@ def test_padding_changes_nothing(pair, side):
     parts = parts if side == "left" else parts[::-1]
     padded_target = torch.cat([part[0] for part in parts], 1)
     padded_logits = torch.cat([part[1] for part in parts], 1)
-    value, gradient = value_and_gradient(pair[0], logits, target)
+    value = pair[0](logits, target)
     padded = pair[0](padded_logits, padded_target)
     torch.testing.assert_close(padded[padded_target.ne(PAD)], value[0], rtol=0, atol=0)
     assert padded[padded_target.eq(PAD)].eq(0).all()
@@ -249,9 +249,7 @@ def test_seen_tokens():
     want = [[1, 1, 0, 0, 1], [0, 0, 1, 0, 1]]
     assert first_occurrence_mask(target, PAD).int().tolist() == want
     mask = seen_mask(target, PAD)
-    listed = [
-        [set(target[b][mask[b, t]].tolist()) for t in range(5)] for b in range(2)
-    ]
+    listed = [[set(target[b][mask[b, t]].tolist()) for t in range(5)] for b in range(2)]
     assert listed[0] == [set(), {5}, {5, 6}, {5, 6}, {5, 6}]
     assert listed[1] == [set(), set(), set(), {4}, {4}]
     assert mask.sum(-1).tolist() == [[len(s) for s in row] for row in listed]  # each once

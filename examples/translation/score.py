@@ -1,0 +1,136 @@
+"""Scores what generate.sh translated: writes results.json and the table in README.md from it.
+
+    python examples/translation/score.py --data DATA --runs RUNS
+
+Figures: sacreBLEU's BLEU and chrF of the detokenised translations against the untouched references,
+with their signatures; the ratio of lengths; the share of repeated 4-grams within a sentence, beside
+the references'; the loss on the validation set; training seconds.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+from pathlib import Path
+
+import click
+import sacrebleu
+
+from genft_fairseq.evaluation.repetition import mean_repetition
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+RUNS = ("baseline", "mle", "scalegrad-0.5", "scalegrad-0.2")
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+
+
+@click.command()
+@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--runs", type=click.Path(exists=True, path_type=Path), required=True)
+def main(data: Path, runs: Path) -> None:
+    references = (data / "raw" / "test.de").read_text(encoding="utf-8").splitlines()
+    results = {
+        "seed": int(re.search(r"--seed (\d+)", command_of(runs / "baseline"))[1]),
+        "hardware": hardware(),
+        "versions": versions(),
+        "commands": {
+            "prepare": json.loads((data / "MANIFEST.json").read_text())["recipe"]["command"],
+            "train": {name: command_of(runs / name) for name in RUNS},
+            "generate": "examples/translation/generate.sh",
+        },
+        "references": repetition(references),
+        "runs": {name: figures(runs / name, references) for name in RUNS},
+    }
+    (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    readme = HERE / "README.md"
+    readme.write_text(with_table(readme.read_text(encoding="utf-8"), results), encoding="utf-8")
+    print(table(results))
+
+
+def command_of(run: Path) -> str:
+    """The command that trained a run, with paths relative to the checkout."""
+    return (run / "command").read_text().strip().replace(f"{ROOT}/", "")
+
+
+def figures(run: Path, references: list[str]) -> dict:
+    translations = read_translations(run / "generate-test.txt")
+    if len(translations) != len(references):
+        raise click.ClickException(
+            f"{run} holds {len(translations)} translations of {len(references)} sentences"
+        )
+    bleu, chrf = sacrebleu.BLEU(), sacrebleu.CHRF()
+    score = bleu.corpus_score(translations, [references])
+    return {
+        "bleu": score.score,
+        "bleu_signature": str(bleu.get_signature()),
+        "chrf": chrf.corpus_score(translations, [references]).score,
+        "chrf_signature": str(chrf.get_signature()),
+        "length_ratio": score.ratio,
+        **repetition(translations),
+        **last_validation(run / "train.log"),
+        "train_seconds": int((run / "seconds").read_text()),
+    }
+
+
+def read_translations(path: Path) -> list[str]:
+    """The detokenised hypotheses (D- lines) in the order of the test set."""
+    found = re.findall(r"^D-(\d+)\t\S+\t(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return [text for _, text in sorted(found, key=lambda row: int(row[0]))]
+
+
+def repetition(texts: list[str]) -> dict:
+    return {"rep_4": mean_repetition([text.split() for text in texts], 4).mean}
+
+
+def last_validation(log: Path) -> dict:
+    """The last plain nll on the validation set, in bits, and what the method logs beside it."""
+    line = [line for line in log.read_text().splitlines() if " valid | " in line][-1]
+    logged = dict(re.findall(r"(\w+) ([\d.]+)", line))
+    return {"valid_ppl": float(logged["ppl"]), "updates": int(logged["num_updates"])}
+
+
+def hardware() -> dict:
+    cpu = Path("/proc/cpuinfo")
+    models = re.findall(r"model name\s*: (.*)", cpu.read_text()) if cpu.exists() else []
+    return {"processor": models[0] if models else platform.processor(), "cores": os.cpu_count()}
+
+
+def versions() -> dict:
+    packages = ("torch", "fairseq-fixed", "sacrebleu", "sacremoses", "subword-nmt")
+    found = {name: importlib.metadata.version(name) for name in packages}
+    return {"python": platform.python_version(), **found}
+
+
+def table(results: dict) -> str:
+    lines = [
+        "| run | BLEU | chrF | length ratio | rep-4 | valid ppl | updates | train s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, run in results["runs"].items():
+        lines.append(
+            f"| {name} | {run['bleu']:.2f} | {run['chrf']:.2f} | {run['length_ratio']:.3f} "
+            f"| {run['rep_4']:.4f} | {run['valid_ppl']:.2f} | {run['updates']} "
+            f"| {run['train_seconds']} |"
+        )
+    lines.append(f"| the references | | | | {results['references']['rep_4']:.4f} | | | |")
+    some = results["runs"]["baseline"]
+    hardware, versions = results["hardware"], results["versions"]
+    lines += [
+        "",
+        f"BLEU `{some['bleu_signature']}`, chrF `{some['chrf_signature']}`; seed {results['seed']}; "
+        f"{hardware['processor']}, {hardware['cores']} cores; "
+        + ", ".join(f"{name} {version}" for name, version in versions.items())
+        + ".",
+    ]
+    return "\n".join(lines)
+
+
+def with_table(readme: str, results: dict) -> str:
+    before, rest = readme.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n{table(results)}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    main()
