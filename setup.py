@@ -24,7 +24,7 @@ setup(
     install_requires=[
         "torch>=2.6",  # the first release that loads checkpoints with weights_only by default
         "numpy",
-        # What fairseq imports at run time.
+        # What fairseq imports at run time (scikit-learn in two of its tasks, which all load).
         "hydra-core>=1.3",
         "omegaconf>=2.3",
         "regex",

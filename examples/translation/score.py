@@ -118,8 +118,8 @@ def table(results: dict) -> str:
     hardware, versions = results["hardware"], results["versions"]
     lines += [
         "",
-        f"BLEU `{some['bleu_signature']}`, chrF `{some['chrf_signature']}`; seed {results['seed']}; "
-        f"{hardware['processor']}, {hardware['cores']} cores; "
+        f"BLEU `{some['bleu_signature']}`, chrF `{some['chrf_signature']}`; "
+        f"seed {results['seed']}; {hardware['processor']}, {hardware['cores']} cores; "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
         + ".",
     ]

@@ -24,9 +24,7 @@ POSITIVE = click.IntRange(min=1)
 @click.option(
     "--batch-size", type=POSITIVE, default=32, show_default=True, help="Prefixes a batch."
 )
-@click.option(
-    "--bpe-symbol", default="subword_nmt", show_default=True, help="How to join subwords."
-)
+@click.option("--bpe-symbol", default="subword_nmt", show_default=True, help="Joins subwords.")
 @click.option("--output", type=click.Path(dir_okay=False), help="Write the figures here, as JSON.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
 @click.option("--cpu", is_flag=True, help="Do not use a GPU.")

@@ -62,6 +62,7 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
     whose knob is turned is logged as well.
     """
 
+    registered_name: str
     figures: tuple[str, ...] = ()
 
     def __init__(self, cfg: TokenCriterionConfig, task: Any):
@@ -176,9 +177,8 @@ def check_range(flag: str, value: float, allowed: bool, interval: str) -> None:
 def _check_task(criterion: TokenCriterion, task: Any) -> None:
     if getattr(task, "target_dictionary", None) is None:
         raise UserError(
-            f"--criterion {getattr(criterion, 'registered_name', type(criterion).__name__)} needs a "
-            f"task with a target dictionary (translation or language_modeling, for example), but "
-            f"{type(task).__name__} has none"
+            f"--criterion {criterion.registered_name} needs a task with a target dictionary "
+            f"(translation or language_modeling, say), but {type(task).__name__} has none"
         )
 
 
