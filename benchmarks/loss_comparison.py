@@ -23,7 +23,6 @@ shapes      a list, in the order given:
 
 import platform
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import fairseq
@@ -34,6 +33,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import genft_fairseq
+from genft_fairseq.evaluation.records import processor
 
 
 class NoResultError(Exception):
@@ -68,7 +68,7 @@ def compare(
         },
         "device": {
             "type": device,
-            "name": torch.cuda.get_device_name() if device == "cuda" else _cpu_name(),
+            "name": torch.cuda.get_device_name() if device == "cuda" else processor(),
         },
         "threads": torch.get_num_threads(),
         "dtype": dtype,
@@ -125,11 +125,3 @@ def _compare_at(
         ratio = round(peaks[name] / peaks[BASELINE], 4) if peaks[BASELINE] else None
         losses[name] = {**times[name], "peak_bytes": peaks[name], "peak_ratio": ratio}
     return {"shape": list(shape), "logits_bytes": B * T * V * dtype.itemsize, "losses": losses}
-
-
-def _cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else []:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

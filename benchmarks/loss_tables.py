@@ -7,8 +7,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-BEGIN, END = "<!-- losses:begin -->", "<!-- losses:end -->"
-
 BASELINE = "cross_entropy"
 LOSSES = {
     "cross_entropy": "fairseq `cross_entropy`",
@@ -57,18 +55,6 @@ def markdown(results: Sequence[dict[str, Any]]) -> str:
             table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
             blocks += [_shape_title(shape), table, *_notes(shape)]
     return "\n\n".join(blocks)
-
-
-def replace_between_markers(text: str, table: str) -> str:
-    """Put a table between the markers and leave every other character alone.
-
-    Raises:
-        ValueError: the text does not hold each marker once, in order.
-    """
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"{BEGIN} and {END} must each stand there once, in this order")
-    head, rest = text.split(BEGIN)
-    return f"{head}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}"
 
 
 def _conditions(results: dict[str, Any]) -> str:

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from loss_tables import BASELINE, LOSSES, markdown, print_tables, replace_between_markers
+from loss_tables import BASELINE, LOSSES, markdown, print_tables
 from rich.console import Console
+
+from genft_fairseq.evaluation.records import replace_between_markers
 
 DEFAULT_SHAPES = ("1,300,50257", "32,32,32000", "4,1024,50257")
 SMALLEST_VOCABULARY = 8  # fairseq's four special symbols, and some words
@@ -156,7 +158,7 @@ def write_table(tables: tuple[Path, ...], readme: Path) -> None:
         names = ", ".join(map(str, tables))
         raise OneLineError(f"--table {names} is not a JSON file of this script") from error
     try:
-        text = replace_between_markers(readme.read_text(encoding="utf-8"), table)
+        text = replace_between_markers(readme.read_text(encoding="utf-8"), "losses", table)
     except ValueError as error:
         raise OneLineError(f"{readme}: {error}") from error
     readme.write_text(text, encoding="utf-8")

@@ -40,9 +40,12 @@ def one_line(error: BaseException) -> str | None:
 def install_one_line_errors() -> None:
     """Make an uncaught user error end a command with one line instead of a traceback.
 
-    The exit status stays non-zero.  ``GENFT_TRACEBACK=1`` shows the traceback as well.
+    The exit status stays non-zero.  ``GENFT_TRACEBACK=1`` shows the traceback as well.  Only in
+    fairseq's own commands: a script that imports this package keeps its tracebacks.
     """
-    if getattr(sys.excepthook, "shows_one_line", False):
+    program = sys.argv[0] if sys.argv else ""
+    is_fairseq = os.path.basename(program).startswith("fairseq-") or "fairseq_cli" in program
+    if not is_fairseq or getattr(sys.excepthook, "shows_one_line", False):
         return
     previous = sys.excepthook
 

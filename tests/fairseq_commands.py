@@ -19,6 +19,7 @@ import pytest
 import torch
 
 import genft_fairseq
+from genft_fairseq.errors import install_one_line_errors
 
 USER_DIR = str(Path(genft_fairseq.__file__).parent)
 BIN = Path(sys.executable).parent
@@ -88,6 +89,7 @@ def _become(module: str, argv: list[str], streams: list[Path]) -> NoReturn:
         sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
         _reset_logging()
         sys.argv = argv
+        install_one_line_errors()  # as the plugin does when a fairseq command imports it
         sys.modules[module].cli_main()
         status = 0
     except SystemExit as end:

@@ -132,9 +132,11 @@ def test_torch_itself_is_untouched():
     assert torch.load is not safe_loading.load
     assert checkpoint_utils.torch.load is safe_loading.load
     assert checkpoint_utils.torch.save is torch.save
+    copy = checkpoint_utils.PathManager.copy
     safe_loading.apply()
     assert checkpoint_utils.torch.load is safe_loading.load
     assert checkpoint_utils.torch._base is torch  # not a view of a view
+    assert checkpoint_utils.PathManager.copy is copy  # nor a copy of a copy
 
 
 def whole(layout) -> bytes:
@@ -450,7 +452,9 @@ def test_a_copy_replaces_the_old_file(tmp_path):
     source, destination = tmp_path / "checkpoint1.pt", tmp_path / "checkpoint_last.pt"
     source.write_bytes(b"new")
     destination.write_bytes(b"old")
-    checkpoint_utils.PathManager.copy(str(source), str(destination), overwrite=True)
+    with open(destination, "rb") as held:
+        checkpoint_utils.PathManager.copy(str(source), str(destination), overwrite=True)
+        assert held.read() == b"old"  # renamed over, never written into
     assert destination.read_bytes() == b"new"
     assert {file.name for file in tmp_path.iterdir()} == {source.name, destination.name}
 

@@ -7,22 +7,25 @@ with their signatures; the ratio of lengths; the share of repeated 4-grams withi
 the references'; the loss on the validation set; training seconds.
 """
 
-import importlib.metadata
 import json
-import os
-import platform
 import re
 from pathlib import Path
 
 import click
 import sacrebleu
 
+from genft_fairseq.evaluation.records import (
+    hardware,
+    provenance_line,
+    replace_between_markers,
+    versions,
+    write_whole,
+)
 from genft_fairseq.evaluation.repetition import mean_repetition
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 RUNS = ("baseline", "mle", "scalegrad-0.5", "scalegrad-0.2")
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
 @click.command()
@@ -42,9 +45,10 @@ def main(data: Path, runs: Path) -> None:
         "references": repetition(references),
         "runs": {name: figures(runs / name, references) for name in RUNS},
     }
-    (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     readme = HERE / "README.md"
-    readme.write_text(with_table(readme.read_text(encoding="utf-8"), results), encoding="utf-8")
+    page = replace_between_markers(readme.read_text(encoding="utf-8"), "results", table(results))
+    write_whole(HERE / "results.json", json.dumps(results, indent=2) + "\n")
+    write_whole(readme, page)
     print(table(results))
 
 
@@ -90,18 +94,6 @@ def last_validation(log: Path) -> dict:
     return {"valid_ppl": float(logged["ppl"]), "updates": int(logged["num_updates"])}
 
 
-def hardware() -> dict:
-    cpu = Path("/proc/cpuinfo")
-    models = re.findall(r"model name\s*: (.*)", cpu.read_text()) if cpu.exists() else []
-    return {"processor": models[0] if models else platform.processor(), "cores": os.cpu_count()}
-
-
-def versions() -> dict:
-    packages = ("torch", "fairseq-fixed", "sacrebleu", "sacremoses", "subword-nmt")
-    found = {name: importlib.metadata.version(name) for name in packages}
-    return {"python": platform.python_version(), **found}
-
-
 def table(results: dict) -> str:
     lines = [
         "| run | BLEU | chrF | length ratio | rep-4 | valid ppl | updates | train s |",
@@ -115,21 +107,12 @@ def table(results: dict) -> str:
         )
     lines.append(f"| the references | | | | {results['references']['rep_4']:.4f} | | | |")
     some = results["runs"]["baseline"]
-    hardware, versions = results["hardware"], results["versions"]
     lines += [
         "",
         f"BLEU `{some['bleu_signature']}`, chrF `{some['chrf_signature']}`; "
-        f"seed {results['seed']}; {hardware['processor']}, {hardware['cores']} cores; "
-        + ", ".join(f"{name} {version}" for name, version in versions.items())
-        + ".",
+        f"seed {results['seed']}; " + provenance_line(results),
     ]
     return "\n".join(lines)
-
-
-def with_table(readme: str, results: dict) -> str:
-    before, rest = readme.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{table(results)}\n{END}{after}"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """``genft evaluate-lm``: perplexity, accuracy and the repetition of greedy continuations."""
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from genft_fairseq.evaluation.records import write_whole
 
 POSITIVE = click.IntRange(min=1)
 
@@ -32,12 +33,13 @@ def evaluate_lm(data: str, path: str, output: str | None, as_json: bool, **optio
     """Evaluate a language model on the binarized folder DATA.
 
     Perplexity and accuracy are per dictionary token, on gold prefixes. Completions continue
-    held-out prefixes greedily; seq-rep-n is the share of n-grams that repeat an earlier one of the same
-    continuation. The human continuations of the same prefixes stand beside.
+    held-out prefixes greedily; seq-rep-n is the share of n-grams that repeat an earlier one of the
+    same continuation. The human continuations of the same prefixes stand beside.
     """
     figures = _evaluate(data, path, quiet=as_json, **options)
     if output:
-        _write(Path(output), figures)
+        text = json.dumps(figures, indent=2, ensure_ascii=False) + "\n"
+        write_whole(Path(output), text)
     if as_json:
         click.echo(json.dumps(figures, indent=2))
     else:
@@ -103,13 +105,6 @@ def _evaluate(
             for c in completions
         ],
     }
-
-
-def _write(path: Path, figures: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".tmp")
-    partial.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _print(figures: dict[str, Any]) -> None:

@@ -162,6 +162,41 @@ def test_two_workers_report_the_figures_of_the_joint_batch(world, name, sentence
         assert_same(got["first_token_nll"], nll[:, 0].mean() / math.log(2))
 
 
+@pytest.mark.parametrize("name", CRITERIONS)
+def test_the_figures_of_an_epoch_weigh_every_update_by_its_tokens(world, name):
+    """One ``reduce_metrics`` an update: the mean is over tokens (or sentences), not updates."""
+    task, model = world
+    flags = {**FLAGS, "first_token_weight": 0.0} if name == "first_token_auxiliary" else FLAGS
+    criterion = tiny_criterion(name, task, **flags)
+    updates = [
+        criterion(model, tiny_sample(task, rows))[2] for rows in (SENTENCES[:1], SENTENCES[1:])
+    ]
+    want = meters(criterion, [criterion(model, tiny_sample(task))[2]])
+    with metrics.aggregate(new_root=True) as aggregated:
+        for update in updates:
+            type(criterion).reduce_metrics([update])
+    for figure in want.keys() - {"ppl", "accuracy", "total", "n_correct"}:
+        assert_same(aggregated[figure].avg, want[figure])
+    values = aggregated.get_smoothed_values()
+    assert values["ppl"] == pytest.approx(want["ppl"])
+    assert values["accuracy"] == pytest.approx(want["accuracy"])
+
+
+def test_padding_is_never_a_correct_prediction(world, monkeypatch):
+    """Even by a model that predicts padding everywhere."""
+    task, model = world
+
+    def sure_of_padding(net_output, log_probs, sample=None):
+        logits = net_output[0].clone()
+        logits[..., PAD] = 100.0
+        return logits.log_softmax(-1)
+
+    monkeypatch.setattr(model.decoder, "get_normalized_probs", sure_of_padding, raising=False)
+    criterion = tiny_criterion("scalegrad", task, report_accuracy=True)
+    _, _, log = criterion(model, tiny_sample(task))
+    assert (log["n_correct"], log["total"]) == (0, sum(map(len, SENTENCES)))
+
+
 def test_a_figure_nobody_asked_for_is_not_computed(world):
     """Each criterion logs its own figure; the other costs time and appears when its knob is on."""
     task, model = world

@@ -116,3 +116,23 @@ def test_padding_rows_have_no_first_token():
     assert log["first_tokens"] == 3
     nll = reference.nll(model(**sample["net_input"])[0], sample["target"], PAD)
     assert_same(log["first_token_nll"], torch.stack([nll[0, 0], nll[2, 0], nll[3, 0]]).sum())
+
+
+def test_padding_on_the_left_is_skipped():
+    """The first token is the first that is no padding, in every row."""
+    task = tiny_task("language")
+    model, sample = tiny_model(task), tiny_sample(task)
+    for tokens in (sample["target"], sample["net_input"]["src_tokens"]):
+        for row in tokens:
+            row.copy_(row.roll(int(row.eq(PAD).sum())))
+    assert sample["target"][:3, 0].eq(PAD).all()
+    knobs = {"gamma": 0.2, "label_smoothing": 0.1}
+    criterion = tiny_criterion(
+        *("first_token_auxiliary", task),
+        **{"first_token_weight": 0.3, "unlikelihood_alpha": 0.7, **knobs},
+    )
+    loss, _, log = criterion(model, sample)
+    logits = model(**sample["net_input"])[0]
+    want, first = expected(logits, sample, 0.3, 0, False, alpha=0.7, **knobs)
+    assert_same(loss, want)
+    assert_same(log["first_token_nll"], first.sum())
