@@ -1,5 +1,7 @@
 """Models that normalise in their own way: adaptive softmax, overridden methods, wrappers."""
 
+import copy
+
 import pytest
 import torch
 from criterions.tiny_fairseq import (
@@ -19,24 +21,33 @@ from genft_fairseq.criterions.model_logits import model_logits, normalises_plain
 
 KNOBS = {"label_smoothing": 0.1, "gamma": 0.2, "unlikelihood_alpha": 0.7}
 WANTED = {"label_smoothing": 0.1, "gamma": 0.2, "alpha": 0.7}
-# fairseq's name for the cut-offs of the adaptive softmax differs between the two models.
-ADAPTIVE = {"adaptive_softmax_cutoff": "6,10", "adaptive_softmax_factor": 2}
+SOFTMAX = {"adaptive_softmax_cutoff": "6,10", "adaptive_softmax_factor": 2}
+INPUT = {"adaptive_input": True, "adaptive_input_cutoff": "6,10", "adaptive_input_factor": 2}
+# As in fairseq's own language models (transformer_lm_wiki103): the input's embeddings are shared.
+TIED = {"tie_adaptive_weights": True, "tie_adaptive_proj": True}
+ADAPTIVE = {
+    "translation": ("translation", SOFTMAX),
+    "language": ("language", SOFTMAX),
+    "tied": ("language", {**SOFTMAX, **INPUT, **TIED}),
+}
 
 
 def adaptive_lprobs(softmax, features: Tensor) -> Tensor:
     """The two-level distribution written out: a head, and tails weighed by their cluster."""
-    head = softmax.head(features).log_softmax(-1)
+    flat = features.flatten(0, 1)  # (B, T, D) -> (B*T, D): a tied head knows nothing else
+    head = softmax.head(flat).log_softmax(-1)
     cutoff = softmax.cutoff[0]
-    parts = [head[..., :cutoff]]
+    parts = [head[:, :cutoff]]
     for i, tail in enumerate(softmax.tail):
-        parts.append(tail(features).log_softmax(-1) + head[..., cutoff + i, None])
-    return torch.cat(parts, -1)
+        parts.append(tail(flat).log_softmax(-1) + head[:, cutoff + i, None])
+    return torch.cat(parts, -1).view(*features.shape[:2], -1)
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=ADAPTIVE)
 def adaptive(request):
-    task = tiny_task(request.param)
-    model = tiny_model(task, **ADAPTIVE)
+    kind, flags = ADAPTIVE[request.param]
+    task = tiny_task(kind)
+    model = tiny_model(task, **flags)
     assert model.decoder.adaptive_softmax is not None
     return task, model
 
@@ -65,6 +76,23 @@ def test_adaptive_softmax_gradient(adaptive):
     want = gradients(reference_loss(lprobs, sample["target"], **WANTED).sum(), model)
     assert any("adaptive_softmax" in name and g.ne(0).any() for name, g in want.items())
     assert_same(gradients(loss, model), want)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_adaptive_softmax_in_half_precision(dtype):
+    """A float32 loss here too, finite, with gradients in the model's dtype."""
+    task = tiny_task("language")
+    model, sample = tiny_model(task, dtype, **SOFTMAX), tiny_sample(task)
+    loss, _, _ = tiny_criterion("scalegrad", task, **KNOBS)(model, sample)
+    assert loss.dtype == torch.float32
+    exact = copy.deepcopy(model).double()
+    features = model(**sample["net_input"])[0].double()
+    lprobs = adaptive_lprobs(exact.decoder.adaptive_softmax, features)
+    want = reference_loss(lprobs, sample["target"], **WANTED).sum()
+    assert_same(loss, want, rtol=4 * torch.finfo(dtype).eps)
+    for gradient in gradients(loss, model).values():
+        assert gradient.dtype == dtype
+        assert gradient.isfinite().all()
 
 
 def half_uniform(net_output, log_probs: bool, sample=None) -> Tensor:
@@ -112,6 +140,22 @@ def test_an_overridden_method_is_heard(override, method, kind):
     want = reference_loss(lprobs, sample["target"], **WANTED).sum()
     assert_same(loss, want)
     assert_same(gradients(loss, model), gradients(want, model))
+
+
+def test_an_overridden_method_comes_before_an_adaptive_softmax():
+    """A model that has one, and mixes it with something else."""
+    task = tiny_task("language")
+    model, sample = tiny_model(task, **SOFTMAX), tiny_sample(task)
+    vocabulary = len(task.target_dictionary)
+
+    def mixed(net_output, log_probs, sample=None):
+        lprobs = adaptive_lprobs(model.decoder.adaptive_softmax, net_output[0])
+        return (0.5 * lprobs.exp() + 0.5 / vocabulary).log()
+
+    model.decoder.get_normalized_probs = mixed
+    loss, _, _ = tiny_criterion("scalegrad", task, **KNOBS)(model, sample)
+    lprobs = mixed(model(**sample["net_input"]), log_probs=True)
+    assert_same(loss, reference_loss(lprobs, sample["target"], **WANTED).sum())
 
 
 class Wrapped(nn.Module):

@@ -1,0 +1,47 @@
+"""Tables are put between markers, files are whole, provenance is real."""
+
+import platform
+
+import pytest
+import torch
+
+from genft_fairseq.evaluation.records import (
+    hardware,
+    provenance_line,
+    replace_between_markers,
+    versions,
+    write_whole,
+)
+
+PAGE = "a\n<!-- x:begin -->\nold\n<!-- x:end -->\nb <!-- y:begin -->1<!-- y:end -->\n"
+
+
+def test_replaces_what_is_between_and_nothing_else():
+    once = replace_between_markers(PAGE, "x", "| new |")
+    assert once == PAGE.replace("old", "| new |")
+    assert replace_between_markers(once, "x", "| new |") == once
+
+
+@pytest.mark.parametrize(
+    "page", ["", "<!-- x:begin -->", PAGE + PAGE, "<!-- x:end --><!-- x:begin -->"]
+)
+def test_markers_missing_twice_or_swapped(page):
+    with pytest.raises(ValueError, match="must each stand there once"):
+        replace_between_markers(page, "x", "new")
+
+
+def test_provenance():
+    record = {"hardware": hardware(), "versions": versions()}
+    line = provenance_line(record)
+    assert record["hardware"]["processor"] in line
+    assert f"torch {torch.__version__}" in line
+    assert f"python {platform.python_version()}" in line
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "new" / "figures.json"
+    write_whole(path, "old")
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(path, "new")
+    assert path.read_text() == "old"
