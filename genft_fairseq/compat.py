@@ -175,6 +175,11 @@ def _launch_on_cpu() -> None:
         if settings.distributed_no_spawn:
             return distributed_utils.distributed_main(0, main, cfg, kwargs)
 
+        if settings.distributed_rank > 0:
+            raise UserError(
+                f"--distributed-rank is {settings.distributed_rank}: CPU processes on several "
+                f"machines are started by torchrun"
+            )
         with open_dict(cfg):
             if settings.distributed_init_method is None:
                 settings.distributed_init_method = f"tcp://localhost:{_free_port()}"

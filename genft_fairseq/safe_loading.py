@@ -11,7 +11,6 @@ literals.
 import argparse
 import ast
 import collections
-import enum
 import os
 import pickle
 import re
@@ -57,6 +56,10 @@ def allowed_globals() -> list[Any]:
         for kind in vars(np.dtypes).values()
         if isinstance(kind, type) and issubclass(kind, np.dtype)
     ]
+    core = np._core if hasattr(np, "_core") else np.core
+    multiarray: Any = core.multiarray
+    homes = ("numpy._core.multiarray", "numpy.core.multiarray")
+    rebuild = ("scalar", "_reconstruct")
     return [
         argparse.Namespace,
         omegaconf.DictConfig,
@@ -64,7 +67,8 @@ def allowed_globals() -> list[Any]:
         omegaconf.base.ContainerMetadata,
         omegaconf.base.Metadata,
         *nodes,
-        collections.defaultdict,
+        # torch fills no other kind of dictionary; nothing in fairseq needs the default.
+        (_plain_dict, "collections.defaultdict"),
         collections.OrderedDict,
         dict,
         list,
@@ -76,23 +80,11 @@ def allowed_globals() -> list[Any]:
         typing.Any,
         np.dtype,
         np.ndarray,
-        np._core.multiarray.scalar,  # type: ignore[attr-defined]
-        np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
+        # numpy 2 moved these; a checkpoint names them as the numpy that wrote it did.
+        *((getattr(multiarray, name), f"{home}.{name}") for home in homes for name in rebuild),
         *numpy_scalars,
-        *_fairseq_choices(),
         # Stands for a tensor in what one process sends another, when a run is resumed.
         distributed_utils._TensorPlaceholder,
-    ]
-
-
-def _fairseq_choices() -> list[type]:
-    """fairseq's own enumerations, which old configurations hold."""
-    from fairseq.dataclass import constants
-
-    return [
-        kind
-        for kind in vars(constants).values()
-        if isinstance(kind, type) and issubclass(kind, enum.Enum)
     ]
 
 
@@ -105,7 +97,7 @@ def load(file: Any, *args: Any, **kwargs: Any) -> Any:
     Raises:
         UserError: the file carries something else, or is not a whole checkpoint.
     """
-    name = getattr(file, "name", None)
+    name = file if isinstance(file, str | os.PathLike) else getattr(file, "name", None)
     path = str(name) if name is not None else "a checkpoint sent by another process"
     trusted = [p for p in os.environ.get(TRUST_VARIABLE, "").split(os.pathsep) if p]
     if name is not None and os.path.realpath(path) in map(os.path.realpath, trusted):
@@ -117,13 +109,15 @@ def load(file: Any, *args: Any, **kwargs: Any) -> Any:
             return torch.load(file, *args, **kwargs)
     except pickle.UnpicklingError as error:
         raise UserError(_refusal(path, error)) from error
+    except FileNotFoundError:
+        raise
     except Exception as error:  # what a broken file raises depends on where it is broken
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is not a whole checkpoint ({reason})") from error
 
 
 def _refusal(path: str, error: Exception) -> str:
-    named = re.search(r"(?:GLOBAL|global:?|class|function) `?([\w.]+\.[\w.]+)", str(error))
+    named = re.search(r"GLOBAL ([\w.]+)", str(error))
     what = f"carries {named[1]}, which is" if named else "holds something that is"
     return (
         f"{path} {what} neither a tensor nor a known part of a fairseq configuration, and loading "
@@ -161,7 +155,7 @@ def evaluate_literal(text: str, *_: Any) -> Any:
         raise TypeError(f"a literal is written as a string, but this is a {type(text).__name__}")
     try:
         return _value(ast.parse(text.strip(), mode="eval").body)
-    except (SyntaxError, ValueError, TypeError, RecursionError) as error:
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         shown = text if len(text) <= 80 else text[:77] + "..."
         raise UserError(f"an option must be a plain literal, but is {shown!r}") from error
 
@@ -181,8 +175,19 @@ def _value(node: ast.expr) -> Any:
     if isinstance(node.op, ast.Add):
         return left + right
     if isinstance(node.op, ast.Mult):
-        sizes = [len(side) if hasattr(side, "__len__") else side for side in (left, right)]
+        sizes = [_size(side) if hasattr(side, "__len__") else side for side in (left, right)]
         if all(isinstance(size, int) for size in sizes) and sizes[0] * sizes[1] > _MAX_REPEATED:
             raise ValueError("too large")
         return left * right
     raise ValueError("only + and * are allowed between literals")
+
+
+def _size(value: Any) -> int:
+    """Count the leaves, so that a repetition of a repetition counts as what it is."""
+    if isinstance(value, list | tuple):
+        return max(len(value), sum(map(_size, value)))
+    return len(value) if hasattr(value, "__len__") else 1
+
+
+def _plain_dict(factory: Any = None) -> dict[Any, Any]:
+    return {}

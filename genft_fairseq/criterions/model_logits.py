@@ -21,15 +21,21 @@ _PLAIN_SCRIPTABLE = {
 
 def normalises_plainly(model: Any) -> bool:
     """Tell whether the model's log-probabilities are the log-softmax of ``net_output[0]``."""
+    return _normalises_as_fairseq(model) and _adaptive_softmax(model) is None
+
+
+def _normalises_as_fairseq(model: Any) -> bool:
+    """Tell whether neither the model nor its decoder overrides how fairseq normalises."""
     decoder = getattr(model, "decoder", None)
-    return decoder is not None and (
-        getattr(decoder, "adaptive_softmax", None) is None
-        and all(
-            getattr(part.get_normalized_probs, "__func__", None) in _PLAIN
-            and getattr(part.get_normalized_probs_scriptable, "__func__", None) in _PLAIN_SCRIPTABLE
-            for part in (model, decoder)
-        )
+    return decoder is not None and all(
+        getattr(part.get_normalized_probs, "__func__", None) in _PLAIN
+        and getattr(part.get_normalized_probs_scriptable, "__func__", None) in _PLAIN_SCRIPTABLE
+        for part in (model, decoder)
     )
+
+
+def _adaptive_softmax(model: Any) -> Any:
+    return getattr(getattr(model, "decoder", None), "adaptive_softmax", None)
 
 
 def model_logits(model: Any, net_output: Any) -> Tensor:
@@ -49,9 +55,8 @@ def model_logits(model: Any, net_output: Any) -> Tensor:
     """
     if normalises_plainly(model):
         return net_output[0]
-    adaptive_softmax = getattr(getattr(model, "decoder", None), "adaptive_softmax", None)
-    if adaptive_softmax is not None:
-        return adaptive_lprobs(adaptive_softmax, net_output[0])
+    if _normalises_as_fairseq(model):
+        return adaptive_lprobs(_adaptive_softmax(model), net_output[0])
     return model.get_normalized_probs(net_output, log_probs=True)
 
 
@@ -70,6 +75,9 @@ def adaptive_lprobs(adaptive_softmax: Any, features: Tensor) -> Tensor:
     Returns:
         (B, T, V), nats, in at least float32.
     """
+    shape = features.shape[:2]
+    features = features.flatten(0, 1)  # (B*T, D): a tied head accepts nothing else
+    features = adaptive_softmax.dropout_module(features)  # as its forward does, in training
     dtype = torch.promote_types(features.dtype, torch.float32)
     head = torch.log_softmax(adaptive_softmax.head(features), dim=-1, dtype=dtype)
     frequent = adaptive_softmax.cutoff[0]
@@ -77,4 +85,4 @@ def adaptive_lprobs(adaptive_softmax: Any, features: Tensor) -> Tensor:
     for i, tail in enumerate(adaptive_softmax.tail):
         within = torch.log_softmax(tail(features), dim=-1, dtype=dtype)
         parts.append(within + head[..., frequent + i, None])
-    return torch.cat(parts, dim=-1)
+    return torch.cat(parts, dim=-1).view(*shape, -1)
