@@ -32,8 +32,9 @@ test-slow: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -q -m slow
 
 bench: install
-	$(BIN)/python benchmarks/losses.py --output benchmarks/results/losses.json
-	$(BIN)/python benchmarks/losses.py --table benchmarks/results/losses.json
+	$(BIN)/python benchmarks/losses.py --output benchmarks/results/losses-cpu.json
+	$(BIN)/python benchmarks/losses.py --table benchmarks/results/losses-cpu.json
+	$(BIN)/python benchmarks/losses.py --table benchmarks/results/losses-cpu.json --readme README.md
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

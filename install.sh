@@ -54,6 +54,7 @@ fi
 
 say "fairseq and genft_fairseq"
 # --no-deps: fairseq declares torchaudio, which it needs for speech only.
+echo "(pip will remark that torchaudio is missing; only fairseq's speech tasks need it)"
 pip install --quiet --no-deps "$wheel"
 pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 

@@ -25,8 +25,8 @@ setup(
         "torch>=2.6",  # the first release that loads checkpoints with weights_only by default
         "numpy",
         # What fairseq imports at run time (scikit-learn in two of its tasks, which all load).
-        "hydra-core>=1.3",
-        "omegaconf>=2.3",
+        "hydra-core==1.3.2",  # exactly these two, as fairseq asks
+        "omegaconf==2.3.0",
         "regex",
         "bitarray",
         "packaging",

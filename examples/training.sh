@@ -14,6 +14,7 @@ python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || devic
 
 # train NAME FAIRSEQ_TRAIN_ARGUMENTS...: train in $runs/NAME, or go on from where it stopped, or do
 # nothing when it is finished.  Beside the checkpoints lie `command`, `train.log` and `seconds`.
+# With DRY_RUN=1 in the environment it only prints the command.
 train() {
   local name=$1 folder=$runs/$1 begun=$SECONDS before=0 command
   shift
@@ -21,6 +22,7 @@ train() {
     --no-epoch-checkpoints --log-format simple ${device[@]+"${device[@]}"})
   # Paths below the checkout are kept relative, so that the record reads the same everywhere.
   command=$(printf '%q ' "${words[@]}" | sed "s|$root/||g")
+  if [ -n "${DRY_RUN:-}" ]; then printf '%s\n' "$command"; return; fi
   if [ -e "$folder/command" ] && [ "$(cat "$folder/command")" != "$command" ]; then
     die "$folder was trained with other flags (see $folder/command); remove it to train again"
   fi

@@ -11,7 +11,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../training.sh"
 data=${1:-$root/data-bin/multi30k_en_de}
 runs=${2:-$root/runs/multi30k}
-[ -e "$data/dict.en.txt" ] || die "$data is no prepared data folder: run data-prep/prepare-multi30k.sh"
+[ -e "$data/dict.en.txt" ] || [ -n "${DRY_RUN:-}" ] || die "$data is no prepared data folder: run data-prep/prepare-multi30k.sh"
 
 shared=("$data" --task translation --source-lang en --target-lang de
   --arch transformer_iwslt_de_en --encoder-embed-dim 256 --decoder-embed-dim 256
