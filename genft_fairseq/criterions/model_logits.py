@@ -65,7 +65,7 @@ def adaptive_lprobs(adaptive_softmax: Any, features: Tensor) -> Tensor:
 
     The head holds the frequent words and one entry for each tail; a word of tail i has the
     log-probability of that entry plus its own within the tail (Grave et al., 2017,
-    arXiv:1609.04309, equation 3).  fairseq's ``get_log_prob`` computes the same in place, which
+    arXiv:1609.04309).  fairseq's ``get_log_prob`` computes the same in place, which
     autograd refuses.
 
     Args:

@@ -1,7 +1,7 @@
 """Repetition and variety of texts.
 
 S. Welleck et al., *Neural Text Generation with Unlikelihood Training*, ICLR 2020,
-arXiv:1908.04319, section 6 (seq-rep-n, equation 10, and uniq-seq).
+arXiv:1908.04319: seq-rep-n and uniq-seq.
 """
 
 from collections.abc import Hashable, Iterable, Sequence

@@ -1,7 +1,7 @@
 """ScaleGrad: raise the share of novel tokens in the gradient.
 
 X. Lin, S. Han and S. Joty, *Straight to the Gradient: Learning to Use Novel Tokens for Neural Text
-Generation*, ICML 2021, arXiv:2106.07207, equations 5 and 6 (section 4.1).
+Generation*, ICML 2021, arXiv:2106.07207: the rescaled distribution and its gradient.
 """
 
 import math

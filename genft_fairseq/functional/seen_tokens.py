@@ -1,9 +1,9 @@
 """Which tokens of a sequence have been seen before a position.
 
 Everything here works on the target ``y`` of shape (B, T), one sequence a row, padded on either
-side.  The set of seen tokens is ``C_t = {y_1 .. y_{t-1}}`` without padding (Welleck et al., 2020,
-arXiv:1908.04319, the candidates of equation 5; Lin et al., 2021, arXiv:2106.07207, the complement
-of the novel tokens in section 4).  A set holds a token once, so each token is represented by its
+side.  The set of seen tokens is ``C_t = {y_1 .. y_{t-1}}`` without padding: the previous-context
+candidates of Welleck et al. (2020, arXiv:1908.04319), the complement of the novel tokens of Lin et
+al. (2021, arXiv:2106.07207).  A set holds a token once, so each token is represented by its
 **first occurrence**: a sum over ``C_t`` is a sum over the first occurrences at positions ``s < t``.
 That is what keeps the losses at (B, T, T) numbers where a mask over the vocabulary would hold
 (B, T, V).

@@ -1,7 +1,8 @@
 """Token-level unlikelihood: lower the probability of tokens already seen.
 
 S. Welleck, I. Kulikov, S. Roller, E. Dinan, K. Cho and J. Weston, *Neural Text Generation with
-Unlikelihood Training*, ICLR 2020, arXiv:1908.04319, equations 4 and 5 (section 5.1).
+Unlikelihood Training*, ICLR 2020, arXiv:1908.04319: the token-level objective with
+previous-context candidates.
 """
 
 import math
@@ -70,7 +71,7 @@ def log1mexp(lprobs: Tensor) -> Tensor:
 
     Near x = 0 the difference 1 - exp(x) cancels, so expm1 is used; for very negative x the
     logarithm of nearly 1 cancels, so log1p is (Maechler 2012, *Accurately computing log(1 -
-    exp(-|a|))*, equation 7).
+    exp(-|a|))*).
 
     Args:
         lprobs: any shape, nats; minus infinity gives 0, with a gradient of 0.
