@@ -159,6 +159,23 @@ def test_torchrun_equals_the_two_flags(translation_data, tmp_path):
         torch.testing.assert_close(got[name], want[name], rtol=1e-6, atol=1e-7)
 
 
+def test_finetunes_what_plain_fairseq_trained(translation_data, tmp_path):
+    """A baseline that never knew the plugin: another process, fairseq alone."""
+    plain = run_cold(
+        "fairseq-train",
+        *(translation_data, *TINY_TRANSLATION, *OPTIMISATION, "--criterion", "cross_entropy"),
+        *("--max-update", 2, "--save-dir", tmp_path / "plain"),
+    )
+    assert "genft" not in plain.output
+    baseline = tmp_path / "plain" / "checkpoint_last.pt"
+    train(
+        *(translation_data, tmp_path / "tuned", TINY_TRANSLATION, "--criterion", "unlikelihood"),
+        *("--finetune-from-model", baseline, "--max-update", 2),
+    )
+    tuned = parameters(tmp_path / "tuned" / "checkpoint_last.pt")
+    assert moved(parameters(baseline), tuned)
+
+
 def test_batch_buckets(translation_data, tmp_path):
     """``--num-batch-buckets`` needs names that numpy has dropped or renamed."""
     done = train(
