@@ -160,12 +160,20 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
 
 
 def log_mean(logging_outputs: list[dict[str, Any]], name: str, count: str, unit: float) -> None:
-    """Log ``sum(name) / sum(count) / unit`` where the outputs carry that figure."""
+    """Log ``sum(name) / sum(count) / unit`` over all updates, where the outputs carry that figure.
+
+    Two sums that are divided when they are shown: the mean is right whatever the sizes of the
+    updates, and no update waits for the device.
+    """
     if any(name in log for log in logging_outputs):
-        total = sum(log.get(name, 0) for log in logging_outputs)
-        weight = sum(log.get(count, 0) for log in logging_outputs)
-        if weight > 0:  # a batch may hold nothing that is scored
-            metrics.log_scalar(name, total / weight / unit, weight, round=4)
+        total, number = f"_{name}_sum", f"_{name}_count"  # fairseq shows no name that begins so
+        metrics.log_scalar_sum(total, sum(log.get(name, 0) for log in logging_outputs))
+        metrics.log_scalar_sum(number, sum(log.get(count, 0) for log in logging_outputs))
+        metrics.log_derived(name, lambda meters: _mean(meters[total].sum, meters[number].sum, unit))
+
+
+def _mean(total: Any, number: Any, unit: float) -> float:
+    return round(float(total) / float(number) / unit, 4) if number > 0 else math.nan
 
 
 def check_range(flag: str, value: float, allowed: bool, interval: str) -> None:
