@@ -12,7 +12,6 @@ import re
 from pathlib import Path
 
 import click
-import sacrebleu
 
 from genft_fairseq.evaluation.records import (
     hardware,
@@ -21,7 +20,11 @@ from genft_fairseq.evaluation.records import (
     versions,
     write_whole,
 )
-from genft_fairseq.evaluation.repetition import mean_repetition
+from genft_fairseq.evaluation.translation import (
+    read_translations,
+    translation_figures,
+    word_repetition,
+)
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -42,7 +45,7 @@ def main(data: Path, runs: Path) -> None:
             "train": {name: command_of(runs / name) for name in RUNS},
             "generate": "examples/translation/generate.sh",
         },
-        "references": repetition(references),
+        "references": {"rep_4": word_repetition(references)},
         "runs": {name: figures(runs / name, references) for name in RUNS},
     }
     readme = HERE / "README.md"
@@ -58,33 +61,11 @@ def command_of(run: Path) -> str:
 
 
 def figures(run: Path, references: list[str]) -> dict:
-    translations = read_translations(run / "generate-test.txt")
-    if len(translations) != len(references):
-        raise click.ClickException(
-            f"{run} holds {len(translations)} translations of {len(references)} sentences"
-        )
-    bleu, chrf = sacrebleu.BLEU(), sacrebleu.CHRF()
-    score = bleu.corpus_score(translations, [references])
     return {
-        "bleu": score.score,
-        "bleu_signature": str(bleu.get_signature()),
-        "chrf": chrf.corpus_score(translations, [references]).score,
-        "chrf_signature": str(chrf.get_signature()),
-        "length_ratio": score.ratio,
-        **repetition(translations),
+        **translation_figures(read_translations(run / "generate-test.txt"), references),
         **last_validation(run / "train.log"),
         "train_seconds": int((run / "seconds").read_text()),
     }
-
-
-def read_translations(path: Path) -> list[str]:
-    """The detokenised hypotheses (D- lines) in the order of the test set."""
-    found = re.findall(r"^D-(\d+)\t\S+\t(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return [text for _, text in sorted(found, key=lambda row: int(row[0]))]
-
-
-def repetition(texts: list[str]) -> dict:
-    return {"rep_4": mean_repetition([text.split() for text in texts], 4).mean}
 
 
 def last_validation(log: Path) -> dict:

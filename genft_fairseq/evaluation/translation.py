@@ -1,0 +1,58 @@
+"""Translations as fairseq-generate writes them, scored by sacreBLEU."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import sacrebleu
+
+from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.repetition import mean_repetition
+
+
+def read_translations(path: Path) -> list[str]:
+    """Return the detokenised hypotheses of a ``generate-*.txt``, in the order of the test set.
+
+    Raises:
+        UserError: the file numbers them otherwise than 0, 1, 2, ...: sentences are missing.
+    """
+    text = path.read_text(encoding="utf-8")
+    found = re.findall(r"^D-(\d+)\t\S+\t(.*)$", text, re.MULTILINE)
+    rows = sorted((int(number), hypothesis) for number, hypothesis in found)
+    if [number for number, _ in rows] != list(range(len(rows))):
+        raise UserError(f"{path} does not hold one translation of every sentence")
+    return [hypothesis for _, hypothesis in rows]
+
+
+def translation_figures(translations: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+    """Compute corpus BLEU and chrF with their signatures, the ratio of lengths, and rep-4.
+
+    Args:
+        translations: detokenised, one a sentence.
+        references: untouched, as many.
+
+    Returns:
+        ``bleu`` and ``chrf`` in [0, 100]; ``length_ratio`` of sacreBLEU's tokens; ``rep_4``, the mean
+        share of 4-grams of words that repeat within a sentence.
+
+    Raises:
+        UserError: not as many translations as references.
+    """
+    if len(translations) != len(references):
+        raise UserError(f"{len(translations)} translations of {len(references)} references")
+    bleu, chrf = sacrebleu.BLEU(), sacrebleu.CHRF()
+    score = bleu.corpus_score(translations, [references])
+    return {
+        "bleu": score.score,
+        "bleu_signature": str(bleu.get_signature()),
+        "chrf": chrf.corpus_score(translations, [references]).score,
+        "chrf_signature": str(chrf.get_signature()),
+        "length_ratio": score.ratio,
+        "rep_4": word_repetition(translations),
+    }
+
+
+def word_repetition(texts: Sequence[str], n: int = 4) -> float | None:
+    """Return the mean share of n-grams of words that repeat within a text."""
+    return mean_repetition([text.split() for text in texts], n).mean

@@ -1,0 +1,45 @@
+"""Reading fairseq-generate's output, and the figures of translations."""
+
+import pytest
+
+from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.translation import read_translations, translation_figures
+
+GENERATED = """\
+S-1\tb
+T-1\tB
+H-1\t-0.1\tzwei Wör@@ ter
+D-1\t-0.1\tzwei Wörter
+P-1\t-0.1
+S-0\ta
+D-0\t-0.2\tD-1\tsteht im Text
+Generate test with beam=5: BLEU4 = 1.0
+"""
+
+
+def test_reads_in_the_order_of_the_test_set(tmp_path):
+    path = tmp_path / "generate-test.txt"
+    path.write_text(GENERATED, encoding="utf-8")
+    assert read_translations(path) == ["D-1\tsteht im Text", "zwei Wörter"]
+
+
+def test_a_missing_sentence_is_not_passed_over(tmp_path):
+    path = tmp_path / "generate-test.txt"
+    path.write_text("D-0\t-1\ta\nD-2\t-1\tc\n")
+    with pytest.raises(UserError, match="one translation of every sentence"):
+        read_translations(path)
+
+
+def test_figures():
+    references = ["der Hund läuft über die Wiese", "ein Mann liest"]
+    perfect = translation_figures(references, references)
+    assert perfect["bleu"] == pytest.approx(100)
+    assert perfect["chrf"] == pytest.approx(100)
+    assert perfect["length_ratio"] == 1
+    assert "tok:13a" in perfect["bleu_signature"] and "nc:6" in perfect["chrf_signature"]
+    # Eight words for nine, and a sentence that says a 4-gram twice: 1 of 5 4-grams repeats.
+    repeating = translation_figures(["a b c d a b c d", "x"], references)
+    assert repeating["bleu"] < 5
+    assert repeating["rep_4"] == pytest.approx(1 / 5)
+    with pytest.raises(UserError, match="1 translations of 2 references"):
+        translation_figures(["a"], references)
