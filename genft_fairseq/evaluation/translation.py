@@ -33,8 +33,8 @@ def translation_figures(translations: Sequence[str], references: Sequence[str]) 
         references: untouched, as many.
 
     Returns:
-        ``bleu`` and ``chrf`` in [0, 100]; ``length_ratio`` of sacreBLEU's tokens; ``rep_4``, the mean
-        share of 4-grams of words that repeat within a sentence.
+        ``bleu`` and ``chrf`` in [0, 100]; ``length_ratio`` of sacreBLEU's tokens; ``rep_4``, the
+        mean share of 4-grams of words that repeat within a sentence.
 
     Raises:
         UserError: not as many translations as references.
