@@ -26,17 +26,32 @@ def shell(*command: object, **environment: str) -> subprocess.CompletedProcess:
 
 def dry_run(script: str) -> dict[str, list[str]]:
     """The fairseq-train commands of a train.sh, by the name of their run."""
-    done = shell("bash", REPOSITORY / script, "data", "runs", DRY_RUN="1")
+    arguments = ["runs"] if "demo" in script else ["data", "runs"]
+    done = shell("bash", REPOSITORY / script, *arguments, DRY_RUN="1")
     assert done.returncode == 0, done.stderr
     commands = [shlex.split(line) for line in done.stdout.splitlines()]
     assert all(words[0] == "fairseq-train" for words in commands)
-    return {Path(words[words.index("--save-dir") + 1]).name: words[1:] for words in commands}
+    folders = [words[words.index("--save-dir") + 1] for words in commands]
+    return {
+        folder.removeprefix("runs/"): words[1:]
+        for folder, words in zip(folders, commands, strict=True)
+    }
 
 
 def parse(words: list[str]):
     """By fairseq's own parser, which refuses a flag that it does not know."""
     words = [w if w != "genft_fairseq" else str(REPOSITORY / w) for w in words]
     return options.parse_args_and_arch(options.get_training_parser(), words)
+
+
+def test_demo_commands_parse():
+    runs = dry_run("examples/demo/run.sh")
+    assert len(runs) == 6
+    for half in ("language_modeling", "translation"):
+        mle, scalegrad = (parse(runs[f"{half}/{name}"]) for name in ("mle", "scalegrad"))
+        assert scalegrad.gamma == 0.2
+        assert mle.max_update == scalegrad.max_update
+        assert mle.finetune_from_model == f"runs/{half}/baseline/checkpoint_best.pt"
 
 
 def test_translation_commands_parse():
@@ -100,13 +115,14 @@ def test_demo_shows_less_repetition(tmp_path):
     first = shell(*command)
     assert first.returncode == 0, first.stderr
     repetition = {
-        name: json.loads((tmp_path / name / "evaluation.json").read_text())["model"]["seq_rep_4"]
+        name: json.loads((folder / "evaluation.json").read_text())["model"]["seq_rep_4"]
         for name in ("baseline", "mle", "scalegrad")
+        for folder in [tmp_path / "language_modeling" / name]
     }
     assert repetition["scalegrad"] < 0.8 * repetition["mle"]
     assert "MLE + ScaleGrad" in first.stdout and "goes on" in first.stdout
     second = shell(*command)
-    assert second.stdout.count("finished already") == 3
+    assert second.stdout.count("finished already") == 6
     assert first.stdout.splitlines()[-20:] == second.stdout.splitlines()[-20:]
 
 

@@ -1,42 +1,84 @@
 #!/usr/bin/env bash
 # The main job in miniature, offline: `make demo`.
 #
-# A small language model is trained by maximum likelihood on the Python language reference, then the
-# same checkpoint is fine-tuned by maximum likelihood and by ScaleGrad for the same number of updates.
-# All three continue held-out prefixes greedily, and one table compares them.
+# Twice, for a language model and for translation: a small model is trained by maximum likelihood, then
+# its best checkpoint is fine-tuned by maximum likelihood and by ScaleGrad for the same number of
+# updates.  The language models continue held-out prefixes greedily, the translation models translate
+# held-out sentences with a beam of 5, and one table compares them.
 #
 #   examples/demo/run.sh [RUNS]       default: runs/demo; a second call reuses what is finished
 set -euo pipefail
 # shellcheck source=examples/training.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../training.sh"
 runs=${1:-$root/runs/demo}
-data=$root/data-bin/toy/language_modeling
-cd "$root"
+data=$root/data-bin/toy
+adam=(--optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 1 --lr-scheduler inverse_sqrt --seed 1)
 
-"$root/data-prep/prepare-toy.sh" --only language_modeling --out "$root/data-bin/toy"
+# needs RUN FILE: whether FILE is still to be made from the finished RUN
+needs() { [ ! -e "$runs/$1/$2" ] || [ "$runs/$1/finished" -nt "$runs/$1/$2" ]; }
 
-shared=("$data" --task language_modeling --tokens-per-sample 160
-  --arch transformer_lm --share-decoder-input-output-embed --decoder-layers 2
-  --decoder-embed-dim 128 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4 --dropout 0.2
-  --optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 1 --max-tokens 2560 --seed 1
-  --lr-scheduler inverse_sqrt --log-interval 20)
-train baseline "${shared[@]}" --criterion label_smoothed_cross_entropy \
-  --lr 2e-3 --warmup-updates 100 --max-update 190
+language_models() {
+  local name checkpoint
+  local shared=("$data/language_modeling" --task language_modeling --tokens-per-sample 160
+    --arch transformer_lm --share-decoder-input-output-embed --decoder-layers 2
+    --decoder-embed-dim 128 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4 --dropout 0.2
+    "${adam[@]}" --max-tokens 2560 --log-interval 20)
+  train language_modeling/baseline "${shared[@]}" --criterion label_smoothed_cross_entropy \
+    --lr 2e-3 --warmup-updates 100 --max-update 190
+  local finetune=("${shared[@]}" --lr 5e-4 --warmup-updates 20 --max-update 80
+    --finetune-from-model "$runs/language_modeling/baseline/checkpoint_best.pt")
+  train language_modeling/mle "${finetune[@]}" --criterion label_smoothed_cross_entropy
+  train language_modeling/scalegrad "${finetune[@]}" --criterion scalegrad --gamma 0.2
 
-finetune=("${shared[@]}" --finetune-from-model "$runs/baseline/checkpoint_best.pt"
-  --lr 5e-4 --warmup-updates 20 --max-update 80)
-train mle "${finetune[@]}" --criterion label_smoothed_cross_entropy
-train scalegrad "${finetune[@]}" --criterion scalegrad --gamma 0.2
-
-# evaluate NAME CHECKPOINT: the baseline by what was fine-tuned, its best checkpoint; the fine-tuned
-# models by their last, after the same number of updates.
-evaluate() {
-  local output=$runs/$1/evaluation.json
-  [ -e "$output" ] && return
-  echo "== $1: continuing held-out prefixes"
-  genft evaluate-lm "$data" --path "$runs/$1/$2" --split test --output "$output" >/dev/null
+  for name in baseline mle scalegrad; do
+    needs "language_modeling/$name" evaluation.json || continue
+    echo "== language_modeling/$name: continuing held-out prefixes"
+    checkpoint=$(chosen "$name")
+    genft evaluate-lm "$data/language_modeling" --split test \
+      --path "$runs/language_modeling/$name/$checkpoint" \
+      --output "$runs/language_modeling/$name/evaluation.json" >/dev/null
+  done
 }
-evaluate baseline checkpoint_best.pt
-evaluate mle checkpoint_last.pt
-evaluate scalegrad checkpoint_last.pt
-python3 "$root/examples/demo/table.py" "$runs"
+
+translation_models() {
+  local name folder
+  local shared=("$data/translation" --task translation --source-lang en --target-lang de
+    --arch transformer_tiny --share-all-embeddings --encoder-embed-dim 128 --decoder-embed-dim 128
+    --encoder-ffn-embed-dim 256 --decoder-ffn-embed-dim 256
+    --encoder-attention-heads 4 --decoder-attention-heads 4 --dropout 0 --label-smoothing 0.1
+    "${adam[@]}" --max-tokens 1500 --log-interval 60)
+  train translation/baseline "${shared[@]}" --criterion label_smoothed_cross_entropy \
+    --lr 3e-3 --warmup-updates 300 --max-update 480
+  local finetune=("${shared[@]}" --lr 5e-4 --warmup-updates 20 --max-update 120
+    --finetune-from-model "$runs/translation/baseline/checkpoint_best.pt")
+  train translation/mle "${finetune[@]}" --criterion label_smoothed_cross_entropy
+  train translation/scalegrad "${finetune[@]}" --criterion scalegrad --gamma 0.2
+
+  for name in baseline mle scalegrad; do
+    folder=$runs/translation/$name
+    needs "translation/$name" generate-test.txt || continue
+    echo "== translation/$name: translating held-out sentences"
+    # Moved into place when whole: a killed run must not leave half a test set.
+    fairseq-generate "$data/translation" --user-dir "$root/genft_fairseq" \
+      --path "$folder/$(chosen "$name")" --beam 5 --gen-subset test --max-tokens 4000 \
+      --bpe subword_nmt --bpe-codes "$data/translation/bpe.codes" \
+      ${device[@]+"${device[@]}"} >"$folder/generate-test.tmp" 2>"$folder/generate.log" ||
+      { tail -n 3 "$folder/generate.log" >&2; die "see $folder/generate.log"; }
+    mv "$folder/generate-test.tmp" "$folder/generate-test.txt"
+  done
+}
+
+# The baseline stands for what was fine-tuned, its best checkpoint; the fine-tuned models for their
+# last, after the same number of updates.
+chosen() { if [ "$1" = baseline ]; then echo checkpoint_best.pt; else echo checkpoint_last.pt; fi; }
+
+if [ -n "${DRY_RUN:-}" ]; then
+  needs() { false; }  # only print the commands
+else
+  "$root/data-prep/prepare-toy.sh" --out "$data"
+fi
+language_models
+translation_models
+if [ -z "${DRY_RUN:-}" ]; then
+  python3 "$root/examples/demo/table.py" "$runs" --data "$data"
+fi

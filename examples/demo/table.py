@@ -1,14 +1,14 @@
 """The demo's last page: one table, and two continuations of the same prefix.
 
-python examples/demo/table.py RUNS             reads what run.sh left in RUNS, and prints
-python examples/demo/table.py RUNS --record    also writes results.json beside this file, and
-                                               the table in the project's README from it
+``run.sh`` calls it with the folder of its runs.  ``--record`` also writes results.json beside this
+file, and from it the table in the project's README.
 """
 
 import json
-import sys
 from pathlib import Path
+from typing import Any
 
+import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -21,119 +21,138 @@ from genft_fairseq.evaluation.records import (
     versions,
     write_whole,
 )
-
-TITLES = {"baseline": "MLE", "mle": "MLE + MLE", "scalegrad": "MLE + ScaleGrad"}
-
+from genft_fairseq.evaluation.translation import read_translations, translation_figures
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+TITLES = {"baseline": "MLE", "mle": "MLE + MLE", "scalegrad": "MLE + ScaleGrad"}
+HEADERS = (
+    *("model", "ppl", "acc", "rep-1", "rep-2", "rep-3", "rep-4", "uniq", "sec"),
+    *("BLEU", "chrF", "length", "sec"),
+)
+# Kept in results.json of what evaluate-lm writes: the figures without the texts.
+LANGUAGE_MODEL_KEYS = (
+    *("perplexity", "accuracy", "model", "human", "split", "prefix_length", "length"),
+)
 
 
-def main(runs: Path, record: bool) -> None:
-    results = {
-        name: json.loads((runs / name / "evaluation.json").read_text(encoding="utf-8"))
-        for name in TITLES
+@click.command()
+@click.argument("runs", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--data", type=click.Path(exists=True, path_type=Path), default=ROOT / "data-bin/toy")
+@click.option("--record", is_flag=True, help="Write results.json and the README's table.")
+def main(runs: Path, data: Path, record: bool) -> None:
+    """Compare the demo's models in RUNS."""
+    completions = {
+        name: read_json(runs / "language_modeling" / name / "evaluation.json") for name in TITLES
+    }
+    saved = {
+        "command": "make demo",
+        "hardware": hardware(),
+        "versions": versions(),
+        "language_modeling": {
+            name: {**trained(runs / "language_modeling" / name), **without_texts(figures)}
+            for name, figures in completions.items()
+        },
+        "translation": translations(runs / "translation", data / "translation"),
     }
     console = Console()
-    console.print(comparison(runs, results))
-    console.print(side_by_side(results))
+    # Where the output is no terminal, as wide as the table.
+    console.width = max(console.width, 100)
+    console.print(comparison(saved))
+    console.print(side_by_side(completions))
     if record:
-        write_record(runs, results)
+        page = (ROOT / "README.md").read_text(encoding="utf-8")
+        page = replace_between_markers(page, "demo", markdown(saved))
+        write_whole(HERE / "results.json", json.dumps(saved, indent=2) + "\n")
+        write_whole(ROOT / "README.md", page)
     console.print(f"Checkpoints, commands, logs and all continuations: {runs}", soft_wrap=True)
 
 
-def comparison(runs: Path, results: dict) -> Table:
-    first = results["baseline"]
-    count = first["model"]["continuations"]
-    table = Table(
-        title=f"{count} held-out prefixes of {first['prefix_length']} tokens, each continued by "
-        f"{first['length']} (greedy)",
-        title_justify="left",
-        box=box.SIMPLE,
-        padding=(0, 1, 0, 0),
-    )
-    headers = ("ppl", "acc", "rep-1", "rep-2", "rep-3", "rep-4", "uniq", "sec")
-    table.add_column("model", no_wrap=True)
-    for header in headers:
-        table.add_column(header, justify="right", no_wrap=True)
+def read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def trained(run: Path) -> dict[str, Any]:
+    return {
+        "command": (run / "command").read_text().strip(),
+        "train_seconds": int((run / "seconds").read_text()),
+    }
+
+
+def without_texts(figures: dict[str, Any]) -> dict[str, Any]:
+    return {key: figures[key] for key in LANGUAGE_MODEL_KEYS}
+
+
+def translations(runs: Path, data: Path) -> dict[str, Any]:
+    references = (data / "raw" / "test.de").read_text(encoding="utf-8").splitlines()
+    return {
+        name: {
+            **trained(runs / name),
+            **translation_figures(read_translations(runs / name / "generate-test.txt"), references),
+        }
+        for name in TITLES
+    }
+
+
+def rows(saved: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The cells of the comparison, one row a model and one for the human text."""
+    cells = []
     for name, title in TITLES.items():
-        figures = results[name]
-        seconds = (runs / name / "seconds").read_text().strip()
-        table.add_row(
-            title,
-            f"{figures['perplexity']:.1f}",
-            f"{figures['accuracy']:.3f}",
-            *repetition(figures["model"]),
-            seconds,
-        )
-    table.add_row("human text", "", "", *repetition(first["human"]), "")
+        lm, mt = saved["language_modeling"][name], saved["translation"][name]
+        language_model = (f"{lm['perplexity']:.1f}", f"{lm['accuracy']:.3f}", *variety(lm["model"]))
+        translation = (f"{mt['bleu']:.1f}", f"{mt['chrf']:.1f}", f"{mt['length_ratio']:.3f}")
+        seconds = (str(lm["train_seconds"]), str(mt["train_seconds"]))
+        cells.append((title, *language_model, seconds[0], *translation, seconds[1]))
+    human = variety(saved["language_modeling"]["baseline"]["human"])
+    return [*cells, ("human text", "", "", *human, *[""] * 5)]
+
+
+def variety(figures: dict[str, Any]) -> tuple[str, ...]:
+    rates = (f"{figures[f'seq_rep_{n}']:.3f}" for n in (1, 2, 3, 4))
+    return (*rates, str(figures["distinct_tokens"]))
+
+
+def captions(saved: dict[str, Any]) -> tuple[str, str]:
+    """What the columns of either half are about."""
+    first = saved["language_modeling"]["baseline"]
+    return (
+        f"ppl to sec: language models; {first['model']['continuations']} held-out prefixes of "
+        f"{first['prefix_length']} tokens, each continued greedily by {first['length']}",
+        "BLEU to sec: English numbers, dates, times and prices to German words, held out; beam 5",
+    )
+
+
+def comparison(saved: dict[str, Any]) -> Table:
+    table = Table(
+        title="\n".join(captions(saved)), title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0)
+    )
+    for i, header in enumerate(HEADERS):
+        table.add_column(header, justify="right" if i else "left", no_wrap=True)
+    for cells in rows(saved):
+        table.add_row(*cells)
     return table
 
 
-def write_record(runs: Path, results: dict) -> None:
-    """Write results.json (without the texts) and the README's table."""
-    kept = (
-        "perplexity",
-        "accuracy",
-        "tokens",
-        "model",
-        "human",
-        "prefix_length",
-        "length",
-        "split",
-    )
-    rows = {
-        name: {
-            **{key: figures[key] for key in kept},
-            "train_seconds": int((runs / name / "seconds").read_text()),
-            "command": (runs / name / "command").read_text().strip(),
-        }
-        for name, figures in results.items()
-    }
-    saved = {"command": "make demo", "hardware": hardware(), "versions": versions(), "runs": rows}
-    page = (ROOT / "README.md").read_text(encoding="utf-8")
-    page = replace_between_markers(page, "demo", markdown(saved))
-    write_whole(HERE / "results.json", json.dumps(saved, indent=2) + "\n")
-    write_whole(ROOT / "README.md", page)
+def markdown(saved: dict[str, Any]) -> str:
+    lines = [f"| {' | '.join(cells)} |" for cells in (HEADERS, *rows(saved))]
+    lines.insert(1, "|---" * len(HEADERS) + "|")
+    notes = [f"{caption}. " for caption in captions(saved)]
+    first = saved["translation"]["baseline"]
+    signatures = f"BLEU `{first['bleu_signature']}`, chrF `{first['chrf_signature']}`."
+    return "\n".join([*lines, "", "\n".join(notes).rstrip(), signatures, provenance_line(saved)])
 
 
-def markdown(saved: dict) -> str:
-    """The table as the README shows it."""
-    lines = [
-        "| model | perplexity | accuracy | rep-1 | rep-2 | rep-3 | rep-4 | uniq | train s |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name, title in TITLES.items():
-        row = saved["runs"][name]
-        cells = [
-            title,
-            f"{row['perplexity']:.1f}",
-            f"{row['accuracy']:.3f}",
-            *repetition(row["model"]),
-            str(row["train_seconds"]),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    human = repetition(saved["runs"]["baseline"]["human"])
-    lines.append(f"| human text | | | {' | '.join(human)} | |")
-    return "\n".join([*lines, "", provenance_line(saved)])
-
-
-def repetition(figures: dict) -> list[str]:
-    rates = [f"{figures[f'seq_rep_{n}']:.3f}" for n in (1, 2, 3, 4)]
-    return [*rates, str(figures["distinct_tokens"])]
-
-
-def side_by_side(results: dict) -> Table:
+def side_by_side(completions: dict[str, Any]) -> Table:
     """One prefix and what two models made of it.
 
     Of all prefixes the one where MLE's continuation has the median number of different words:
     neither its best nor its worst.
     """
-    mle, scalegrad = results["mle"]["completions"], results["scalegrad"]["completions"]
+    mle, scalegrad = completions["mle"]["completions"], completions["scalegrad"]["completions"]
     ranked = sorted(range(len(mle)), key=lambda i: len(set(mle[i]["continuation"].split())))
     chosen = ranked[len(ranked) // 2]
     table = Table(
-        title=f"A held-out prefix: … {mle[chosen]['prefix'][-160:]} …",
+        title=Text(f"A held-out prefix: … {mle[chosen]['prefix'][-160:]} …"),
         title_justify="left",
         box=box.SIMPLE,
     )
@@ -144,6 +163,4 @@ def side_by_side(results: dict) -> Table:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3) or sys.argv[2:] not in ([], ["--record"]):
-        sys.exit(__doc__)
-    main(Path(sys.argv[1]), record=len(sys.argv) == 3)
+    main()
