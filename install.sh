@@ -28,7 +28,8 @@ command -v "$python" >/dev/null || die "PYTHON names '$python', which is not on 
 for tool in c++ g++ clang++; do command -v "$tool" >/dev/null && compiler=$tool && break; done
 [ -n "${compiler:-}" ] || die "fairseq is compiled during installation: a C++ compiler (c++, g++ or clang++) is needed"
 
-[ -x "$venv/bin/python" ] || { say "making $venv"; "$python" -m venv "$venv"; }
+# Asking for pip, not for python: a kill while .venv was made leaves one without the other.
+"$venv/bin/python" -m pip --version >/dev/null 2>&1 || { say "making $venv"; "$python" -m venv "$venv"; }
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 
 say "torch, and what builds fairseq"

@@ -34,10 +34,9 @@ setup(
         "tqdm",
         "cffi",
         "sacrebleu>=2",
-        # Text: tokenisation, subwords, and the tokeniser behind word-level figures.
+        # Text: tokenisation and subwords.
         "sacremoses",
         "subword-nmt",
-        "nltk",
         # The genft command.
         "click",
         "rich",

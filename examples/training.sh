@@ -32,20 +32,29 @@ train() {
   printf '== %s\n   %s\n' "$name" "$command"
   if [ -e "$folder/seconds" ]; then before=$(cat "$folder/seconds"); fi
   "${words[@]}" >>"$folder/train.log" 2>&1 &
-  follow $! "$folder/train.log" || { tail -n 3 "$folder/train.log" >&2; die "$name failed: see $folder/train.log"; }
+  local status=0
+  follow $! "$folder/train.log" || status=$?
+  # Of an interrupted run, too: the next one adds its own.
   echo $((before + SECONDS - begun)) >"$folder/seconds"
+  case $status in
+    0) ;;
+    130 | 143) die "$name was interrupted; the same command continues" ;;
+    *) tail -n 3 "$folder/train.log" >&2; die "$name failed: see $folder/train.log" ;;
+  esac
   touch "$folder/finished"
 }
 
 # follow PID LOG: show a run's progress while it goes on, and return its exit status.
 follow() {
-  local pid=$1 log=$2
-  # The training run must not outlive this script.
-  trap 'kill "$pid" 2>/dev/null; exit 130' INT TERM
+  local pid=$1 log=$2 status=0 stopped=
+  # The training run must not outlive this script.  The shell sees a signal at once only while it
+  # waits, so the watcher runs beside it; it ends with the run.
+  trap 'stopped=yes; kill "$pid" 2>/dev/null' INT TERM HUP
   tail -n 0 -F "$log" --pid="$pid" 2>/dev/null |
-    sed -un 's/.*| train_inner | /   /p; s/.*| valid | /   valid: /p' | cut -c1-110
-  wait "$pid"
-  local status=$?
-  trap - INT TERM
+    sed -un 's/.*| train_inner | /   /p; s/.*| valid | /   valid: /p' | cut -c1-110 &
+  wait "$pid" || status=$?
+  wait || true
+  trap - INT TERM HUP
+  if [ -n "$stopped" ]; then status=130; fi
   return $status
 }

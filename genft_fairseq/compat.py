@@ -98,15 +98,17 @@ def _keep_last_batch() -> None:
 
 
 def _require_targets_to_train() -> None:
-    """A training set whose target side is missing loads as if it had only a source side.
+    """A set whose target side is missing loads as if it had only a source side.
 
-    That is right for decoding, but training would stop at its first update, inside the model.
+    That is right for decoding, but training would stop inside the model, and for a validation set
+    only after its first epoch.  Commands that decode say so by passing ``task_cfg``.
     """
     load_without_check = TranslationTask.load_dataset
 
     def load_dataset(self: Any, split: str, *args: Any, **kwargs: Any) -> Any:
         result = load_without_check(self, split, *args, **kwargs)
-        if split == self.cfg.train_subset and getattr(self.datasets[split], "tgt", "") is None:
+        training = "task_cfg" not in kwargs
+        if training and getattr(self.datasets[split], "tgt", "") is None:
             pair = f"{self.cfg.source_lang}-{self.cfg.target_lang}.{self.cfg.target_lang}"
             raise UserError(
                 f"Dataset not found: {split}.{pair} (.idx and .bin) in {self.cfg.data}; training "

@@ -48,6 +48,8 @@ def install_one_line_errors() -> None:
     if not is_fairseq or getattr(sys.excepthook, "shows_one_line", False):
         return
     previous = sys.excepthook
+    # Hydra prints a traceback of its own and leaves; this makes it pass the error on to the hook.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 
     def show(
         kind: type[BaseException], error: BaseException, traceback: TracebackType | None

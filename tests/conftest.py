@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-REPOSITORY = Path(__file__).parent.parent
-
 
 @pytest.fixture(scope="session")
 def realdata() -> Path:
     """The folder of real text, or a skip that says why."""
-    folder = Path(os.environ.get("GENFT_DATA", REPOSITORY.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"no real text at {folder}: set GENFT_DATA")
-    return folder
+    folder = os.environ.get("GENFT_DATA")
+    if not folder:
+        pytest.skip("GENFT_DATA names no folder of real text")
+    if not Path(folder).is_dir():
+        pytest.fail(f"GENFT_DATA names {folder}, which is no folder")
+    return Path(folder)
 
 
 @pytest.fixture(autouse=True)

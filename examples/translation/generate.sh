@@ -22,7 +22,8 @@ for name in baseline mle scalegrad-0.5 scalegrad-0.2; do
   fairseq-generate "$data" --user-dir "$root/genft_fairseq" --path "$checkpoint" \
     --source-lang en --target-lang de --gen-subset test --beam 5 --max-tokens 4000 \
     --tokenizer moses --bpe subword_nmt --bpe-codes "$data/bpe.codes" \
-    --results-path "$runs/$name" ${device[@]+"${device[@]}"} 2>"$runs/$name/generate.log" ||
+    --results-path "$runs/$name/partial" ${device[@]+"${device[@]}"} 2>"$runs/$name/generate.log" ||
     { tail -n 3 "$runs/$name/generate.log" >&2; die "see $runs/$name/generate.log"; }
+  mv "$runs/$name/partial/generate-test.txt" "$runs/$name/" # whole: a kill leaves it in partial
 done
 python3 "$here/score.py" --data "$data" --runs "$runs"

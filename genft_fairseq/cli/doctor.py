@@ -18,7 +18,7 @@ import genft_fairseq
 
 FAIRSEQ = "fairseq-fixed==0.12.3.1"
 INSTALL_FAIRSEQ = (
-    "pip install setuptools wheel cython numpy && "
+    "pip install 'setuptools<81' wheel cython numpy && "
     f"env -u CUDA_HOME pip install --no-build-isolation --no-deps {FAIRSEQ}"
 )
 REBUILD_FAIRSEQ = f"{INSTALL_FAIRSEQ} --force-reinstall --no-binary fairseq-fixed"
@@ -29,7 +29,7 @@ COMPILED = {
     "fairseq.libbleu": "fairseq's own BLEU",
 }
 LIBRARIES = [
-    *("numpy", "hydra-core", "omegaconf", "sacrebleu", "sacremoses", "subword-nmt", "nltk"),
+    *("numpy", "hydra-core", "omegaconf", "sacrebleu", "sacremoses", "subword-nmt"),
     *("regex", "bitarray", "scikit-learn", "click", "rich"),
 ]
 CRITERIONS = ("scalegrad", "unlikelihood", "first_token_auxiliary")
@@ -101,7 +101,9 @@ def _fairseq() -> Iterator[Check]:
         missing = isinstance(error, ModuleNotFoundError) and error.name == "fairseq"
         yield Check("fairseq", found, INSTALL_FAIRSEQ if missing else REBUILD_FAIRSEQ)
         return
-    yield from _attempt("fairseq", lambda: importlib.metadata.version("fairseq-fixed"), FAIRSEQ)
+    yield from _attempt(
+        "fairseq", lambda: importlib.metadata.version("fairseq-fixed"), INSTALL_FAIRSEQ
+    )
     for module, use in COMPILED.items():
         yield from _attempt(module, partial(_load, module), f"{REBUILD_FAIRSEQ} ({use})")
     yield _registered()

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.repetition import distinct_tokens, mean_repetition
-from genft_fairseq.functional.selective_log_softmax import selective_log_softmax
 from genft_fairseq.generation.rollout import continue_greedily
 
 NGRAMS = (1, 2, 3, 4)
@@ -88,11 +87,12 @@ def token_figures(
     for batch in batches:
         batch = utils.move_to_cuda(batch) if loaded.device.type == "cuda" else batch
         target = batch["target"]
-        logits = loaded.model(**batch["net_input"])[0]
+        net_output = loaded.model(**batch["net_input"])
+        # Not the logits: a model with an adaptive softmax returns features in their place.
+        lprobs = loaded.model.get_normalized_probs(net_output, log_probs=True)
         scored = target.ne(loaded.dictionary.pad())
-        lprobs = selective_log_softmax(logits, target).target
-        nll -= lprobs[scored].double().sum().item()
-        correct += int((logits.argmax(-1).eq(target) & scored).sum())
+        nll -= lprobs.gather(-1, target[..., None])[..., 0][scored].double().sum().item()
+        correct += int((lprobs.argmax(-1).eq(target) & scored).sum())
         tokens += int(scored.sum())
         progress(int(scored.sum()))
     return {"perplexity": math.exp(nll / tokens), "accuracy": correct / tokens, "tokens": tokens}

@@ -18,7 +18,7 @@ def continue_greedily(model: Any, prefix: Tensor, length: int, padding_idx: int)
     The naive formula, which reads the whole prefix again at every step::
 
         for _ in range(length):
-            lprobs = model(prefix)[0][:, -1]
+            lprobs = model.get_normalized_probs(model(prefix), log_probs=True)[:, -1]
             prefix = torch.cat([prefix, lprobs.argmax(-1, keepdim=True)], 1)
 
     Args:
@@ -45,8 +45,10 @@ def continue_greedily(model: Any, prefix: Tensor, length: int, padding_idx: int)
     tokens = torch.cat([prefix, prefix.new_full((B, length), padding_idx)], dim=1)
     incremental_state: dict[str, Any] = {}
     for position in range(1, P + length):
-        logits = model.decoder(tokens[:, :position], incremental_state=incremental_state)[0]
+        net_output = model.decoder(tokens[:, :position], incremental_state=incremental_state)
         if position >= P:
-            logits[:, -1, padding_idx] = -torch.inf
-            tokens[:, position] = logits[:, -1].argmax(dim=-1)
+            # Not the logits: a model with an adaptive softmax returns features in their place.
+            lprobs = model.get_normalized_probs(net_output, log_probs=True)[:, -1]
+            lprobs[:, padding_idx] = -torch.inf
+            tokens[:, position] = lprobs.argmax(dim=-1)
     return tokens[:, P:]
