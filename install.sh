@@ -2,7 +2,6 @@
 # Makes .venv (or reuses it) and installs into it exactly what constraints.txt pins.
 #
 #   PYTHON=python3.12 bash install.sh     choose the interpreter (3.10 or newer)
-#   VENV=DIR bash install.sh              put the environment elsewhere
 #
 # fairseq-fixed is distributed as source only.  Its wheel is built once per Python and torch version
 # and kept under ${XDG_CACHE_HOME:-~/.cache}/genft_fairseq, so the next clone installs in seconds.
@@ -10,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 python=${PYTHON:-python3}
-venv=${VENV:-.venv}
+venv=.venv
 fairseq=fairseq-fixed==0.12.3.1
 
 die() { printf 'install.sh: %s\n' "$*" >&2; exit 2; }

@@ -28,6 +28,10 @@ train() {
   fi
   if [ -e "$folder/finished" ]; then echo "== $name: finished already, in $folder"; return; fi
   mkdir -p "$folder"
+  # The training run inherits the lock and holds it as long as it lives, even where this script dies.
+  exec 9>>"$folder/lock"
+  python3 -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null ||
+    die "another run is training in $folder"
   printf '%s\n' "$command" >"$folder/command"
   printf '== %s\n   %s\n' "$name" "$command"
   if [ -e "$folder/seconds" ]; then before=$(cat "$folder/seconds"); fi

@@ -32,7 +32,7 @@ def one_line(error: BaseException) -> str | None:
     if type(error).__name__ in _SPAWN_FAILURES:
         last = str(error).strip().splitlines()[-1]
         kind, _, message = last.partition(": ")
-        if kind.endswith((UserError.__name__, "FileNotFoundError")):
+        if kind == "Exception" or kind.endswith((UserError.__name__, "FileNotFoundError")):
             return message
     return None
 

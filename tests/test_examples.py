@@ -1,5 +1,6 @@
 """The examples: their commands parse, they resume, and (slow) they learn what they claim."""
 
+import fcntl
 import json
 import os
 import re
@@ -91,6 +92,20 @@ def test_missing_data_is_one_line(tmp_path):
     assert done.stderr.count("\n") == 1
     assert "run data-prep/prepare-multi30k.sh" in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_two_at_once_are_refused(tmp_path):
+    """The lock of a run that goes on is respected, whoever holds it."""
+    data, run = tmp_path / "data", tmp_path / "runs" / "baseline"
+    data.mkdir()
+    (data / "dict.en.txt").touch()
+    run.mkdir(parents=True)
+    with open(run / "lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = shell("bash", REPOSITORY / "examples/translation/train.sh", data, tmp_path / "runs")
+    assert done.returncode == 2
+    assert "another run is training in" in done.stderr
+    assert {path.name for path in run.iterdir()} == {"lock"}
 
 
 def test_other_flags_are_refused(tmp_path):

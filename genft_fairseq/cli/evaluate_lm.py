@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from genft_fairseq.evaluation.records import write_whole
+from genft_fairseq.evaluation.records import require_writable, write_whole
 
 POSITIVE = click.IntRange(min=1)
 
@@ -36,6 +36,8 @@ def evaluate_lm(data: str, path: str, output: str | None, as_json: bool, **optio
     held-out prefixes greedily; seq-rep-n is the share of n-grams that repeat an earlier one of the
     same continuation. The human continuations of the same prefixes stand beside.
     """
+    if output:
+        require_writable("--output", Path(output))  # before the work, not after it
     figures = _evaluate(data, path, quiet=as_json, **options)
     if output:
         text = json.dumps(figures, indent=2, ensure_ascii=False) + "\n"

@@ -148,10 +148,16 @@ def complete(
 
 
 def completion_figures(texts: list[list[int]]) -> dict[str, float | int | None]:
-    """Compute seq-rep-1..4 and the number of distinct tokens of continuations."""
+    """Compute seq-rep-1..4 and the number of distinct tokens of continuations.
+
+    Texts shorter than n are left out of seq-rep-n; their number, if any, is a figure too.
+    """
+    repetition = {n: mean_repetition(texts, n) for n in NGRAMS}
     figures: dict[str, float | int | None] = {
-        f"seq_rep_{n}": mean_repetition(texts, n).mean for n in NGRAMS
+        f"seq_rep_{n}": mean.mean for n, mean in repetition.items()
     }
+    short = {f"too_short_{n}": mean.too_short for n, mean in repetition.items() if mean.too_short}
+    figures.update(short)
     return {**figures, "distinct_tokens": distinct_tokens(texts), "continuations": len(texts)}
 
 

@@ -6,6 +6,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from genft_fairseq.errors import UserError
+
 PACKAGES = ("torch", "fairseq-fixed", "sacrebleu", "sacremoses", "subword-nmt")
 
 
@@ -51,6 +53,21 @@ def replace_between_markers(text: str, name: str, content: str) -> str:
         raise ValueError(f"{begin} and {end} must each stand there once, in this order")
     head, rest = text.split(begin)
     return f"{head}{begin}\n{content}\n{end}{rest.split(end)[1]}"
+
+
+def require_writable(flag: str, path: Path) -> None:
+    """Make the folder of a file that will be written later, and try to write there.
+
+    Raises:
+        UserError: it cannot be written; the message names the flag.
+    """
+    probe = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"{flag} {path} cannot be written: {error.strerror}") from error
 
 
 def write_whole(path: Path, text: str) -> None:

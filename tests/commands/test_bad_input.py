@@ -108,7 +108,10 @@ def test_missing_data_folder(tmp_path):
     assert not list((tmp_path / "save").glob("*.pt"))
 
 
-@pytest.mark.parametrize("missing", ["dict.de.txt", "train.en-de.de.idx", "valid.en-de.en.bin"])
+@pytest.mark.parametrize(
+    "missing",
+    ["dict.de.txt", "train.en-de.de.idx", "valid.en-de.en.bin", "valid.en-de.de.idx"],
+)
 def test_half_prepared_data_folder(missing, translation_data, tmp_path):
     data = shutil.copytree(translation_data, tmp_path / "data")
     (data / missing).unlink()
@@ -120,6 +123,49 @@ def test_half_prepared_data_folder(missing, translation_data, tmp_path):
     refused(done, "ata")
     assert "fairseq-preprocess" in done.error or missing in done.error
     assert not list((tmp_path / "save").glob("*.pt"))
+
+
+@pytest.mark.parametrize("missing", ["dict.txt", "train.bin", "valid.idx"])
+def test_half_prepared_language_model_folder(missing, language_model_data, tmp_path):
+    data = shutil.copytree(language_model_data, tmp_path / "data")
+    (data / missing).unlink()
+    done = train(
+        *(data, tmp_path / "save", TINY_LANGUAGE_MODEL, "--criterion", "scalegrad"),
+        *("--max-update", 2),
+        check=False,
+    )
+    refused(done, str(data))
+    assert not list((tmp_path / "save").glob("*.pt"))
+
+
+@pytest.mark.parametrize("cut", ["train.en-de.en.idx", "train.en-de.de.bin", "valid.en-de.de.idx"])
+@pytest.mark.parametrize("keep", [0, 30])
+def test_truncated_data(cut, keep, translation_data, tmp_path):
+    data = shutil.copytree(translation_data, tmp_path / "data")
+    os.truncate(data / cut, keep)
+    done = train(
+        *(data, tmp_path / "save", TINY_TRANSLATION, "--criterion", "scalegrad"),
+        *("--max-update", 2),
+        check=False,
+    )
+    refused(done, f"{data / cut} is cut short: it holds {keep} bytes of", "fairseq-preprocess")
+    assert not list((tmp_path / "save").glob("*.pt"))
+
+
+def test_source_only_data_is_decoded(text, translation_data, translation_baseline, tmp_path):
+    """What training refuses is what decoding is for."""
+    run(
+        "fairseq-preprocess",
+        *("--user-dir", USER_DIR, "-s", "en", "-t", "de", "--only-source", "--destdir", tmp_path),
+        *(f"--trainpref={text / 'test'}", "--srcdict", translation_data / "dict.en.txt"),
+    )
+    shutil.copy(translation_data / "dict.de.txt", tmp_path)
+    done = run(
+        "fairseq-generate",
+        *(tmp_path, "--user-dir", USER_DIR, "--cpu", "--max-len-b", 5, "--gen-subset", "train"),
+        *("-s", "en", "-t", "de", "--path", translation_baseline / "checkpoint_last.pt"),
+    )
+    assert done.stdout.count("H-") == 12
 
 
 def test_adaptive_softmax_is_supported(language_model_data, tmp_path):
@@ -173,6 +219,28 @@ def test_checkpoint_that_carries_code(command, translation_data, translation_bas
     refused(done, str(evil), "mkdir", "GENFT_TRUST_CHECKPOINT")
     assert not marker.exists()
     assert {path.name for path in save.iterdir()} <= {"checkpoint_last.pt"}
+
+
+@pytest.mark.parametrize("command", ["eval-lm", "interactive", "validate", "evaluate-lm"])
+def test_no_command_runs_the_code_of_a_checkpoint(
+    command, language_model_data, language_model_baseline, tmp_path
+):
+    marker = tmp_path / "executed"
+    source = language_model_baseline / "checkpoint_last.pt"
+    evil = poisoned(source, tmp_path / "evil.pt", Payload(marker))
+    if command == "evaluate-lm":
+        done = genft("evaluate-lm", language_model_data, "--path", evil, "--cpu")
+    else:
+        flags = ["--max-tokens", 128]
+        flags += ["--task", "language_modeling"] if command != "eval-lm" else []
+        done = run(
+            f"fairseq-{command}",
+            *(language_model_data, "--user-dir", USER_DIR, "--path", evil, "--cpu", *flags),
+            check=False,
+        )
+    assert done.returncode != 0
+    assert str(evil) in done.stderr and "mkdir" in done.stderr
+    assert not marker.exists()
 
 
 def test_checkpoint_whose_configuration_carries_code(
@@ -236,6 +304,10 @@ def genft(*arguments: object):
         (["--path", "{model}", "--prefix-length", "9999"], "need 10098"),
         (["--path", "{model}", "--length", "0"], "'--length': 0 is not in the range x>=1"),
         (["--path", "{translation}"], "not a language model"),
+        (
+            ["--path", "{model}", "--output", "/proc/no/f.json"],
+            "--output /proc/no/f.json cannot",
+        ),
     ],
 )
 def test_evaluate_lm(

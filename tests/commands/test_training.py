@@ -81,7 +81,7 @@ task: {{_name: language_modeling, data: {data}, tokens_per_sample: 16}}
 model: {{_name: transformer_lm, decoder_layers: 1, decoder_embed_dim: 16,
   decoder_output_dim: 16, decoder_input_dim: 16, decoder_ffn_embed_dim: 16,
   decoder_attention_heads: 2}}
-criterion: {{_name: scalegrad, gamma: 0.4}}
+criterion: {{_name: scalegrad, gamma: {gamma}}}
 optimizer: {{_name: adam}}
 lr_scheduler: {{_name: fixed}}
 dataset: {{max_tokens: 128}}
@@ -90,24 +90,32 @@ checkpoint: {{save_dir: {save_dir}, no_epoch_checkpoints: true}}
 """
 
 
-def test_hydra_train_with_a_yaml(language_model_data, tmp_path):
-    (tmp_path / "config").mkdir()
-    yaml = HYDRA_YAML.format(
-        user_dir=USER_DIR, data=language_model_data, save_dir=tmp_path / "save"
-    )
-    (tmp_path / "config" / "tiny.yaml").write_text(yaml)
-    run_cold(
+def hydra_train(data: Path, folder: Path, gamma: float, check: bool = True):
+    (folder / "config").mkdir()
+    yaml = HYDRA_YAML.format(user_dir=USER_DIR, data=data, save_dir=folder / "save", gamma=gamma)
+    (folder / "config" / "tiny.yaml").write_text(yaml)
+    return run_cold(
         "fairseq-hydra-train",
-        *(f"--config-dir={tmp_path / 'config'}", "--config-name=tiny"),
-        f"hydra.run.dir={tmp_path / 'hydra'}",
+        *(f"--config-dir={folder / 'config'}", "--config-name=tiny"),
+        f"hydra.run.dir={folder / 'hydra'}",
+        check=check,
     )
+
+
+def test_hydra_train_with_a_yaml(language_model_data, tmp_path):
+    hydra_train(language_model_data, tmp_path, gamma=0.4)
     state = torch.load(tmp_path / "save" / "checkpoint_last.pt", weights_only=False)
-    assert state["cfg"]["criterion"] == {
-        **state["cfg"]["criterion"],
-        "_name": "scalegrad",
-        "gamma": 0.4,
-    }
+    criterion = state["cfg"]["criterion"]
+    assert (criterion["_name"], criterion["gamma"]) == ("scalegrad", 0.4)
     assert state["optimizer_history"][-1]["num_updates"] == 2
+
+
+def test_hydra_shows_one_line_too(language_model_data, tmp_path):
+    done = hydra_train(language_model_data, tmp_path, gamma=1.5, check=False)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "--gamma must lie in (0, 1], but is 1.5" in done.error
+    assert not list((tmp_path / "save").glob("*.pt"))
 
 
 PLUGIN_FLAGS = [
@@ -149,7 +157,7 @@ def test_torchrun_equals_the_two_flags(translation_data, tmp_path):
     two_processes(translation_data, tmp_path / "spawned")
     run_cold(
         "torchrun",
-        *("--nproc_per_node", 2, "--master_port", 29417, "--no-python", "fairseq-train"),
+        *("--standalone", "--nproc_per_node", 2, "--no-python", "fairseq-train"),
         *(translation_data, "--user-dir", USER_DIR, *TINY_TRANSLATION, *OPTIMISATION),
         *(*PLUGIN_FLAGS, "--max-update", 3, "--save-dir", tmp_path / "launched"),
     )

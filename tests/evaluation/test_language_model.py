@@ -68,6 +68,32 @@ def test_agrees_with_fairseqs_own_perplexity(loaded, data, checkpoint):
     assert lm.token_figures(loaded, "test")["perplexity"] == pytest.approx(theirs, abs=0.01)
 
 
+def test_texts_too_short_are_left_out_and_counted():
+    figures = lm.completion_figures([[5, 5, 5], [5, 6]])
+    assert figures["seq_rep_3"] == 0.0 and figures["too_short_3"] == 1
+    assert figures["seq_rep_4"] is None and figures["too_short_4"] == 2
+    assert "too_short_2" not in figures
+
+
+def test_adaptive_softmax(data, tmp_path):
+    """Its output is no logits: perplexity and completions go by the distribution."""
+    train(
+        *(data, tmp_path, TINY_LANGUAGE_MODEL, "--criterion", "scalegrad", "--max-update", 2),
+        *("--tokens-per-sample", 24, "--adaptive-softmax-cutoff", "6,10"),
+    )
+    checkpoint = str(tmp_path / "checkpoint_last.pt")
+    done = run(
+        "fairseq-eval-lm",
+        *(data, "--user-dir", USER_DIR, "--path", checkpoint, "--cpu", "--gen-subset", "test"),
+        *("--tokens-per-sample", 24, "--max-tokens", 96),
+    )
+    theirs = float(done.output.split("Perplexity: ")[1].split()[0])
+    adaptive = lm.load_language_model(str(data), checkpoint, cpu=True)
+    assert lm.token_figures(adaptive, "test")["perplexity"] == pytest.approx(theirs, abs=0.01)
+    completions = lm.complete(adaptive, str(data), "test", 5, 10)
+    assert all(0 <= token < 16 for c in completions for token in c.continuation)
+
+
 def test_completions_do_not_depend_on_the_batch(loaded, data):
     arguments = (loaded, str(data), "test", 5, 10)
     one = lm.complete(*arguments, batch_size=1)
