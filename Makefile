@@ -26,7 +26,7 @@ types: install
 	$(BIN)/mypy
 
 unit: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -q
 
 test-slow: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -q -m slow

@@ -48,6 +48,32 @@ train() {
   touch "$folder/finished"
 }
 
+# The checkpoint that stands for a run: of the baseline its best one, which fine-tuning starts from; of
+# the fine-tuned models their last, all after the same number of updates.
+chosen() {
+  case $1 in
+    baseline | */baseline) echo "$runs/$1/checkpoint_best.pt" ;;
+    *) echo "$runs/$1/checkpoint_last.pt" ;;
+  esac
+}
+
+# translate NAME DATA FLAGS...: the test set by the run's chosen checkpoint, beam 5, detokenised, into
+# $runs/NAME/generate-test.txt, unless that is there and newer.
+translate() {
+  local name=$1 data=$2 folder=$runs/$1 checkpoint
+  shift 2
+  checkpoint=$(chosen "$name")
+  if [ "$folder/generate-test.txt" -nt "$checkpoint" ]; then return; fi
+  echo "== $name: translating"
+  # Moved into place when whole: a killed run must not leave half a test set.
+  fairseq-generate "$data" --user-dir "$root/genft_fairseq" --path "$checkpoint" \
+    --source-lang en --target-lang de --gen-subset test --beam 5 --max-tokens 4000 \
+    --bpe subword_nmt --bpe-codes "$data/bpe.codes" "$@" ${device[@]+"${device[@]}"} \
+    >"$folder/generate-test.tmp" 2>"$folder/generate.log" ||
+    { tail -n 3 "$folder/generate.log" >&2; die "see $folder/generate.log"; }
+  mv "$folder/generate-test.tmp" "$folder/generate-test.txt"
+}
+
 # follow PID LOG: show a run's progress while it goes on, and return its exit status.
 follow() {
   local pid=$1 log=$2 status=0 stopped=

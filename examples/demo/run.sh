@@ -14,11 +14,8 @@ runs=${1:-$root/runs/demo}
 data=$root/data-bin/toy
 adam=(--optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 1 --lr-scheduler inverse_sqrt --seed 1)
 
-# needs RUN FILE: whether FILE is still to be made from the finished RUN
-needs() { [ ! -e "$runs/$1/$2" ] || [ "$runs/$1/finished" -nt "$runs/$1/$2" ]; }
-
 language_models() {
-  local name checkpoint
+  local name checkpoint output
   local shared=("$data/language_modeling" --task language_modeling --tokens-per-sample 160
     --arch transformer_lm --share-decoder-input-output-embed --decoder-layers 2
     --decoder-embed-dim 128 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4 --dropout 0.2
@@ -30,18 +27,18 @@ language_models() {
   train language_modeling/mle "${finetune[@]}" --criterion label_smoothed_cross_entropy
   train language_modeling/scalegrad "${finetune[@]}" --criterion scalegrad --gamma 0.2
 
+  [ -z "${DRY_RUN:-}" ] || return 0
   for name in baseline mle scalegrad; do
-    needs "language_modeling/$name" evaluation.json || continue
+    output=$runs/language_modeling/$name/evaluation.json checkpoint=$(chosen "language_modeling/$name")
+    if [ "$output" -nt "$checkpoint" ]; then continue; fi
     echo "== language_modeling/$name: continuing held-out prefixes"
-    checkpoint=$(chosen "$name")
-    genft evaluate-lm "$data/language_modeling" --split test \
-      --path "$runs/language_modeling/$name/$checkpoint" \
-      --output "$runs/language_modeling/$name/evaluation.json" >/dev/null
+    genft evaluate-lm "$data/language_modeling" --split test --path "$checkpoint" \
+      --output "$output" >/dev/null
   done
 }
 
 translation_models() {
-  local name folder
+  local name
   local shared=("$data/translation" --task translation --source-lang en --target-lang de
     --arch transformer_tiny --share-all-embeddings --encoder-embed-dim 128 --decoder-embed-dim 128
     --encoder-ffn-embed-dim 256 --decoder-ffn-embed-dim 256
@@ -54,29 +51,13 @@ translation_models() {
   train translation/mle "${finetune[@]}" --criterion label_smoothed_cross_entropy
   train translation/scalegrad "${finetune[@]}" --criterion scalegrad --gamma 0.2
 
+  [ -z "${DRY_RUN:-}" ] || return 0
   for name in baseline mle scalegrad; do
-    folder=$runs/translation/$name
-    needs "translation/$name" generate-test.txt || continue
-    echo "== translation/$name: translating held-out sentences"
-    # Moved into place when whole: a killed run must not leave half a test set.
-    fairseq-generate "$data/translation" --user-dir "$root/genft_fairseq" \
-      --path "$folder/$(chosen "$name")" --beam 5 --gen-subset test --max-tokens 4000 \
-      --bpe subword_nmt --bpe-codes "$data/translation/bpe.codes" \
-      ${device[@]+"${device[@]}"} >"$folder/generate-test.tmp" 2>"$folder/generate.log" ||
-      { tail -n 3 "$folder/generate.log" >&2; die "see $folder/generate.log"; }
-    mv "$folder/generate-test.tmp" "$folder/generate-test.txt"
+    translate "translation/$name" "$data/translation"
   done
 }
 
-# The baseline stands for what was fine-tuned, its best checkpoint; the fine-tuned models for their
-# last, after the same number of updates.
-chosen() { if [ "$1" = baseline ]; then echo checkpoint_best.pt; else echo checkpoint_last.pt; fi; }
-
-if [ -n "${DRY_RUN:-}" ]; then
-  needs() { false; }  # only print the commands
-else
-  "$root/data-prep/prepare-toy.sh" --out "$data"
-fi
+if [ -z "${DRY_RUN:-}" ]; then "$root/data-prep/prepare-toy.sh" --out "$data"; fi
 language_models
 translation_models
 if [ -z "${DRY_RUN:-}" ]; then

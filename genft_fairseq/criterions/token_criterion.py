@@ -91,9 +91,10 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
         net_output = model(**sample["net_input"])
         terms = self.token_terms(model, net_output, sample)
         loss = self.position_loss(terms, sample)
+        total = loss.sum()
         sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
         logging_output = {
-            "loss": loss.detach().sum(),
+            "loss": total.detach(),
             "nll_loss": terms.nll.detach().sum(),
             "ntokens": sample["ntokens"],
             "nsentences": sample["target"].size(0),
@@ -102,7 +103,7 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
         }
         if self.report_accuracy:
             logging_output.update(_accuracy(terms, self.padding_idx))
-        return loss.sum() if reduce else loss.view(-1, 1), sample_size, logging_output
+        return total if reduce else loss.view(-1, 1), sample_size, logging_output
 
     def token_terms(self, model: Any, net_output: Any, sample: dict[str, Any]) -> TokenTerms:
         """Compute the parts of the token loss from the model's output."""
