@@ -12,10 +12,12 @@ import hashlib
 import io
 import sys
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from one_line_errors import PrepareError, report_errors
+from progress import told
 
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -43,26 +45,47 @@ def open_text(path: Path) -> BinaryIO:
     return raw
 
 
+def text_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a text, all of them UTF-8, and complain of damage and of emptiness."""
+    count = 0
+    try:
+        with open_text(path) as lines:
+            for line in told(lines, path.name):
+                count += 1
+                try:
+                    line.decode("utf-8")
+                except UnicodeDecodeError:
+                    raise PrepareError(f"{path} is not UTF-8 in line {count}") from None
+                yield line
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise PrepareError(
+            f"{path} is a truncated or damaged gzip file ({error}); fetch it again"
+        ) from None
+    if count == 0:
+        raise PrepareError(f"{path} is empty")
+
+
 def copy_text(source: Path, destination: Path) -> Copied:
     """Copy one text byte for byte, with a line feed after the last line even if it lacks one."""
     digest = hashlib.sha256()
     count = 0
-    try:
-        with open_text(source) as lines, destination.open("wb") as copy:
-            for count, line in enumerate(lines, start=1):
-                try:
-                    line.decode("utf-8")
-                except UnicodeDecodeError:
-                    raise PrepareError(f"{source} is not UTF-8 in line {count}") from None
-                digest.update(line)
-                copy.write(line if line.endswith(b"\n") else line + b"\n")
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise PrepareError(
-            f"{source} is a truncated or damaged gzip file ({error}); fetch it again"
-        ) from None
-    if count == 0:
-        raise PrepareError(f"{source} is empty")
+    with destination.open("wb") as copy:
+        for line in text_lines(source):
+            digest.update(line)
+            copy.write(line if line.endswith(b"\n") else line + b"\n")
+            count += 1
     return Copied(source, count, digest.hexdigest())
+
+
+def need_equal_counts(counts: dict[Path, int], unit: str = "lines") -> None:
+    """Raise unless parallel files are of one length."""
+    (first, expected), *others = counts.items()
+    for path, found in others:
+        if found != expected:
+            raise PrepareError(
+                f"parallel files of unequal length: {first} has {expected} {unit}, "
+                f"{path} has {found}"
+            )
 
 
 def copy_parallel(
@@ -74,12 +97,7 @@ def copy_parallel(
     unequal length say what is wrong with a file, a checksum only says that something is.
     """
     copied = [copy_text(*pair) for pair in zip(sources, destinations, strict=True)]
-    for other in copied[1:]:
-        if other.lines != copied[0].lines:
-            raise PrepareError(
-                f"parallel files of unequal length: {copied[0].path} has {copied[0].lines} lines, "
-                f"{other.path} has {other.lines}"
-            )
+    need_equal_counts({found.path: found.lines for found in copied})
     for found, expected in zip(copied, checksums, strict=False):
         if found.sha256 != expected:
             raise PrepareError(
@@ -101,8 +119,10 @@ def main() -> None:
     parser.add_argument("--lines", type=int, help="pinned, the same for every source")
     args = parser.parse_args()
     for found in copy_parallel(args.sources, args.destinations, args.sha256, args.lines):
-        verdict = "as pinned" if args.sha256 else "not pinned"
-        print(f"    {found.path.name}: {found.lines} lines, SHA-256 {found.sha256} ({verdict})")
+        lines = "as pinned" if args.lines else "not pinned"
+        text = "as pinned" if args.sha256 else "not pinned"
+        print(f"    {found.path.name}: {found.lines} lines ({lines})")
+        print(f"    {found.path.name}: SHA-256 {found.sha256} ({text})")
 
 
 if __name__ == "__main__":

@@ -9,14 +9,11 @@ import os
 import re
 import shutil
 import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from local_mirror import mirror, needs_curl
 
 NAMES = [
     f"{split}.{language}.gz"
@@ -60,6 +57,7 @@ def write_gzip(path: Path, text: bytes) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--lowercase", "on"], "unknown option --lowercase (see --help)"),
         (["--frm", "x"], "unknown option --frm (see --help)"),
         (["data"], "unknown option data (see --help)"),
         (["--from"], "--from needs a value (see --help)"),
@@ -85,10 +83,14 @@ def test_wrong_options(multi30k, out, arguments, message):
 
 
 def test_help_goes_to_stdout_and_names_every_option(multi30k):
-    help_text = multi30k.succeed("--help")
-    options = re.findall(r"^ {8}(--[a-z-]+)(?: \| -h)?\)", multi30k.path.read_text(), re.MULTILINE)
-    assert len(options) == 10
+    """Also after options that change what it calls the defaults."""
+    help_text = multi30k.succeed("--bpe-operations", 9, "--help")
+    shared = (multi30k.path.parent / "parallel.sh").read_text()
+    options = set(re.findall(r"^ {12}(--[a-z-]+)\)", shared, re.MULTILINE)) - {"--lowercase"}
+    assert len(options) == 11
     assert all(option in help_text for option in options)
+    assert "merges of the joint BPE (default: 8000)" in help_text
+    assert "--lowercase" not in help_text
 
 
 def test_missing_file_is_named(multi30k, raw, out):
@@ -188,52 +190,6 @@ def test_python_without_the_packages(multi30k, raw, out, tmp_path):
 
 
 # --- downloads ------------------------------------------------------------------------------------
-
-
-class Mirror(BaseHTTPRequestHandler):
-    """Serves a folder; cuts the first file off in the middle once, and can resume."""
-
-    def __init__(self, folder: Path, requests: list[tuple[str, str]], *arguments) -> None:
-        self.folder = folder
-        self.requests = requests
-        super().__init__(*arguments)
-
-    def do_GET(self) -> None:
-        first = not self.requests
-        wanted = self.headers.get("Range", "")
-        self.requests.append((self.path, wanted))
-        path = self.folder / Path(self.path).name
-        if not path.is_file():
-            self.send_error(404)
-            return
-        content = path.read_bytes()
-        start = int(wanted.removeprefix("bytes=").rstrip("-") or 0)
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        self.wfile.write(content[start : start + len(content) // 2] if first else content[start:])
-
-    def log_message(self, *arguments) -> None:
-        """Keep quiet."""
-
-
-@contextmanager
-def mirror(folder: Path) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    requests: list[tuple[str, str]] = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Mirror, folder, requests))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", requests
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
 
 @needs_curl
@@ -371,6 +327,28 @@ def test_complete_folder(multi30k, prepared, source, tmp_path, read_tree):
     (out / "train.en-de.de.bin").unlink()
     message = multi30k.complain("--from", source, "--out", out, "--limit", LIMIT)
     assert message == f"{out} is damaged (train.en-de.de.bin is missing or cut); remove it"
+
+
+@pytest.mark.realdata
+def test_other_text_in_the_same_layout(multi30k, prepared, source, tmp_path):
+    """Accepted when asked for, and told in the manifest; a threshold of one's own, too."""
+    other = tmp_path / "other"
+    shutil.copytree(source, other)
+    write_gzip(other / "val.en.gz", b"A dog .\n")
+    write_gzip(other / "val.de.gz", "Ein Hund \u2028 .\n".encode())
+    out = tmp_path / "out"
+    arguments = ("--from", other, "--out", out, "--limit", 50, "--vocabulary-threshold", 2)
+    printed = multi30k.succeed(*arguments, "--unpinned")
+    assert "--unpinned: nothing is compared with the checksums and counts of https://raw" in printed
+    manifest = json.loads((out / "MANIFEST.json").read_text())
+    assert manifest["recipe"]["command"].endswith(
+        "--truecase off --vocabulary-threshold 2 --unpinned"
+    )
+    assert manifest["source"].startswith("not pinned, laid out like https://raw")
+    assert manifest["inputs"]["valid.en"]["lines"] == 1
+    assert manifest["counts"]["bpe"]["valid.de"] == 1
+    # Neither the data of the one nor that of the other is taken for what was asked for.
+    assert "made by 'prepare-multi30k.sh" in multi30k.complain(*arguments)
 
 
 @pytest.mark.realdata

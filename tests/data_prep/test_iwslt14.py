@@ -1,0 +1,241 @@
+"""prepare-iwslt14-de-en.sh, on an archive that is laid out as the official one."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from local_mirror import mirror, needs_curl
+from official_archives import (
+    IWSLT_TESTS,
+    Text,
+    in_documents,
+    iwslt14_members,
+    lines,
+    numbered,
+    write_tar,
+)
+
+TRAIN = 330
+SMALL = ("--bpe-operations", 200, "--unpinned")
+
+
+@pytest.fixture(scope="module")
+def iwslt14(script):
+    return script("prepare-iwslt14-de-en.sh")
+
+
+@pytest.fixture
+def members() -> dict[str, bytes]:
+    """Return what the official archive holds, with a few synthetic pairs."""
+    return iwslt14_members({name: numbered(name, 8)[::-1] for name in ("train", *IWSLT_TESTS)})
+
+
+@pytest.fixture
+def raw(tmp_path: Path, members: dict[str, bytes]) -> Path:
+    (tmp_path / "raw").mkdir()
+    write_tar(tmp_path / "raw" / "de-en.tgz", members)
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Iterator[Path]:
+    """Return an output folder of which nothing may be left after a test about an error."""
+    out = tmp_path / "out"
+    yield out
+    assert not out.exists()
+    assert not Path(f"{out}.partial").exists()
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+def test_help_and_options(iwslt14, out):
+    help_text = iwslt14.succeed("--help")
+    assert "--lowercase on|off" in help_text and "words (default: 175)" in help_text
+    assert max(map(len, help_text.splitlines())) <= 100
+    message = iwslt14.complain("--out", out, "--lowercase", "yes")
+    assert message == "--lowercase must be on or off, but is yes"
+    message = iwslt14.complain("--out", out, "--truecase", "on")
+    assert message == "--truecase on needs --lowercase off"
+
+
+def test_missing_files_are_named(iwslt14, tmp_path, members, out):
+    for name, content in members.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    path.with_name("IWSLT14.TED.tst2011.de-en.en.xml").unlink()
+    assert iwslt14.complain("--from", tmp_path, "--out", out) == (
+        "--from: there is neither de-en.tgz nor de-en/IWSLT14.TED.tst2011.de-en.en.xml in "
+        f"{tmp_path}"
+    )
+
+
+@needs_curl
+def test_another_archive_is_refused_and_not_kept(iwslt14, raw, out):
+    size = (raw / "de-en.tgz").stat().st_size
+    with mirror(raw) as (url, _):
+        message = iwslt14.complain("--out", out, IWSLT14_URL=url)
+    assert message == (
+        "download/de-en.tgz is not the archive that this recipe pins: expected 19982877 bytes, "
+        f"found {size}"
+    )
+
+
+def test_unpacked_text_of_another_length_is_refused(iwslt14, tmp_path, members, out):
+    for name, content in members.items():
+        path = tmp_path / f"{name}.gz"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(gzip.compress(content))
+    assert iwslt14.complain("--from", tmp_path, "--out", out) == (
+        f"{tmp_path}/de-en/train.tags.de-en.de.gz has 8 sentences, expected 174443"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        (
+            *("train.tags.de-en.en", b" sentence 3 of train . \n", b""),
+            "parallel files of unequal length: members/train.tags.de-en.de has 8 sentences, "
+            "members/train.tags.de-en.en has 7",
+        ),
+        (
+            *("train.tags.de-en.de", b"Satz 2", b"S\xe4tze 2"),
+            "members/train.tags.de-en.de is not UTF-8 in line 9",
+        ),
+        (
+            *("IWSLT14.TED.tst2010.de-en.en.xml", b'docid="paper-1"', b'docid="another"'),
+            "members/IWSLT14.TED.tst2010.de-en.de.xml and "
+            "members/IWSLT14.TED.tst2010.de-en.en.xml are not parallel: segment 4 is paper-1/1 in "
+            "the one and another/1 in the other",
+        ),
+    ],
+)
+def test_bad_text(iwslt14, raw, members, out, name, old, new, message):
+    assert old in members[f"de-en/{name}"]
+    members[f"de-en/{name}"] = members[f"de-en/{name}"].replace(old, new)
+    write_tar(raw / "de-en.tgz", members)
+    assert iwslt14.complain("--from", raw, "--out", out, "--unpinned") == message
+
+
+# --- the whole recipe -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def texts(realdata: Path) -> dict[str, tuple[Text, Text]]:
+    """Return real text in place of the talks; it is tokenised already, which is all the same."""
+    folder = realdata / "wmt_ende"
+    if not folder.is_dir():
+        pytest.skip(f"there is no folder {folder}")
+    sides = []
+    for language in ("de", "en"):
+        path = folder / f"wmt15_demo10k.train.tok.{language}.gz"
+        sides.append(gzip.decompress(path.read_bytes()).decode().split("\n"))
+    texts = {"train": (sides[0][:TRAIN], sides[1][:TRAIN])}
+    for number, name in enumerate(IWSLT_TESTS):
+        start = 1000 + 10 * number
+        texts[name] = (sides[0][start : start + 9], sides[1][start : start + 9])
+    return texts
+
+
+@pytest.fixture(scope="module")
+def source(texts, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("official")
+    write_tar(folder / "de-en.tgz", iwslt14_members(texts))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(iwslt14, source, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("prepared") / "iwslt14"
+    iwslt14.succeed("--from", source, "--out", out, *SMALL)
+    return out
+
+
+@pytest.mark.realdata
+def test_counts_and_content(prepared, texts, read_tree):
+    manifest = json.loads((prepared / "MANIFEST.json").read_text())
+    counts = manifest["counts"]
+    assert list(counts) == ["selected", "tokenised", "cleaned", "bpe", "binarised"]
+    assert counts["selected"] == {
+        **{f"train.{x}": TRAIN for x in ("de", "en")},
+        **{f"test.{x}": 45 for x in ("de", "en")},
+    }
+    train, valid = counts["cleaned"]["train.de"], counts["cleaned"]["valid.de"]
+    assert 0.6 * TRAIN < train + valid < TRAIN
+    assert valid == (train + valid) // 23
+    assert counts["binarised"]["valid.de-en.en"] == valid
+    assert manifest["commands"][0].startswith("moses_tokenise.py --languages de en --lowercase (")
+    assert manifest["commands"][1].endswith(" --length-ratio 1.5 --hold-out-every 23")
+    assert manifest["recipe"]["command"].endswith(" --lowercase on --unpinned")
+
+    tree = read_tree(prepared)
+    assert tree["dict.en.txt"] == tree["dict.de.txt"]
+    assert tree["dict.en.txt"].decode() == tree["dict.en.txt"].decode().lower()
+    assert tree["raw/test.en"] == lines(
+        [line for name in IWSLT_TESTS for line in in_documents(texts[name][1])]
+    )
+
+
+@pytest.mark.realdata
+def test_validation_is_one_in_23_of_what_is_clean(prepared, texts):
+    """Counted again here, from the tokens; raw and binarised validation text are the same pairs."""
+    from fairseq.data import Dictionary, data_utils
+
+    def unlike(pair: tuple[str, str]) -> bool:
+        shorter, longer = sorted(len(tokens[side][line].split()) for side, line in enumerate(pair))
+        return shorter < 1 or longer > 175 or longer > 1.5 * shorter
+
+    tokens = tokenised(texts["train"])
+    clean = [pair for pair in zip(*texts["train"], strict=True) if not unlike(pair)]
+    expected = clean[22::23]
+    for side, language in enumerate(("de", "en")):
+        raw = (prepared / "raw" / f"valid.{language}").read_text("utf-8").split("\n")[:-1]
+        assert raw == [pair[side].strip() for pair in expected]
+        dictionary = Dictionary.load(str(prepared / f"dict.{language}.txt"))
+        data = data_utils.load_indexed_dataset(str(prepared / f"valid.de-en.{language}"))
+        pieces = [dictionary.string(line, "@@ ") for line in data]
+        wanted = [tokens[side][pair[side]].lower() for pair in expected]
+        same = sum(one == other for one, other in zip(pieces, wanted, strict=True))
+        # A letter that three hundred pairs do not have is unknown.
+        assert same + sum("<unk>" in line for line in pieces) == len(wanted)
+        assert same >= len(wanted) - 2
+
+
+def tokenised(sides: tuple[Text, Text]) -> list[dict[str, str]]:
+    from sacremoses import MosesPunctNormalizer, MosesTokenizer
+
+    found = []
+    for language, text in zip(("de", "en"), sides, strict=True):
+        normaliser, tokeniser = MosesPunctNormalizer(language), MosesTokenizer(language)
+        options = {"aggressive_dash_splits": True, "escape": False, "return_str": True}
+        found.append(
+            {line: tokeniser.tokenize(normaliser.normalize(line), **options) for line in text}
+        )
+    return found
+
+
+@pytest.mark.realdata
+def test_killed_run_continues_with_the_same_bytes(iwslt14, prepared, source, tmp_path, read_tree):
+    out, work = tmp_path / "out", tmp_path / "out.partial" / "work"
+    arguments = ("--from", source, "--out", out, *SMALL, "--workers", 1)
+    iwslt14.kill_when((work / "held_out" / "valid.en").exists, *arguments)
+    assert not out.exists()
+    assert "tokenise: done by the interrupted run" in iwslt14.succeed(*arguments)
+    assert read_tree(out) == read_tree(prepared)
+
+
+@pytest.mark.realdata
+def test_a_limit_too_small_to_hold_anything_out(iwslt14, source, tmp_path):
+    message = iwslt14.complain(
+        "--from", source, "--out", tmp_path / "out", *SMALL, "--limit", 20, "--lowercase", "off"
+    )
+    assert message.startswith("cleaning leaves ")
+    assert message.endswith(
+        " training pairs, and validation takes one in 23: give a larger --limit"
+    )

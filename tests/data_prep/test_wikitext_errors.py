@@ -1,0 +1,157 @@
+"""prepare-wikitext-*.sh: what they refuse, without a trace of it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+DATA_PREP = Path(__file__).parents[2] / "data-prep"
+SPLITS = ("train", "valid", "test")
+
+
+@pytest.fixture(scope="module")
+def wikitext2(script):
+    return script("prepare-wikitext-2.sh")
+
+
+@pytest.fixture(scope="module")
+def wikitext103(script):
+    return script("prepare-wikitext-103-bpe.sh")
+
+
+@pytest.fixture(params=["wikitext-2", "wikitext-103"])
+def both(request, wikitext2, wikitext103):
+    """Return each script with the name of its corpus."""
+    return (wikitext2 if request.param == "wikitext-2" else wikitext103), request.param
+
+
+@pytest.fixture
+def out(tmp_path):
+    """Return an output folder of which nothing may be left after a test about an error."""
+    out = tmp_path / "out"
+    yield out
+    assert not out.exists()
+    assert not Path(f"{out}.partial").exists()
+
+
+def write_archive(folder: Path, corpus: str, kind: str, texts: dict[str, bytes]) -> Path:
+    """Write an archive laid out as the official one is."""
+    inner = f"{corpus}-raw" if kind == "raw" else corpus
+    path = folder / f"{inner}-v1.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{inner}/", "")
+        for split in ("test", "valid", "train"):
+            if split in texts:
+                archive.writestr(f"{inner}/wiki.{split}.{kind}", texts[split])
+    return path
+
+
+TINY = dict.fromkeys(SPLITS, b" \n = Title = \n \n One line . \n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--version", "raw"], "unknown option --version (see --help)"),
+        (["--unpinned", "yes"], "unknown option yes (see --help)"),
+        (["--from"], "--from needs a value (see --help)"),
+        (["--from", "/nowhere"], "--from: there is no folder /nowhere"),
+        (["--bpe", "gpt3"], "--bpe must be gpt2, subword-nmt or none, but is gpt3"),
+        (["--blank-lines", "on"], "--blank-lines must be keep or drop, but is on"),
+        (["--bpe=none", "--gpt2-bpe=/"], "--gpt2-bpe needs --bpe gpt2, but --bpe is none"),
+        (["--limit=0"], "--limit must be a positive integer, but is 0"),
+    ],
+)
+def test_wrong_options(both, out, arguments, message):
+    assert both[0].complain("--out", out, *arguments) == message
+
+
+def test_help_names_every_option(both):
+    help_text = both[0].succeed("--help")
+    text = "".join((DATA_PREP / name).read_text() for name in ("wikitext.sh", "plain_text.sh"))
+    options = re.findall(r"^ {8,12}(--[a-z0-9-]+)(?: \| -h)?\)", text, re.MULTILINE)
+    assert len(options) == 10
+    assert all(option in help_text for option in options)
+
+
+def test_neither_archive_nor_text(both, out, tmp_path):
+    prepare, corpus = both
+    assert prepare.complain("--from", tmp_path, "--out", out) == (
+        f"--from: there is neither {corpus}-raw-v1.zip nor wiki.train.raw in {tmp_path}"
+    )
+    (tmp_path / corpus).mkdir()
+    (tmp_path / corpus / "wiki.train.tokens").write_bytes(TINY["train"])
+    message = prepare.complain("--from", tmp_path, "--out", out, "--bpe", "none")
+    assert message == (
+        f"--from: there is neither {corpus}-v1.zip nor {corpus}/wiki.valid.tokens in {tmp_path}"
+    )
+
+
+@pytest.mark.parametrize("kind", ["raw", "tokens"])
+def test_archive_of_another_size(both, out, tmp_path, kind):
+    prepare, corpus = both
+    archive = write_archive(tmp_path, corpus, kind, TINY)
+    bpe = "gpt2" if kind == "raw" else "none"
+    message = prepare.complain("--from", tmp_path, "--out", out, "--bpe", bpe)
+    sizes = {
+        "wikitext-2 raw": 4721645, "wikitext-2 tokens": 4475746,
+        "wikitext-103 raw": 191984949, "wikitext-103 tokens": 190229076,
+    }  # fmt: skip
+    assert message == (
+        f"{archive} is not the archive that this recipe pins: expected "
+        f"{sizes[f'{corpus} {kind}']} bytes, found {archive.stat().st_size}"
+    )
+
+
+def test_archive_with_another_checksum(wikitext2, out, tmp_path):
+    archive = tmp_path / "wikitext-2-raw-v1.zip"
+    archive.write_bytes(b"PK\x03\x04" + bytes(4721645 - 4))
+    assert wikitext2.complain("--from", tmp_path, "--out", out) == (
+        f"{archive} is not the archive that this recipe pins: SHA-256 expected "
+        "ef7edb566e3e2b2d31b29c1fdb0c89a4cc683597484c3dc2517919c615435a11, found "
+        + hashlib.sha256(archive.read_bytes()).hexdigest()
+    )
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_wrong_download_is_not_kept(wikitext103, out, tmp_path):
+    write_archive(tmp_path, "wikitext-103", "raw", TINY)
+    message = wikitext103.complain("--out", out, WIKITEXT_URL=tmp_path.as_uri())
+    assert message.startswith("download/wikitext-103-raw-v1.zip is not the archive that this")
+    message = wikitext103.complain("--out", out, WIKITEXT_URL=f"{tmp_path.as_uri()}/nowhere")
+    assert message.startswith(f"cannot fetch {tmp_path.as_uri()}/nowhere/wikitext-103-raw-v1.zip: ")
+
+
+def test_truncated_archive(wikitext2, out, tmp_path):
+    archive = write_archive(tmp_path, "wikitext-2", "raw", TINY)
+    archive.write_bytes(archive.read_bytes()[:-40])
+    message = wikitext2.complain("--from", tmp_path, "--out", out, "--unpinned")
+    assert message.startswith(f"{archive} is a truncated or damaged archive (")
+
+
+def test_missing_member(wikitext2, out, tmp_path):
+    archive = write_archive(tmp_path, "wikitext-2", "raw", {"train": b"a\n", "test": b"a\n"})
+    message = wikitext2.complain("--from", tmp_path, "--out", out, "--unpinned")
+    assert message == f"{archive} holds no member wikitext-2-raw/wiki.valid.raw"
+
+
+def test_not_utf8(wikitext2, out, tmp_path):
+    write_archive(tmp_path, "wikitext-2", "raw", {**TINY, "test": b"one\ntwo\xff\n"})
+    message = wikitext2.complain("--from", tmp_path, "--out", out, "--unpinned")
+    assert message == "members/wiki.test.raw is not UTF-8 in line 2"
+
+
+def test_output_folder_with_other_data(wikitext2, tmp_path, read_tree):
+    write_archive(tmp_path, "wikitext-2", "raw", TINY)
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "thesis.tex").write_text("mine")
+    assert wikitext2.complain("--from", tmp_path, "--out", out) == (
+        f"{out} holds other data (no MANIFEST.json of ours); choose another --out or remove it"
+    )
+    assert read_tree(out) == {"thesis.tex": b"mine"}

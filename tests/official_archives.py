@@ -1,0 +1,103 @@
+"""Archives that are laid out as the official ones of WMT and IWSLT, around any text."""
+
+from __future__ import annotations
+
+import gzip
+import html
+import io
+import tarfile
+from pathlib import Path
+
+Text = list[str]
+
+
+def write_tar(path: Path, members: dict[str, bytes], mode: str = "w:gz") -> None:
+    with tarfile.open(path, mode) as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+
+
+def lines(text: Text) -> bytes:
+    return "".join(f"{line}\n" for line in text).encode()
+
+
+def sgm(text: Text, kind: str, documents: int = 3) -> bytes:
+    """Return segments in documents, as the official files have them: no root, entities."""
+    parts = [f'<{kind} setid="newstest2014" srclang="any">']
+    for number in range(documents):
+        attributes = [f'docid="paper-{number}"', 'genre="news"', 'origlang="en"']
+        if kind == "refset":
+            attributes.reverse()
+        parts.append(f"<DOC sysid='ref' {' '.join(attributes)}>\n<p>")
+        for index, line in enumerate(text[number::documents], start=1):
+            parts.append(f'<seg id="{index}"> {html.escape(line, quote=False)} </seg>')
+        parts.append("</p>\n</DOC>")
+    return "\n".join([*parts, f"</{kind}>\n"]).encode()
+
+
+def in_documents(text: Text, documents: int = 3) -> Text:
+    return [line for number in range(documents) for line in text[number::documents]]
+
+
+def wmt14_archives(folder: Path, texts: dict[str, tuple[Text, Text]], target: str) -> None:
+    """Write the official archives around the texts, English first."""
+    pair, nc = f"{target}-en", "news-commentary-v9"
+    places = {
+        "training-parallel-europarl-v7.tgz": ("europarl-v7", f"training/europarl-v7.{pair}"),
+        "training-parallel-commoncrawl.tgz": ("commoncrawl", f"commoncrawl.{pair}"),
+        "training-parallel-nc-v9.tgz": (nc, f"training/{nc}.{pair}"),
+        "training-parallel-un.tgz": ("undoc.2000", f"un/undoc.2000.{pair}"),
+        "training-giga-fren.tar": ("giga-fren", "giga-fren.release2.fixed"),
+        "dev.tgz": ("valid", "dev/newstest2013"),
+    }
+    folder.mkdir(exist_ok=True)
+    for archive, (name, stem) in places.items():
+        if name in texts:
+            sides = dict(zip(("en", target), map(lines, texts[name]), strict=True))
+            members = {f"{stem}.{side}": content for side, content in sides.items()}
+            if archive.endswith(".tar"):
+                members = {f"{k}.gz": gzip.compress(v) for k, v in members.items()}
+            other = {"training/other.cs-en.cs": b"jedna\n"}
+            write_tar(folder / archive, {**other, **members}, "w" if ".tar" in archive else "w:gz")
+    stem = f"test-full/newstest2014-{target}en"
+    english, other = texts["test"]
+    members = {f"{stem}-src.en.sgm": sgm(english, "srcset")}
+    members[f"{stem}-ref.{target}.sgm"] = sgm(other, "refset")
+    write_tar(folder / "test-full.tgz", members)
+
+
+IWSLT_TESTS = ("TED.dev2010", "TEDX.dev2012", "TED.tst2010", "TED.tst2011", "TED.tst2012")
+
+
+def tagged(text: Text, language: str, talk_length: int = 30) -> bytes:
+    """Return talks of which the first two lines are title and description."""
+    parts = []
+    for start in range(0, len(text), talk_length):
+        title, description, *rest = text[start : start + talk_length]
+        parts += [f"<url>http://example.org/{start}</url>", "<keywords>talks, things</keywords>"]
+        parts += ["<speaker>Somebody</speaker>", f"<talkid>{start}</talkid>"]
+        parts += [f"<title>{title}</title>", f"<description>{description}</description>"]
+        if language == "de":  # a translation has people of its own
+            parts += ['<reviewer href="x">Anna</reviewer>', '<translator href="x">Jo</translator>']
+        parts += [f" {line} " for line in rest]
+    return lines(parts)
+
+
+def iwslt14_members(texts: dict[str, tuple[Text, Text]]) -> dict[str, bytes]:
+    """Return the members of the official archive around the texts, German first."""
+    members = {"de-en/README": b"read me\n"}
+    for side, language in enumerate(("de", "en")):
+        members[f"de-en/train.tags.de-en.{language}"] = tagged(texts["train"][side], language)
+        for name in IWSLT_TESTS:
+            kind = ("srcset", "refset")[side]
+            path = f"de-en/IWSLT14.{name}.de-en.{language}.xml"
+            members[path] = sgm(texts[name][side], kind)
+    return members
+
+
+def numbered(name: str, count: int) -> tuple[Text, Text]:
+    """Return synthetic pairs, for what needs no real text."""
+    english = [f"sentence {number} of {name} ." for number in range(count)]
+    return english, [f"Satz {number} von {name} ." for number in range(count)]
