@@ -1,7 +1,14 @@
 # shellcheck shell=bash
-# What the train.sh of every example shares: one resumable fairseq-train run after the other.
+# What the scripts of every example share: one resumable fairseq-train run after the other, checkpoint
+# averaging, translation.
 #
-# Sets $root, $device and PATH; the caller sets $runs, where each run gets a folder of its own.
+# Sets $root, $gpus, $device, $precision and PATH; the caller sets $runs, where each run gets a folder
+# of its own.  In the environment:
+#   DRY_RUN=1            only print the commands
+#   GPUS=n               as if there were n GPUs; 0: the CPU (default: those that torch sees)
+#   PRECISION=fp16|bf16|fp32    for the recipes that say so (default: fp16 on a GPU, fp32 on the CPU)
+#   MAX_TOKENS=n         most tokens on a GPU at a time, where its memory is short (see set_batch)
+#   METHODS='mle scalegrad-0.5'    some methods of fine-tuning instead of a recipe's own (see criterion)
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 if [ -d "$root/.venv/bin" ]; then PATH=$root/.venv/bin:$PATH; fi
@@ -9,19 +16,72 @@ if [ -d "$root/.venv/bin" ]; then PATH=$root/.venv/bin:$PATH; fi
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 2; }
 
 command -v fairseq-train >/dev/null || die "fairseq-train is not on the PATH: bash install.sh, or see the README"
-device=()
-python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || device=(--cpu)
+gpus=${GPUS:-$(python3 -c 'import torch; print(torch.cuda.device_count())')}
+[[ $gpus =~ ^[0-9]+$ ]] || die "GPUS must be a number, but is $gpus"
+device=(--cpu)
+# fairseq starts one process a GPU by itself.
+if [ "$gpus" -gt 0 ]; then device=(--distributed-world-size "$gpus"); fi
+precision=()
+case ${PRECISION:-} in
+  fp16 | bf16)
+    # fairseq's half precision is for GPUs only.
+    [ "$gpus" -gt 0 ] || die "PRECISION=$PRECISION needs a GPU"
+    precision=("--$PRECISION") ;;
+  '') if [ "$gpus" -gt 0 ]; then precision=(--fp16); fi ;;
+  fp32) ;;
+  *) die "PRECISION must be fp16, bf16 or fp32, but is $PRECISION" ;;
+esac
+
+# split_arguments ARGUMENTS [-- FLAGS]: sets $arguments, and $extra, which is added to the commands of
+# train, translate and evaluate and wins over what they say: -- --max-update 20
+arguments=() extra=()
+split_arguments() {
+  while [ "$#" -gt 0 ]; do
+    if [ "$1" = -- ]; then shift; extra=("$@"); return; fi
+    arguments+=("$1")
+    shift
+  done
+}
+
+# set_batch TOKENS MOST: sets $batch such that an update sees TOKENS tokens however many GPUs there
+# are, each of them at most MOST (or MAX_TOKENS) at a time.
+set_batch() {
+  local each=${MAX_TOKENS:-$2} workers=$((gpus > 0 ? gpus : 1))
+  [ $(($1 % (each * workers))) -eq 0 ] ||
+    die "an update of $1 tokens is no multiple of $workers times $each: set MAX_TOKENS or GPUS"
+  # shellcheck disable=SC2034   # read by the recipes
+  batch=(--max-tokens "$each" --update-freq $(($1 / (each * workers))))
+}
+
+# criterion METHOD: the criterion that a run of this name is trained by, and its flags.
+criterion() {
+  case $1 in
+    mle) echo label_smoothed_cross_entropy ;;
+    scalegrad-*) echo scalegrad --gamma "${1#*-}" ;;
+    unlikelihood) echo unlikelihood --unlikelihood-alpha 1.0 ;;
+    first-token-*) echo first_token_auxiliary --first-token-weight "${1##*-}" ;;
+    *) die "there is no method $1: mle, scalegrad-GAMMA, unlikelihood or first-token-WEIGHT" ;;
+  esac
+}
+
+# printable WORDS: a command as one types it.  Paths below the checkout are kept relative, so that the
+# record reads the same everywhere.
+printable() { printf '%q ' "$@" | sed "s|$root/||g"; echo; }
+
+# need_data SCRIPT: $data must be what that script makes.
+need_data() {
+  if [ -n "${DRY_RUN:-}" ] || compgen -G "$data/dict*.txt" >/dev/null; then return; fi
+  die "$data is no prepared data folder: run $1"
+}
 
 # train NAME FAIRSEQ_TRAIN_ARGUMENTS...: train in $runs/NAME, or go on from where it stopped, or do
 # nothing when it is finished.  Beside the checkpoints lie `command`, `train.log` and `seconds`.
-# With DRY_RUN=1 in the environment it only prints the command.
 train() {
   local name=$1 folder=$runs/$1 begun=$SECONDS before=0 command
   shift
   local words=(fairseq-train "$@" --user-dir "$root/genft_fairseq" --save-dir "$folder"
-    --no-epoch-checkpoints --log-format simple ${device[@]+"${device[@]}"})
-  # Paths below the checkout are kept relative, so that the record reads the same everywhere.
-  command=$(printf '%q ' "${words[@]}" | sed "s|$root/||g")
+    --no-epoch-checkpoints --log-format simple "${device[@]}" ${extra[@]+"${extra[@]}"})
+  command=$(printable "${words[@]}")
   if [ -n "${DRY_RUN:-}" ]; then printf '%s\n' "$command"; return; fi
   if [ -e "$folder/command" ] && [ "$(cat "$folder/command")" != "$command" ]; then
     die "$folder was trained with other flags (see $folder/command); remove it to train again"
@@ -48,8 +108,24 @@ train() {
   touch "$folder/finished"
 }
 
+# need_run NAME SCRIPT: the run must be finished.
+need_run() {
+  [ -n "${DRY_RUN:-}" ] || [ -e "$runs/$1/finished" ] || die "$runs/$1 is not trained: run $2"
+}
+
+# average NAME N: the mean of the last N checkpoints that the run wrote on the way, in
+# $runs/NAME/averaged.pt.
+average() {
+  local folder=$runs/$1
+  local words=(genft average-checkpoints "$folder" --last "$2" --output "$folder/averaged.pt")
+  if [ -n "${DRY_RUN:-}" ]; then printable "${words[@]}"; return; fi
+  if [ "$folder/averaged.pt" -nt "$folder/checkpoint_last.pt" ]; then return; fi
+  echo "== $1: averaging"
+  "${words[@]}" || exit
+}
+
 # The checkpoint that stands for a run: of the baseline its best one, which fine-tuning starts from; of
-# the fine-tuned models their last, all after the same number of updates.
+# the fine-tuned models their last, all after the same number of updates.  A recipe can say otherwise.
 chosen() {
   case $1 in
     baseline | */baseline) echo "$runs/$1/checkpoint_best.pt" ;;
@@ -57,21 +133,46 @@ chosen() {
   esac
 }
 
-# translate NAME DATA FLAGS...: the test set by the run's chosen checkpoint, beam 5, detokenised, into
-# $runs/NAME/generate-test.txt, unless that is there and newer.
+# translate NAME DATA FLAGS...: the test set by the run's chosen checkpoint, detokenised, into
+# $runs/NAME/generate-test.txt, unless that is there and newer; English to German and a beam of 5
+# where FLAGS do not say otherwise.  With OUTPUT=valid the file is generate-valid.txt, and so on.
 translate() {
-  local name=$1 data=$2 folder=$runs/$1 checkpoint
+  local name=$1 data=$2 folder=$runs/$1 output=generate-${OUTPUT:-test} checkpoint
   shift 2
   checkpoint=$(chosen "$name")
-  if [ "$folder/generate-test.txt" -nt "$checkpoint" ]; then return; fi
+  local words=(fairseq-generate "$data" --user-dir "$root/genft_fairseq" --path "$checkpoint"
+    --source-lang en --target-lang de --gen-subset test --beam 5 --max-tokens 4000
+    --bpe subword_nmt --bpe-codes "$data/bpe.codes" "$@")
+  if [ "$gpus" -eq 0 ]; then words+=(--cpu); fi   # on GPUs it takes the first
+  words+=(${extra[@]+"${extra[@]}"})
+  if [ -n "${DRY_RUN:-}" ]; then printable "${words[@]}"; return; fi
+  if [ "$folder/$output.txt" -nt "$checkpoint" ]; then return; fi
   echo "== $name: translating"
   # Moved into place when whole: a killed run must not leave half a test set.
-  fairseq-generate "$data" --user-dir "$root/genft_fairseq" --path "$checkpoint" \
-    --source-lang en --target-lang de --gen-subset test --beam 5 --max-tokens 4000 \
-    --bpe subword_nmt --bpe-codes "$data/bpe.codes" "$@" ${device[@]+"${device[@]}"} \
-    >"$folder/generate-test.tmp" 2>"$folder/generate.log" ||
-    { tail -n 3 "$folder/generate.log" >&2; die "see $folder/generate.log"; }
-  mv "$folder/generate-test.tmp" "$folder/generate-test.txt"
+  "${words[@]}" >"$folder/$output.tmp" 2>"$folder/$output.log" ||
+    { tail -n 3 "$folder/$output.log" >&2; die "see $folder/$output.log"; }
+  mv "$folder/$output.tmp" "$folder/$output.txt"
+}
+
+# evaluate NAME DATA FLAGS...: perplexity and greedy continuations by the run's chosen checkpoint, into
+# $runs/NAME/evaluation.json, unless that is there and newer.
+evaluate() {
+  local name=$1 data=$2 checkpoint output=$runs/$1/evaluation.json
+  shift 2
+  checkpoint=$(chosen "$name")
+  local words=(genft evaluate-lm "$data" --split test --path "$checkpoint" --output "$output" "$@")
+  if [ "$gpus" -eq 0 ]; then words+=(--cpu); fi
+  words+=(${extra[@]+"${extra[@]}"})
+  if [ -n "${DRY_RUN:-}" ]; then printable "${words[@]}"; return; fi
+  if [ "$output" -nt "$checkpoint" ]; then return; fi
+  echo "== $name: continuing held-out prefixes"
+  "${words[@]}" >/dev/null || exit
+}
+
+# score WORDS...: the last step of a generate.sh; RECORD=1 also writes the recipe's page.
+score() {
+  if [ -n "${RECORD:-}" ]; then set -- "$@" --record; fi
+  if [ -n "${DRY_RUN:-}" ]; then printable python3 "$@"; else python3 "$@"; fi
 }
 
 # follow PID LOG: show a run's progress while it goes on, and return its exit status.

@@ -55,7 +55,7 @@ def test_demo_commands_parse():
 
 
 def test_translation_commands_parse():
-    runs = dry_run("examples/translation/train.sh")
+    runs = dry_run("examples/translation/multi30k/train.sh")
     assert list(runs) == ["baseline", "mle", "scalegrad-0.5", "scalegrad-0.2"]
     parsed = {name: parse(words) for name, words in runs.items()}
     assert parsed["scalegrad-0.5"].gamma == 0.5
@@ -71,9 +71,9 @@ def test_translation_commands_parse():
 
 def test_recorded_results_are_those_of_the_scripts():
     """results.json holds the flags that train.sh has today, and the page its figures."""
-    folder = REPOSITORY / "examples" / "translation"
+    folder = REPOSITORY / "examples" / "translation" / "multi30k"
     results = json.loads((folder / "results.json").read_text())
-    for name, words in dry_run("examples/translation/train.sh").items():
+    for name, words in dry_run("examples/translation/multi30k/train.sh").items():
         recorded = shlex.split(results["commands"]["train"][name])[1:]
         places = {"data", "save_dir", "finetune_from_model"}  # where it lay on that machine
         now, then = vars(parse(words)), vars(parse(recorded))
@@ -87,7 +87,9 @@ def test_recorded_results_are_those_of_the_scripts():
 
 
 def test_missing_data_is_one_line(tmp_path):
-    done = shell("bash", REPOSITORY / "examples/translation/train.sh", tmp_path, tmp_path / "runs")
+    done = shell(
+        "bash", REPOSITORY / "examples/translation/multi30k/train.sh", tmp_path, tmp_path / "runs"
+    )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "run data-prep/prepare-multi30k.sh" in done.stderr
@@ -102,7 +104,9 @@ def test_two_at_once_are_refused(tmp_path):
     run.mkdir(parents=True)
     with open(run / "lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = shell("bash", REPOSITORY / "examples/translation/train.sh", data, tmp_path / "runs")
+        done = shell(
+            "bash", REPOSITORY / "examples/translation/multi30k/train.sh", data, tmp_path / "runs"
+        )
     assert done.returncode == 2
     assert "another run is training in" in done.stderr
     assert {path.name for path in run.iterdir()} == {"lock"}
@@ -117,7 +121,9 @@ def test_other_flags_are_refused(tmp_path):
     data = tmp_path / "data"
     data.mkdir()
     (data / "dict.en.txt").touch()
-    done = shell("bash", REPOSITORY / "examples/translation/train.sh", data, tmp_path / "runs")
+    done = shell(
+        "bash", REPOSITORY / "examples/translation/multi30k/train.sh", data, tmp_path / "runs"
+    )
     assert done.returncode == 2
     assert "was trained with other flags" in done.stderr
 

@@ -15,7 +15,7 @@ data=$root/data-bin/toy
 adam=(--optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 1 --lr-scheduler inverse_sqrt --seed 1)
 
 language_models() {
-  local name checkpoint output
+  local name
   local shared=("$data/language_modeling" --task language_modeling --tokens-per-sample 160
     --arch transformer_lm --share-decoder-input-output-embed --decoder-layers 2
     --decoder-embed-dim 128 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4 --dropout 0.2
@@ -29,11 +29,7 @@ language_models() {
 
   [ -z "${DRY_RUN:-}" ] || return 0
   for name in baseline mle scalegrad; do
-    output=$runs/language_modeling/$name/evaluation.json checkpoint=$(chosen "language_modeling/$name")
-    if [ "$output" -nt "$checkpoint" ]; then continue; fi
-    echo "== language_modeling/$name: continuing held-out prefixes"
-    genft evaluate-lm "$data/language_modeling" --split test --path "$checkpoint" \
-      --output "$output" >/dev/null
+    evaluate "language_modeling/$name" "$data/language_modeling"
   done
 }
 

@@ -1,6 +1,6 @@
-"""Scores what generate.sh translated: writes results.json and the table in README.md from it.
+"""Scores what a recipe's generate.sh translated, and prints the table.
 
-    python examples/translation/score.py --data DATA --runs RUNS
+    python examples/translation/score.py RECIPE --data DATA --runs RUNS NAME...
 
 Figures: sacreBLEU's BLEU and chrF of the detokenised translations against the untouched references,
 with their signatures; the ratio of lengths; the share of repeated 4-grams within a sentence, beside
@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 import click
+from tokenised_bleu import tokenised_bleu
 
 from genft_fairseq.evaluation.records import (
     hardware,
@@ -28,44 +29,74 @@ from genft_fairseq.evaluation.translation import (
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-RUNS = ("baseline", "mle", "scalegrad-0.5", "scalegrad-0.2")
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
-@click.option("--runs", type=click.Path(exists=True, path_type=Path), required=True)
-def main(data: Path, runs: Path) -> None:
-    references = (data / "raw" / "test.de").read_text(encoding="utf-8").splitlines()
+@click.argument("recipe", type=click.Choice(["iwslt14_de_en", "multi30k", "wmt14_en_de"]))
+@click.argument("names", nargs=-1, required=True)
+@click.option("--data", type=FOLDER, required=True)
+@click.option("--runs", type=FOLDER, required=True)
+@click.option("--lowercase", is_flag=True, help="Score without regard to case.")
+@click.option(
+    "--tokenised-bleu",
+    "tokenised",
+    type=click.Choice(["plain", "compounds-split"]),
+    help="Also BLEU as the published figure is computed.",
+)
+@click.option("--results", "title", default="results", help="Names the JSON file and the markers.")
+@click.option("--record", is_flag=True, help="Write the JSON and the table beside the recipe.")
+def main(
+    recipe: str,
+    names: tuple[str, ...],
+    data: Path,
+    runs: Path,
+    lowercase: bool,
+    tokenised: str | None,
+    title: str,
+    record: bool,
+) -> None:
+    command = command_of(runs / names[0])
+    target = re.search(r"--target-lang (\w+)", command)[1]
+    references = (data / "raw" / f"test.{target}").read_text(encoding="utf-8").splitlines()
+
+    def figures(run: Path) -> dict:
+        translations = read_translations(run / "generate-test.txt")
+        found = translation_figures(translations, references, lowercase=lowercase)
+        if tokenised:
+            found["tokenised_bleu"] = tokenised_bleu(
+                *(translations, references, target),
+                split_compounds=tokenised == "compounds-split",
+                lowercase=lowercase,
+            )
+        seconds = int((run / "seconds").read_text())
+        return {**found, **last_validation(run / "train.log"), "train_seconds": seconds}
+
     results = {
-        "seed": int(re.search(r"--seed (\d+)", command_of(runs / "baseline"))[1]),
+        "seed": int(re.search(r"--seed (\d+)", command)[1]),
         "hardware": hardware(),
         "versions": versions(),
         "commands": {
             "prepare": json.loads((data / "MANIFEST.json").read_text())["recipe"]["command"],
-            "train": {name: command_of(runs / name) for name in RUNS},
-            "generate": "examples/translation/generate.sh",
+            "train": {name: command_of(runs / name) for name in names},
+            "generate": f"examples/translation/{recipe}/generate.sh",
         },
         "references": {"rep_4": word_repetition(references)},
-        "runs": {name: figures(runs / name, references) for name in RUNS},
+        "runs": {name: figures(runs / name) for name in names},
     }
-    readme = HERE / "README.md"
-    page = replace_between_markers(readme.read_text(encoding="utf-8"), "results", table(results))
-    write_whole(HERE / "results.json", json.dumps(results, indent=2) + "\n")
-    write_whole(readme, page)
+    text = json.dumps(results, indent=2) + "\n"
+    write_whole(runs / "results.json", text)
+    if record:
+        readme = HERE / recipe / "README.md"
+        page = replace_between_markers(readme.read_text(encoding="utf-8"), title, table(results))
+        write_whole(HERE / recipe / f"{title}.json", text)
+        write_whole(readme, page)
     print(table(results))
 
 
 def command_of(run: Path) -> str:
     """The command that trained a run, with paths relative to the checkout."""
     return (run / "command").read_text().strip().replace(f"{ROOT}/", "")
-
-
-def figures(run: Path, references: list[str]) -> dict:
-    return {
-        **translation_figures(read_translations(run / "generate-test.txt"), references),
-        **last_validation(run / "train.log"),
-        "train_seconds": int((run / "seconds").read_text()),
-    }
 
 
 def last_validation(log: Path) -> dict:
@@ -76,18 +107,22 @@ def last_validation(log: Path) -> dict:
 
 
 def table(results: dict) -> str:
+    runs = results["runs"]
+    some = next(iter(runs.values()))
+    tokenised = " tokenised BLEU |" if "tokenised_bleu" in some else ""
     lines = [
-        "| run | BLEU | chrF | length ratio | rep-4 | valid ppl | updates | train s |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| run | BLEU |{tokenised} chrF | length ratio | rep-4 | valid ppl | updates | train s |",
+        "|---|---|---|---|---|---|---|---|" + ("---|" if tokenised else ""),
     ]
-    for name, run in results["runs"].items():
+    for name, run in runs.items():
+        second = f" {run['tokenised_bleu']:.2f} |" if tokenised else ""
         lines.append(
-            f"| {name} | {run['bleu']:.2f} | {run['chrf']:.2f} | {run['length_ratio']:.3f} "
+            f"| {name} | {run['bleu']:.2f} |{second} {run['chrf']:.2f} | {run['length_ratio']:.3f} "
             f"| {run['rep_4']:.4f} | {run['valid_ppl']:.2f} | {run['updates']} "
             f"| {run['train_seconds']} |"
         )
-    lines.append(f"| the references | | | | {results['references']['rep_4']:.4f} | | | |")
-    some = results["runs"]["baseline"]
+    empty = " |" if tokenised else ""
+    lines.append(f"| the references | |{empty} | | {results['references']['rep_4']:.4f} | | | |")
     lines += [
         "",
         f"BLEU `{some['bleu_signature']}`, chrF `{some['chrf_signature']}`; "

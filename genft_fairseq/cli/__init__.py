@@ -7,6 +7,7 @@ import warnings
 import click
 
 from genft_fairseq import __version__
+from genft_fairseq.cli.average_checkpoints import average_checkpoints
 from genft_fairseq.cli.doctor import doctor
 from genft_fairseq.cli.evaluate_lm import evaluate_lm
 from genft_fairseq.cli.user_dir import user_dir
@@ -19,7 +20,7 @@ def genft() -> None:
     """Train fairseq models that generate well, and measure whether they do."""
 
 
-for command in (doctor, evaluate_lm, user_dir):
+for command in (average_checkpoints, doctor, evaluate_lm, user_dir):
     genft.add_command(command)
 
 

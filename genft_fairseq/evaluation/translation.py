@@ -25,12 +25,15 @@ def read_translations(path: Path) -> list[str]:
     return [hypothesis for _, hypothesis in rows]
 
 
-def translation_figures(translations: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+def translation_figures(
+    translations: Sequence[str], references: Sequence[str], lowercase: bool = False
+) -> dict[str, Any]:
     """Compute corpus BLEU and chrF with their signatures, the ratio of lengths, and rep-4.
 
     Args:
         translations: detokenised, one a sentence.
         references: untouched, as many.
+        lowercase: score BLEU and chrF without regard to case; the signatures say so.
 
     Returns:
         ``bleu`` and ``chrf`` in [0, 100]; ``length_ratio`` of sacreBLEU's tokens; ``rep_4``, the
@@ -41,7 +44,7 @@ def translation_figures(translations: Sequence[str], references: Sequence[str]) 
     """
     if len(translations) != len(references):
         raise UserError(f"{len(translations)} translations of {len(references)} references")
-    bleu, chrf = sacrebleu.BLEU(), sacrebleu.CHRF()
+    bleu, chrf = sacrebleu.BLEU(lowercase=lowercase), sacrebleu.CHRF(lowercase=lowercase)
     score = bleu.corpus_score(translations, [references])
     return {
         "bleu": score.score,

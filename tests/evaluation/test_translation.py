@@ -43,3 +43,9 @@ def test_figures():
     assert repeating["rep_4"] == pytest.approx(1 / 5)
     with pytest.raises(UserError, match="1 translations of 2 references"):
         translation_figures(["a"], references)
+
+
+def test_without_regard_to_case():
+    figures = translation_figures(["Der HUND läuft über"], ["der Hund läuft über"], lowercase=True)
+    assert figures["bleu"] == pytest.approx(100) and figures["chrf"] == pytest.approx(100)
+    assert "case:lc" in figures["bleu_signature"] and "case:lc" in figures["chrf_signature"]

@@ -2,16 +2,18 @@
 # Multi30k English-German: an MLE baseline, then fine-tuning by MLE and by ScaleGrad at equal updates.
 #
 #   data-prep/prepare-multi30k.sh --bpe-operations 4000
-#   examples/translation/train.sh [DATA [RUNS]]          then examples/translation/generate.sh
+#   examples/translation/multi30k/train.sh [DATA [RUNS]] [-- FAIRSEQ_TRAIN_FLAGS]
+#   examples/translation/multi30k/generate.sh
 #
 # The model is small enough for two CPU cores.  A run that is finished is not trained again, and one
 # that was interrupted goes on from its last checkpoint.  SEED=2 gives another run (name RUNS too).
 set -euo pipefail
 # shellcheck source=examples/training.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../training.sh"
-data=${1:-$root/data-bin/multi30k_en_de}
-runs=${2:-$root/runs/multi30k}
-[ -e "$data/dict.en.txt" ] || [ -n "${DRY_RUN:-}" ] || die "$data is no prepared data folder: run data-prep/prepare-multi30k.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../../training.sh"
+split_arguments "$@"
+data=${arguments[0]:-$root/data-bin/multi30k_en_de}
+runs=${arguments[1]:-$root/runs/multi30k}
+need_data "data-prep/prepare-multi30k.sh --bpe-operations 4000"
 
 shared=("$data" --task translation --source-lang en --target-lang de
   --arch transformer_iwslt_de_en --encoder-embed-dim 256 --decoder-embed-dim 256
@@ -22,7 +24,7 @@ shared=("$data" --task translation --source-lang en --target-lang de
 train baseline "${shared[@]}" --criterion label_smoothed_cross_entropy \
   --lr 1e-3 --warmup-updates 500 --max-update 2400
 
-finetune=("${shared[@]}" --finetune-from-model "$runs/baseline/checkpoint_best.pt"
+finetune=("${shared[@]}" --finetune-from-model "$(chosen baseline)"
   --lr 2e-4 --warmup-updates 100 --max-update 600)
 train mle "${finetune[@]}" --criterion label_smoothed_cross_entropy
 train scalegrad-0.5 "${finetune[@]}" --criterion scalegrad --gamma 0.5
