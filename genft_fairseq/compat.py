@@ -22,10 +22,13 @@ from fairseq.data import (
 )
 from fairseq.distributed import utils as distributed_utils
 from fairseq.models import distributed_fairseq_model
+from fairseq.ngram_repeat_block import NGramRepeatBlock
 from fairseq.tasks.translation import TranslationTask
 from omegaconf import open_dict
+from torch import Tensor
 
 from genft_fairseq.errors import UserError
+from genft_fairseq.functional.ngrams import repeating_token_mask
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +58,7 @@ def apply() -> None:
     data_utils.get_buckets = bucket_pad_length_dataset.get_buckets = get_buckets
     _keep_last_batch()
     _require_targets_to_train()
+    NGramRepeatBlock._no_repeat_ngram = forbid_repeated_ngrams
     _allow_ddp_on_cpu()
     _gather_objects_on_gloo()
     _launch_on_cpu()
@@ -117,6 +121,19 @@ def _require_targets_to_train() -> None:
         return result
 
     TranslationTask.load_dataset = load_dataset
+
+
+def forbid_repeated_ngrams(
+    self: NGramRepeatBlock, tokens: Tensor, lprobs: Tensor, bsz: int, beam_size: int, step: int
+) -> Tensor:
+    """``--no-repeat-ngram-size`` did nothing: fairseq compared the padding behind the text.
+
+    Its generator hands over rows that are padded to the maximum length, and their last n - 1
+    tokens, which are padding, occur nowhere in the text (facebookresearch/fairseq issue 5206).
+    """
+    text = tokens[:, 1 : step + 1]  # without the </s> in front, which the text may well end with
+    mask = repeating_token_mask(text, self.no_repeat_ngram_size, lprobs.size(-1))
+    return lprobs.masked_fill_(mask, -torch.inf)
 
 
 def _allow_ddp_on_cpu() -> None:

@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "genft_fairseq"
 
 # What each room may import besides itself.  Modules at the top (errors, compat, safe_loading) are
-# the foundation of every room but the ground floor, which needs torch only.
+# the foundation of every room but the ground floor, which needs torch only; they may use that.
 FOUNDATION = {"errors", "compat", "data_files", "safe_arrays", "safe_loading"}
 MAY_IMPORT: dict[str, set[str]] = {
     "functional": set(),
@@ -69,7 +69,7 @@ def import_violations(package: Path = PACKAGE) -> list[str]:
             if top != package.name or target == room:
                 continue
             if room in FOUNDATION:
-                allowed = FOUNDATION
+                allowed = FOUNDATION | {"functional"}
             elif room == "functional":
                 allowed = set()
             else:
@@ -166,7 +166,7 @@ PLANTED = {
     "evaluation imports criterions": ("evaluation/new.py", "from genft_fairseq import criterions"),
     "generation imports cli": ("generation/deep/new.py", "from genft_fairseq.cli import train"),
     "by a string": ("criterions/new.py", "import_module('genft_fairseq.cli.train')"),
-    "foundation imports a room": ("errors.py", "from genft_fairseq.functional import risk"),
+    "foundation imports a room": ("errors.py", "from genft_fairseq.generation import rollout"),
 }
 
 

@@ -1,4 +1,4 @@
-"""``genft evaluate-lm``: perplexity, accuracy and the repetition of greedy continuations."""
+"""``genft evaluate-lm``: perplexity, accuracy and the repetition of continuations."""
 
 import json
 import time
@@ -25,6 +25,37 @@ POSITIVE = click.IntRange(min=1)
 @click.option(
     "--batch-size", type=POSITIVE, default=32, show_default=True, help="Prefixes a batch."
 )
+@click.option(
+    "--search",
+    type=click.Choice(["greedy", "sampling"]),
+    default="greedy",
+    show_default=True,
+    help="How a continuation's tokens are chosen.",
+)
+@click.option(
+    "--temperature",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Sampling: below 1 sharper, above 1 flatter.",
+)
+@click.option(
+    "--top-k", type=click.IntRange(min=0), default=0, help="Sampling: only among the k most likely."
+)
+@click.option(
+    "--top-p",
+    type=click.FloatRange(min=0, max=1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Sampling: only among the likeliest that together have this probability (nucleus).",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Of sampling.")
+@click.option(
+    "--no-repeat-ngram-size",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Never repeat an n-gram of this length; 0: no such rule.",
+)
 @click.option("--bpe-symbol", default="subword_nmt", show_default=True, help="Joins subwords.")
 @click.option("--output", type=click.Path(dir_okay=False), help="Write the figures here, as JSON.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
@@ -33,9 +64,10 @@ def evaluate_lm(data: str, path: str, output: str | None, as_json: bool, **optio
     """Evaluate a language model on the binarized folder DATA.
 
     Perplexity and accuracy are per dictionary token, on gold prefixes. Completions continue
-    held-out prefixes greedily; seq-rep-n is the share of n-grams that repeat an earlier one of the
+    held-out prefixes; seq-rep-n is the share of n-grams that repeat an earlier one of the
     same continuation. The human continuations of the same prefixes stand beside.
     """
+    _require_sampling(options)
     if output:
         require_writable("--output", Path(output))  # before the work, not after it
     figures = _evaluate(data, path, quiet=as_json, **options)
@@ -50,6 +82,16 @@ def evaluate_lm(data: str, path: str, output: str | None, as_json: bool, **optio
             click.echo(f"figures and continuations: {output}")
 
 
+def _require_sampling(options: dict[str, Any]) -> None:
+    """A flag of sampling that changes nothing would be a mistake that nobody sees."""
+    if options["search"] == "sampling":
+        return
+    for name, default in {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 1}.items():
+        if options[name] != default:
+            flag = "--" + name.replace("_", "-")
+            raise click.UsageError(f"{flag} {options[name]} needs --search sampling")
+
+
 def _evaluate(
     data: str,
     path: str,
@@ -61,9 +103,13 @@ def _evaluate(
     bpe_symbol: str,
     cpu: bool,
     quiet: bool,
+    seed: int,
+    search: str,
+    **choice: Any,
 ) -> dict[str, Any]:
     # Imported here: they bring in fairseq, which --help does not need.
     from genft_fairseq.evaluation import language_model as lm
+    from genft_fairseq.generation.token_choice import Search
 
     loaded = lm.load_language_model(data, path, cpu)
     total = lm.dataset_tokens(loaded, data, split)
@@ -82,6 +128,7 @@ def _evaluate(
         completing = bar.add_task("completing", total=completions_total)
         completions = lm.complete(
             *(loaded, data, split, prefix_length, length, limit, batch_size),
+            *(Search(sampling=search == "sampling", **choice), seed),
             progress=lambda n: bar.advance(completing, n),
         )
 
@@ -98,6 +145,7 @@ def _evaluate(
         "split": split,
         "prefix_length": prefix_length,
         "length": length,
+        "search": {"search": search, "seed": seed, **choice},
         **tokens,
         "model": lm.completion_figures([c.continuation for c in completions]),
         "human": lm.completion_figures([c.human for c in completions]),

@@ -1,7 +1,7 @@
 """Language models: how well they predict text, and how they continue it.
 
-Token-level figures are computed on gold prefixes; completions continue held-out prefixes greedily
-and are compared with the human continuation of the same prefixes.
+Token-level figures are computed on gold prefixes; completions continue held-out prefixes and are
+compared with the human continuation of the same prefixes.
 """
 
 import math
@@ -17,7 +17,8 @@ from torch import Tensor
 
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.repetition import distinct_tokens, mean_repetition
-from genft_fairseq.generation.rollout import continue_greedily
+from genft_fairseq.generation.rollout import GREEDY, continue_prefixes
+from genft_fairseq.generation.token_choice import Search
 
 NGRAMS = (1, 2, 3, 4)
 
@@ -115,9 +116,13 @@ def complete(
     length: int = 100,
     limit: int | None = None,
     batch_size: int = 32,
+    search: Search = GREEDY,
+    seed: int = 1,
     progress: Progress = _no_progress,
 ) -> list[Completion]:
     """Continue prefixes of the split's text, which is cut into windows that do not overlap.
+
+    What is sampled depends on the seed and the window, not on the batch.
 
     Raises:
         UserError: the split is shorter than one window, or the model has too few positions.
@@ -136,10 +141,12 @@ def complete(
         )
     windows = stream[: len(stream) // window * window].view(-1, window)[:limit]
     completions = []
-    for batch in windows.split(batch_size):
+    numbers = torch.arange(len(windows), device=loaded.device)
+    for batch, sentences in zip(windows.split(batch_size), numbers.split(batch_size), strict=True):
         prefix, human = batch[:, :prefix_length], batch[:, prefix_length:]
-        continuation = continue_greedily(
-            loaded.model, prefix.to(loaded.device), length, loaded.dictionary.pad()
+        continuation = continue_prefixes(
+            *(loaded.model, prefix.to(loaded.device), length, loaded.dictionary.pad()),
+            *(search, seed, sentences),
         )
         progress(continuation.numel())
         rows = zip(prefix.tolist(), continuation.tolist(), human.tolist(), strict=True)

@@ -36,8 +36,8 @@ def translation_figures(
         lowercase: score BLEU and chrF without regard to case; the signatures say so.
 
     Returns:
-        ``bleu`` and ``chrf`` in [0, 100]; ``length_ratio`` of sacreBLEU's tokens; ``rep_4``, the
-        mean share of 4-grams of words that repeat within a sentence.
+        ``bleu`` and ``chrf`` in [0, 100]; ``length_ratio`` of sacreBLEU's tokens; ``rep_1`` to
+        ``rep_4``, the mean share of n-grams of words that repeat within a sentence.
 
     Raises:
         UserError: not as many translations as references.
@@ -52,8 +52,13 @@ def translation_figures(
         "chrf": chrf.corpus_score(translations, [references]).score,
         "chrf_signature": str(chrf.get_signature()),
         "length_ratio": score.ratio,
-        "rep_4": word_repetition(translations),
+        **word_repetitions(translations),
     }
+
+
+def word_repetitions(texts: Sequence[str]) -> dict[str, float | None]:
+    """Return ``rep_1`` to ``rep_4`` of texts."""
+    return {f"rep_{n}": word_repetition(texts, n) for n in (1, 2, 3, 4)}
 
 
 def word_repetition(texts: Sequence[str], n: int = 4) -> float | None:

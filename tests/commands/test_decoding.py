@@ -51,6 +51,24 @@ def test_generate(flags, translation_data, translation_model):
         assert re.search(r"BLEU = [\d.]+", output)
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_no_ngram_is_repeated(size, translation_data, translation_model):
+    """fairseq's flag, which without the plugin's remedy does nothing."""
+    flags = ("--beam", 2, "--min-len", 8)
+
+    def repetitions(*more):
+        output = generate(translation_data, translation_model, *flags, *more)
+        repeated = 0
+        for text in re.findall(r"^H-\d+\t\S+\t(.*)$", output, re.M):
+            words = text.split()
+            ngrams = [tuple(words[i : i + size]) for i in range(len(words) - size + 1)]
+            repeated += len(ngrams) - len(set(ngrams))
+        return repeated
+
+    assert repetitions() > 0
+    assert repetitions("--no-repeat-ngram-size", size) == 0
+
+
 def test_generate_as_an_installed_script(translation_data, translation_baseline):
     """In a new process, and from a checkpoint that fairseq's own criterion made."""
     output = run_cold(

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from fairseq_commands import TINY_LANGUAGE_MODEL, USER_DIR, run, train
 
 from genft_fairseq.cli import genft
 from genft_fairseq.evaluation import language_model as lm
+from genft_fairseq.generation.token_choice import Search
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +124,41 @@ def test_command(data, checkpoint, tmp_path):
     assert 0 <= figures["model"]["seq_rep_4"] < 1
     table = CliRunner().invoke(genft, ["evaluate-lm", *arguments, "--cpu"])
     assert f"{figures['perplexity']:.2f}" in table.stdout
+
+
+def test_command_with_other_searches(data, checkpoint):
+    arguments = ["evaluate-lm", str(data), "--path", checkpoint, "--cpu", "--json"]
+    arguments += ["--prefix-length", "5", "--length", "10"]
+
+    def texts(*flags):
+        done = CliRunner().invoke(genft, [*arguments, *flags])
+        assert done.exit_code == 0, done.output
+        figures = json.loads(done.stdout)
+        return figures["search"], [c["continuation"] for c in figures["completions"]]
+
+    # The model has learned the cycle of words: only a flat distribution leaves it.
+    nucleus = ("--search", "sampling", "--top-p", "0.9", "--temperature", "5")
+    search, sampled = texts(*nucleus)
+    assert search == {
+        **{"search": "sampling", "top_p": 0.9, "temperature": 5.0, "seed": 1},
+        **{"top_k": 0, "no_repeat_ngram_size": 0},
+    }
+    assert sampled == texts(*nucleus, "--batch-size", "2")[1]
+    assert sampled != texts(*nucleus, "--seed", "2")[1]
+    greedy = texts()[1]
+    assert sampled != greedy
+    assert texts("--search", "sampling", "--top-k", "1", "--temperature", "5")[1] == greedy
+
+
+def test_no_bigram_is_repeated(loaded, data):
+    search = Search(no_repeat_ngram_size=2)
+    for completion in lm.complete(loaded, str(data), "test", 5, 20, search=search):
+        bigrams = list(pairwise(completion.prefix + completion.continuation))
+        assert len(set(bigrams)) == len(bigrams)
+
+
+def test_sampling_flags_need_sampling(data, checkpoint):
+    arguments = ["evaluate-lm", str(data), "--path", checkpoint, "--cpu", "--top-p", "0.9"]
+    done = CliRunner().invoke(genft, arguments)
+    assert done.exit_code == 2
+    assert "--top-p 0.9 needs --search sampling" in done.output

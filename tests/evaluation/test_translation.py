@@ -41,6 +41,10 @@ def test_figures():
     repeating = translation_figures(["a b c d a b c d", "x"], references)
     assert repeating["bleu"] < 5
     assert repeating["rep_4"] == pytest.approx(1 / 5)
+    # Of 8 words, 7 bigrams and 6 trigrams; the second sentence, one word, counts for n = 1 only.
+    assert repeating["rep_1"] == pytest.approx((4 / 8 + 0) / 2)
+    assert repeating["rep_2"] == pytest.approx(3 / 7)
+    assert repeating["rep_3"] == pytest.approx(2 / 6)
     with pytest.raises(UserError, match="1 translations of 2 references"):
         translation_figures(["a"], references)
 

@@ -1,4 +1,4 @@
-"""Greedy continuation by incremental decoding against re-reading the whole prefix."""
+"""Continuation by incremental decoding against re-reading the whole prefix."""
 
 import pytest
 import torch
@@ -6,7 +6,8 @@ from fairseq.data import Dictionary
 from fairseq.models.transformer_lm import TransformerLanguageModel, TransformerLanguageModelConfig
 from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
 
-from genft_fairseq.generation.rollout import continue_greedily
+from genft_fairseq.generation.rollout import continue_prefixes
+from genft_fairseq.generation.token_choice import Search
 
 PAD = 1
 
@@ -45,7 +46,7 @@ def naive(model, prefix, length):
 @torch.no_grad()
 def test_equals_rereading_the_prefix(model):
     prefix = torch.randint(4, 24, (5, 7))
-    got = continue_greedily(model, prefix, 12, PAD)
+    got = continue_prefixes(model, prefix, 12, PAD)
     want = naive(model, prefix, 12)
     assert got.shape == (5, 12)
     assert torch.equal(got, want)
@@ -55,8 +56,8 @@ def test_equals_rereading_the_prefix(model):
 @torch.no_grad()
 def test_rows_do_not_depend_on_each_other(model):
     prefix = torch.randint(4, 24, (4, 3))
-    together = continue_greedily(model, prefix, 9, PAD)
-    alone = torch.cat([continue_greedily(model, row[None], 9, PAD) for row in prefix])
+    together = continue_prefixes(model, prefix, 9, PAD)
+    alone = torch.cat([continue_prefixes(model, row[None], 9, PAD) for row in prefix])
     assert torch.equal(together, alone)
 
 
@@ -71,14 +72,54 @@ def test_padding_is_never_chosen_and_end_of_sentence_does_not_stop(model):
 
     forward = model.decoder.forward
     model.decoder.forward = biased
-    got = continue_greedily(model, torch.tensor([[5, 6]]), 6, PAD)
+    got = continue_prefixes(model, torch.tensor([[5, 6]]), 6, PAD)
     assert got.tolist() == [[2] * 6]
 
 
 def test_too_long_for_the_model(model):
     prefix = torch.full((1, 20), 5)
-    assert continue_greedily(model, prefix, 13, PAD).shape == (1, 13)  # the last is not read
+    assert continue_prefixes(model, prefix, 13, PAD).shape == (1, 13)  # the last is not read
     with pytest.raises(ValueError, match="need 33 positions, but the model has 32"):
-        continue_greedily(model, prefix, 14, PAD)
+        continue_prefixes(model, prefix, 14, PAD)
     with pytest.raises(ValueError, match="at least one token"):
-        continue_greedily(model, prefix[:, :0], 3, PAD)
+        continue_prefixes(model, prefix[:, :0], 3, PAD)
+
+
+def test_samples_depend_on_seed_and_sentence_not_on_the_batch(model):
+    prefix = torch.randint(4, 24, (1, 3)).repeat(6, 1)
+    search = Search(sampling=True)
+    numbers = torch.arange(6)
+
+    def sample(rows, seed=1):
+        return continue_prefixes(model, prefix[rows], 8, PAD, search, seed, numbers[rows])
+
+    together = sample(slice(None))
+    assert len({tuple(row) for row in together.tolist()}) > 1  # the same prefix, other draws
+    parts = torch.cat([sample(slice(0, 1)), sample(slice(1, 4)), sample(slice(4, 6))])
+    assert torch.equal(together, parts)
+    assert torch.equal(together, continue_prefixes(model, prefix, 8, PAD, search))
+    assert not torch.equal(together, sample(slice(None), seed=2))
+
+
+def test_samples_have_the_models_distribution(model):
+    prefix = torch.tensor([[5, 6, 7]]).repeat(4000, 1)
+    tokens = continue_prefixes(model, prefix, 1, PAD, Search(sampling=True))
+    logits = model(prefix[:1])[0][0, -1]
+    logits[PAD] = -torch.inf
+    shares = torch.bincount(tokens[:, 0], minlength=len(logits)) / 4000
+    assert (shares - logits.softmax(-1)).abs().max() < 0.03
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_no_ngram_is_repeated(model, n):
+    prefix = torch.randint(4, 24, (5, 6))
+    prefix[:, 3:] = prefix[:, :3]  # the prefix itself repeats, which cannot be helped
+    length = 12
+    free = continue_prefixes(model, prefix, length, PAD)
+    got = continue_prefixes(model, prefix, length, PAD, Search(no_repeat_ngram_size=n))
+    assert not torch.equal(free, got)
+    for row in torch.cat([prefix, got], 1).tolist():
+        ngrams = [tuple(row[i : i + n]) for i in range(len(row) - n + 1)]
+        written = ngrams[6 - n + 1 :]  # those that end in the continuation
+        assert len(set(written)) == len(written)
+        assert not set(written) & set(ngrams[: 6 - n + 1])

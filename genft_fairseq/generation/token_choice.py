@@ -1,0 +1,79 @@
+"""How the next token is chosen from the model's distribution: greedily, or by sampling.
+
+Nucleus sampling (top-p): A. Holtzman et al., *The Curious Case of Neural Text Degeneration*, ICLR
+2020, arXiv:1904.09751. Top-k sampling: A. Fan, M. Lewis and Y. Dauphin, *Hierarchical Neural Story
+Generation*, ACL 2018, arXiv:1805.04833.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Search:
+    """A way of choosing tokens; greedy unless told otherwise.
+
+    Attributes:
+        sampling: draw from the distribution instead of taking its mode.
+        temperature: divides the logarithms of the probabilities before anything else.
+        top_k: draw among the k most probable tokens; 0 for no limit.
+        top_p: draw among the fewest most probable tokens that together have this probability.
+        no_repeat_ngram_size: never complete an n-gram of this length that the text (the prefix
+            included) already holds; 0 for no such rule. Applies to greedy choice as well.
+
+    Raises:
+        ValueError: a value outside its range; the message names it.
+    """
+
+    sampling: bool = False
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    no_repeat_ngram_size: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be positive, but is {self.temperature}")
+        if self.top_k < 0:
+            raise ValueError(f"top_k must be 0 (no limit) or positive, but is {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must lie in (0, 1], but is {self.top_p}")
+        if self.no_repeat_ngram_size < 0:
+            raise ValueError(
+                "no_repeat_ngram_size must be 0 (no rule) or positive, "
+                f"but is {self.no_repeat_ngram_size}"
+            )
+
+
+def choose_tokens(lprobs: Tensor, search: Search, draws: Tensor | None = None) -> Tensor:
+    """Choose one token for each row.
+
+    Args:
+        lprobs: (B, V), logarithms of probabilities; minus infinity for what must not be chosen.
+        search: how to choose.
+        draws: (B,), uniform over [0, 1); needed for sampling only.
+
+    Returns:
+        (B,), token ids.
+    """
+    if not search.sampling:
+        return lprobs.argmax(dim=-1)
+    if draws is None:
+        raise ValueError("sampling needs a draw for each row")
+    probs = torch.softmax(lprobs.double() / search.temperature, dim=-1)
+    # Stable: tokens of equal probability keep the order of their ids on every device.
+    probs, order = probs.sort(dim=-1, descending=True, stable=True)  # (B, V)
+    if search.top_k:
+        probs = probs[:, : search.top_k]
+    if search.top_p < 1:
+        total = probs.sum(dim=-1, keepdim=True)
+        before = probs.cumsum(dim=-1) - probs
+        # The first token has nothing before it and so always stays.
+        probs = probs.masked_fill(before >= search.top_p * total, 0.0)
+    cumulative = probs.cumsum(dim=-1)
+    # The first place where the cumulative probability exceeds the draw.
+    reached = cumulative > (draws.to(cumulative) * cumulative[:, -1])[:, None]
+    place = reached.to(torch.int8).argmax(dim=-1)
+    return order.gather(1, place[:, None])[:, 0]
