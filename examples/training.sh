@@ -155,9 +155,10 @@ translate() {
 }
 
 # evaluate NAME DATA FLAGS...: perplexity and greedy continuations by the run's chosen checkpoint, into
-# $runs/NAME/evaluation.json, unless that is there and newer.
+# $runs/NAME/evaluation.json, unless that is there and newer.  With OUTPUT=nucleus the file is
+# evaluation-nucleus.json, and so on.
 evaluate() {
-  local name=$1 data=$2 checkpoint output=$runs/$1/evaluation.json
+  local name=$1 data=$2 checkpoint output=$runs/$1/evaluation${OUTPUT:+-$OUTPUT}.json
   shift 2
   checkpoint=$(chosen "$name")
   local words=(genft evaluate-lm "$data" --split test --path "$checkpoint" --output "$output" "$@")

@@ -1,0 +1,42 @@
+"""Prints the learning rate that validation likes best for a method.
+
+    python choose.py TASK DATA SEED_FOLDER METHOD LEARNING_RATE...
+
+Translation: the highest BLEU of the validation set, beam 5.  Language modelling: the
+lowest perplexity of the plain likelihood on the validation set, whatever the method trains.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from genft_fairseq.evaluation.translation import read_translations, translation_figures
+
+
+def last_validation(run: Path) -> dict[str, float]:
+    """The last figures on the validation set: of the plain likelihood, whatever was trained."""
+    lines = (run / "train.log").read_text(encoding="utf-8").splitlines()
+    last = [line for line in lines if " valid | " in line][-1]
+    logged = dict(re.findall(r"(\w+) ([\d.]+)", last))
+    return {
+        "valid_ppl": float(logged["ppl"]),
+        "valid_accuracy": float(logged["accuracy"]),
+        "updates": int(logged["num_updates"]),
+    }
+
+
+def validation_bleu(run: Path, data: Path) -> float:
+    references = (data / "raw" / "valid.de").read_text(encoding="utf-8").splitlines()
+    return translation_figures(read_translations(run / "generate-valid.txt"), references)["bleu"]
+
+
+def chosen_rate(task: str, data: Path, folder: Path, method: str, rates: list[str]) -> str:
+    runs = {rate: folder / f"{method}-lr-{rate}" for rate in rates}
+    if task == "translation":
+        return max(rates, key=lambda rate: validation_bleu(runs[rate], data))
+    return min(rates, key=lambda rate: last_validation(runs[rate])["valid_ppl"])
+
+
+if __name__ == "__main__":
+    task, data, folder, method, *rates = sys.argv[1:]
+    print(chosen_rate(task, Path(data), Path(folder), method, rates))

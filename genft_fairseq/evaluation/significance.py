@@ -1,0 +1,75 @@
+"""Whether two systems differ by more than the choice of the test set explains.
+
+Paired bootstrap resampling: P. Koehn, *Statistical Significance Tests for Machine Translation
+Evaluation*, EMNLP 2004. Both systems are scored on the same resampled test sets, and the p-value is
+the share of these on which the difference, centred at zero, is at least as large as it really is.
+It says nothing about another seed of training: for that, compare seeds.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import sacrebleu
+from sacrebleu.significance import PairedTest
+
+from genft_fairseq.errors import UserError
+
+SAMPLES = 1000
+
+
+def bleu_p_values(
+    baseline: Sequence[str], others: dict[str, Sequence[str]], references: Sequence[str]
+) -> dict[str, float]:
+    """Compare the corpus BLEU of systems with that of a baseline, by sacreBLEU's own test.
+
+    Args:
+        baseline: detokenised translations, one a sentence.
+        others: the translations of other systems by name.
+        references: as many.
+
+    Returns:
+        the p-value of each other system.
+
+    Raises:
+        UserError: not as many translations as references.
+    """
+    for name, translations in {"the baseline": baseline, **others}.items():
+        if len(translations) != len(references):
+            raise UserError(
+                f"{len(translations)} translations by {name} of {len(references)} references"
+            )
+    # sacreBLEU counts differences greater than the observed one, and so calls none significant.
+    p_values = {name: 1.0 for name, t in others.items() if list(t) == list(baseline)}
+    different = {name: list(t) for name, t in others.items() if name not in p_values}
+    if not different:
+        return p_values
+    systems = [("baseline", list(baseline)), *different.items()]
+    metrics = {"BLEU": sacrebleu.BLEU(references=[list(references)])}
+    _, scores = PairedTest(systems, metrics, references=None, test_type="bs", n_samples=SAMPLES)()
+    results = dict(zip(scores["System"], scores["BLEU"], strict=True))
+    return p_values | {name: float(results[name].p_value) for name in different}
+
+
+def mean_p_value(baseline: Sequence[float], other: Sequence[float], seed: int = 12345) -> float:
+    """Compare the means of a figure that each text has of its own, such as its repetition.
+
+    Args:
+        baseline: the figure of each text under the baseline.
+        other: of the same texts, under the other system.
+        seed: of the resampling.
+
+    Returns:
+        the two-sided p-value, at least 1 / 1001.
+
+    Raises:
+        UserError: not the same number of texts, or none.
+    """
+    if len(baseline) != len(other) or not len(baseline):
+        raise UserError(f"cannot pair {len(other)} texts with {len(baseline)}")
+    difference = np.asarray(other, dtype=float) - np.asarray(baseline, dtype=float)
+    draws = np.random.default_rng(seed).integers(len(difference), size=(SAMPLES, len(difference)))
+    resampled = difference[draws].mean(axis=1)
+    observed = abs(difference.mean())
+    exceeding = np.abs(resampled - resampled.mean()) >= observed
+    # One more on both sides: the real test set is one of the possible ones.
+    return float((exceeding.sum() + 1) / (SAMPLES + 1))
