@@ -5,6 +5,7 @@
 # finished stage, data/ is what will be published. The last act renames data/ to OUT, so OUT is
 # either whole or not there. Works with the bash 3.2 of macOS: no associative arrays, no flock.
 
+unset CDPATH   # with it, cd prints where it went, and goes elsewhere
 prepare_folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repository=$(dirname "$prepare_folder")
 PREPARE_PROGRAM=$(basename "$0")
@@ -53,15 +54,17 @@ find_python() {
     python=$(command -v "$python") || die "there is no Python at ${PYTHON:-python3}; set PYTHON"
     case $python in /*) ;; *) python=$PWD/$python ;; esac
     local lacking
-    lacking=$("$python" - fairseq_cli fairseq sacremoses subword_nmt <<'PYTHON'
+    lacking=$("$python" - fairseq_cli fairseq sacremoses subword_nmt 2>/dev/null <<'PYTHON'
 import importlib.util, sys
 if sys.version_info < (3, 10):
-    print("version 3.10 or newer")
+    print("lacks version 3.10 or newer")
 else:
-    print(" ".join(name for name in sys.argv[1:] if importlib.util.find_spec(name) is None))
+    print("lacks", *(name for name in sys.argv[1:] if importlib.util.find_spec(name) is None))
 PYTHON
     ) || die "$python does not run"
-    [ -z "$lacking" ] || die "$python lacks $lacking; run install.sh, or set PYTHON"
+    # Anything can end with exit code 0: only Python says this.
+    case $lacking in lacks*) lacking=${lacking#lacks} ;; *) die "$python is no Python" ;; esac
+    [ -z "$lacking" ] || die "$python lacks$lacking; run install.sh, or set PYTHON"
 }
 
 count_lines() {
@@ -87,13 +90,15 @@ need_lines() {
 # $out, $partial, $work and $data, with whatever an interrupted run of the same recipe finished.
 begin() {
     complete=
-    local parent=${1%/} leftover
+    local parent=$1 leftover name
     recipe=$2 recipe_version=$3
-    case $(basename "$1") in . | .. | /) die "--out must name a folder, but is $1" ;; esac
+    while [ "${parent%/}" != "$parent" ]; do parent=${parent%/}; done
+    name=${parent##*/}
+    case $name in . | .. | '') die "--out must name a folder, but is $1" ;; esac
     case $parent in */*) parent=${parent%/*} ;; *) parent=. ;; esac
-    mkdir -p "${parent:-/}" 2>/dev/null || die "cannot create the folder ${parent:-/} for --out"
-    parent=$(cd "${parent:-/}" && pwd)
-    out=${parent%/}/$(basename "$1")
+    mkdir -p -- "${parent:-/}" 2>/dev/null || die "cannot create the folder ${parent:-/} for --out"
+    parent=$(cd -- "${parent:-/}" && pwd)
+    out=${parent%/}/$name
     [ ! -L "$out" ] || die "$out is a symbolic link; give --out the folder itself"
     if [ -e "$out" ]; then
         [ -d "$out" ] || die "$out is a file; --out must be a folder"
@@ -102,7 +107,8 @@ begin() {
                 --version "$recipe_version"
             # Killed after the rename, a run leaves its work behind.
             if [ -f "$out.partial/recipe" ]; then rm -rf "$out.partial"; fi
-            progress "$out is complete and was made with the same options: nothing to do"
+            progress "$out is complete and was made with the same options\
+${unpinned:+ (with --unpinned the text is not compared)}: nothing to do"
             # shellcheck disable=SC2034   # read by the scripts
             complete=yes
             return
@@ -131,8 +137,8 @@ begin() {
             find "$work" -mindepth 1 -maxdepth 1 ! -name download -exec rm -rf {} +
         fi
     fi
-    printf '%s (version %s)\n' "$recipe" "$recipe_version" > "$partial/recipe"
-    mkdir -p "$work/stamps" "$work/logs"
+    { printf '%s (version %s)\n' "$recipe" "$recipe_version" > "$partial/recipe" &&
+        mkdir -p "$work/stamps" "$work/logs"; } 2>/dev/null || die "cannot write to $partial"
     cd "$work" || exit   # python -m imports from here first, not from wherever the user is
 }
 

@@ -87,7 +87,7 @@ parse_options() {
     [ "$truecase $lowercase" != 'on on' ] || die "--truecase on needs --lowercase off"
     if [ -n "$from" ]; then
         [ -d "$from" ] || die "--from: there is no folder $from"
-        from=$(cd "$from" && pwd)
+        from=$(cd -- "$from" && pwd)
     fi
     # Every option that decides about the bytes; where they come from and go to does not.
     recipe="$PREPARE_PROGRAM ${limit:+--limit $limit }--bpe-operations $bpe_operations\

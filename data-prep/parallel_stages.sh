@@ -23,16 +23,16 @@ select_pairs() {
         taken=$((taken + share))
         for language in "$src" "$tgt"; do
             if [ "$share" -eq "$lines" ]; then
-                cat "raw/$corpus.$language" >> "selected/train.$language"
+                tool cat "raw/$corpus.$language" >> "selected/train.$language"
             elif [ "$share" -gt 0 ]; then
-                head -n "$share" "raw/$corpus.$language" >> "selected/train.$language"
+                tool head -n "$share" "raw/$corpus.$language" >> "selected/train.$language"
             fi
         done
         if [ "$corpora" != "$corpus" ]; then echo "    $corpus: $share of $lines pairs"; fi
     done
     for split in valid test; do
         for language in "$src" "$tgt"; do
-            if [ -f "raw/$split.$language" ]; then cp "raw/$split.$language" selected; fi
+            if [ -f "raw/$split.$language" ]; then tool cp "raw/$split.$language" selected; fi
         done
     done
     need_lines "$pairs" "selected/train.$src" "selected/train.$tgt"
@@ -70,8 +70,8 @@ clean() {
         --max-length "$max_length" --length-ratio "$length_ratio" "${hold_out[@]+"${hold_out[@]}"}"
     need_lines "$(count_lines "cleaned/train.$src")" "cleaned/train.$tgt"
     for language in "$src" "$tgt"; do
-        if [ -z "$held_out_every" ]; then cp "$1/valid.$language" cleaned; fi
-        cp "$1/test.$language" cleaned
+        if [ -z "$held_out_every" ]; then tool cp "$1/valid.$language" cleaned; fi
+        tool cp "$1/test.$language" cleaned
     done
     need_lines "$(count_lines "cleaned/valid.$src")" "cleaned/valid.$tgt"
 }
@@ -108,11 +108,11 @@ finish_folder() {
         for language in "$src" "$tgt"; do
             folder=raw
             if [ ! -f "raw/$split.$language" ]; then folder=held_out; fi
-            cp "$folder/$split.$language" "$data/raw"
+            tool cp "$folder/$split.$language" "$data/raw"
         done
     done
     if [ "$truecase" = on ]; then
-        cp "models/truecase-model.$src" "models/truecase-model.$tgt" "$data"
+        tool cp "models/truecase-model.$src" "models/truecase-model.$tgt" "$data"
     fi
     if [ -n "$unpinned" ]; then source="not pinned, laid out like $official"; fi
     if [ -n "$printing_only" ]; then tokenising=" --printing-only"; fi

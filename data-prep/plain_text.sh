@@ -38,7 +38,7 @@ need_gpt2_bpe() {
     if [ -z "$gpt2_bpe" ]; then return; fi
     [ "$bpe" = gpt2 ] || die "--gpt2-bpe needs --bpe gpt2, but --bpe is $bpe"
     [ -d "$gpt2_bpe" ] || die "--gpt2-bpe: there is no folder $gpt2_bpe"
-    gpt2_bpe=$(cd "$gpt2_bpe" && pwd)
+    gpt2_bpe=$(cd -- "$gpt2_bpe" && pwd)
     for name in encoder.json vocab.bpe; do
         [ -f "$gpt2_bpe/$name" ] || [ -f "$gpt2_bpe/$name.gz" ] ||
             die "--gpt2-bpe: there is no file $gpt2_bpe/$name"
@@ -87,7 +87,7 @@ split_words() {
             ;;
         subword-nmt)
             rm -rf vocabularies && mkdir vocabularies
-            cp "$1/train.txt" vocabularies/txt
+            tool cp "$1/train.txt" vocabularies/txt
             learn_bpe "$bpe_operations" vocabularies/txt
             for split in "${splits[@]}"; do
                 apply_bpe "$1/$split.txt" "bpe/$split.txt" vocabularies/txt.vocabulary \
@@ -95,7 +95,7 @@ split_words() {
             done
             rm -rf vocabularies
             ;;
-        none) for split in "${splits[@]}"; do cp "$1/$split.txt" "bpe/$split.txt"; done ;;
+        none) for split in "${splits[@]}"; do tool cp "$1/$split.txt" "bpe/$split.txt"; done ;;
     esac
     for split in "${splits[@]}"; do
         need_lines "$(count_lines "$1/$split.txt")" "bpe/$split.txt"
@@ -109,14 +109,14 @@ finish_text_folder() {
     rm -rf "$data" && mkdir -p "$data/raw"
     case $bpe in
         gpt2)
-            cp gpt2/encoder.json gpt2/vocab.bpe "$data"
+            tool cp gpt2/encoder.json gpt2/vocab.bpe "$data"
             # All of GPT-2's symbols in their order, so that the dictionary depends on no text.
             "$python" "$prepare_folder/gpt2_bpe.py" dictionary gpt2 gpt2/dict.txt
             arguments=(--srcdict gpt2/dict.txt)
             commands=("gpt2_bpe.py (fairseq.data.encoders.gpt2_bpe_utils)")
             ;;
         subword-nmt)
-            cp bpe.codes "$data"
+            tool cp bpe.codes "$data"
             commands=("subword-nmt learn-joint-bpe-and-vocab --symbols $bpe_operations"
                 "subword-nmt apply-bpe --vocabulary-threshold $vocabulary_threshold")
             ;;
@@ -129,7 +129,7 @@ finish_text_folder() {
     for split in "${splits[@]}"; do
         arguments+=("--${split}pref" "bpe/$split.txt")
         # What prompts are taken from and what output is compared with.
-        if [ "$split" != train ]; then cp "text/$split.txt" "$data/raw"; fi
+        if [ "$split" != train ]; then tool cp "text/$split.txt" "$data/raw"; fi
     done
     binarise --only-source "${arguments[@]}" --workers "$workers"
     commands+=("fairseq-preprocess --only-source$([ "$bpe" != gpt2 ] || echo ' --srcdict dict.txt')")

@@ -67,7 +67,7 @@ unpack() {
         if [ -z "$unpinned" ]; then pins=(--segments "$pairs"); fi
         or_discard "$python" "$prepare_folder/sgm_text.py" "${pins[@]+"${pins[@]}"}" \
             --sources "${found[@]:number:2}" --destinations parts/test.de parts/test.en
-        for language in de en; do cat "parts/test.$language" >> "raw/test.$language"; done
+        for language in de en; do tool cat "parts/test.$language" >> "raw/test.$language"; done
         number=$((number + 2))
     done 3<<< "$tests"
     if [ -z "$unpinned" ]; then

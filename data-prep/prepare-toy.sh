@@ -70,7 +70,7 @@ generate() {
 split_words() {
     rm -rf bpe vocabularies && mkdir bpe vocabularies
     local split suffix
-    for suffix in "${suffixes[@]}"; do cp "raw/train.$suffix" "vocabularies/$suffix"; done
+    for suffix in "${suffixes[@]}"; do tool cp "raw/train.$suffix" "vocabularies/$suffix"; done
     learn_bpe "$operations" "${suffixes[@]/#/vocabularies/}"
     for suffix in "${suffixes[@]}"; do
         for split in train valid test; do
@@ -90,7 +90,7 @@ finish_folder() {
     mkdir -p "$data/raw"
     local suffix
     for suffix in "${suffixes[@]}"; do
-        cp "raw/valid.$suffix" "raw/test.$suffix" "$data/raw"
+        tool cp "raw/valid.$suffix" "raw/test.$suffix" "$data/raw"
     done
     "$python" "$prepare_folder/manifest.py" write "$data" --recipe "$recipe" \
         --version "$recipe_version" --source make_toy_corpora.py --inputs raw --stages bpe=bpe \

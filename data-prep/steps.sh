@@ -4,11 +4,25 @@
 
 # logged NAME COMMAND...: a chatty program speaks to a log; if it fails, its last line is told.
 logged() {
-    local log=$work/logs/$1.log program=$1
+    local log=$work/logs/$1.log program=$1 complaint
     shift
     if ! "$@" > "$log" 2>&1; then
-        die "$program failed: $(grep -v '^[[:space:]]*$' "$log" | tail -n 1)"
+        complaint=$(grep -v '^[[:space:]]*$' "$log" | tail -n 1) || true
+        case $program:$complaint in
+            # Two ways to say that there is nothing to merge.
+            subword-nmt:*'max() arg is an empty sequence' | subword-nmt:*'exactly two subword units'*)
+                die "the training text is too small to learn pieces from: no two letters stand\
+ together in it twice; give more text, or a larger --limit"
+                ;;
+        esac
+        die "$program failed: $complaint"
     fi
+}
+
+# tool COMMAND...: cp and the like; if it fails, what it says is the one line that is told.
+tool() {
+    local complaint
+    { complaint=$("$@" 2>&1 >&3) || die "${complaint##*$'\n'}"; } 3>&1
 }
 
 # fetch URL FILE: downloads into FILE.part, resumes there, and renames when all of it has come.
@@ -69,7 +83,7 @@ apply_bpe() {
 # new_data: $data with the codes alone, because fairseq-preprocess, killed, leaves parts of files.
 new_data() {
     rm -rf "$data" && mkdir "$data"
-    cp bpe.codes "$data"
+    tool cp bpe.codes "$data"
 }
 
 # binarise ARGUMENT...: fairseq-preprocess into $data, without its log (times, machine paths).

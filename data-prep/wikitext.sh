@@ -92,7 +92,7 @@ prepare_wikitext() {
     need_gpt2_bpe
     if [ -n "$from" ]; then
         [ -d "$from" ] || die "--from: there is no folder $from"
-        from=$(cd "$from" && pwd)
+        from=$(cd -- "$from" && pwd)
         # Somebody who unpacked the archive may have kept its folder or not.
         if [ ! -f "$from/$zip" ] && [ ! -d "$from/$name" ]; then members=("${members[@]##*/}"); fi
         check_source "$zip" "${members[@]}"

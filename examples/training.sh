@@ -10,6 +10,7 @@
 #   MAX_TOKENS=n         most tokens on a GPU at a time, where its memory is short (see set_batch)
 #   METHODS='mle scalegrad-0.5'    some methods of fine-tuning instead of a recipe's own (see criterion)
 
+unset CDPATH   # with it, cd prints where it went
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 if [ -d "$root/.venv/bin" ]; then PATH=$root/.venv/bin:$PATH; fi
 
@@ -17,7 +18,11 @@ die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 2; }
 
 command -v fairseq-train >/dev/null || die "fairseq-train is not on the PATH: bash install.sh, or see the README"
 gpus=${GPUS:-$(python3 -c 'import torch; print(torch.cuda.device_count())')}
-[[ $gpus =~ ^[0-9]+$ ]] || die "GPUS must be a number, but is $gpus"
+[[ $gpus =~ ^(0|[1-9][0-9]{0,3})$ ]] || die "GPUS must be a number from 0 to 9999, but is $gpus"
+[[ ${MAX_TOKENS:-1} =~ ^[1-9][0-9]{0,6}$ ]] || die "MAX_TOKENS must be a positive integer, but is $MAX_TOKENS"
+for name in DRY_RUN RECORD; do
+  [[ ${!name:-1} = 1 ]] || die "$name must be 1, or not be set, but is ${!name}"
+done
 device=(--cpu)
 # fairseq starts one process a GPU by itself.
 if [ "$gpus" -gt 0 ]; then device=(--distributed-world-size "$gpus"); fi
@@ -47,7 +52,7 @@ split_arguments() {
 # are, each of them at most MOST (or MAX_TOKENS) at a time.
 set_batch() {
   local each=${MAX_TOKENS:-$2} workers=$((gpus > 0 ? gpus : 1))
-  [ $(($1 % (each * workers))) -eq 0 ] ||
+  { [ "$each" -gt 0 ] && [ $(($1 % (each * workers))) -eq 0 ]; } ||
     die "an update of $1 tokens is no multiple of $workers times $each: set MAX_TOKENS or GPUS"
   # shellcheck disable=SC2034   # read by the recipes
   batch=(--max-tokens "$each" --update-freq $(($1 / (each * workers))))
@@ -55,18 +60,33 @@ set_batch() {
 
 # criterion METHOD: the criterion that a run of this name is trained by, and its flags.
 criterion() {
-  case $1 in
-    mle) echo label_smoothed_cross_entropy ;;
-    scalegrad-*) echo scalegrad --gamma "${1#*-}" ;;
-    unlikelihood) echo unlikelihood --unlikelihood-alpha 1.0 ;;
-    first-token-*) echo first_token_auxiliary --first-token-weight "${1##*-}" ;;
-    *) die "there is no method $1: mle, scalegrad-GAMMA, unlikelihood or first-token-WEIGHT" ;;
-  esac
+  local share='(0?\.[0-9]+|0|1|[01]\.0+)$'   # gamma 0 is for the criterion itself to refuse
+  if [ "$1" = mle ]; then
+    echo label_smoothed_cross_entropy
+  elif [[ $1 =~ ^scalegrad-$share ]]; then
+    echo scalegrad --gamma "${1#*-}"
+  elif [ "$1" = unlikelihood ]; then
+    echo unlikelihood --unlikelihood-alpha 1.0
+  elif [[ $1 =~ ^first-token-$share ]]; then
+    echo first_token_auxiliary --first-token-weight "${1##*-}"
+  else
+    die "there is no method $1: mle, scalegrad-GAMMA, unlikelihood or first-token-WEIGHT"
+  fi
 }
+# A mistake in METHODS is told before anything is trained.
+if [ -n "${METHODS+set}" ]; then
+  [ -n "${METHODS// /}" ] || die "METHODS is set, but names no method"
+  for name in $METHODS; do criterion "$name" >/dev/null; done
+fi
 
 # printable WORDS: a command as one types it.  Paths below the checkout are kept relative, so that the
 # record reads the same everywhere.
 printable() { printf '%q ' "$@" | sed "s|$root/||g"; echo; }
+
+# made FILE CHECKPOINT COMMAND: the file is there, newer than the checkpoint, and by that command.
+made() {
+  [ "$1" -nt "$2" ] && [ -e "$1.command" ] && [ "$(cat "$1.command")" = "$3" ]
+}
 
 # need_data SCRIPT: $data must be what that script makes.
 need_data() {
@@ -137,7 +157,7 @@ chosen() {
 # $runs/NAME/generate-test.txt, unless that is there and newer; English to German and a beam of 5
 # where FLAGS do not say otherwise.  With OUTPUT=valid the file is generate-valid.txt, and so on.
 translate() {
-  local name=$1 data=$2 folder=$runs/$1 output=generate-${OUTPUT:-test} checkpoint
+  local name=$1 data=$2 folder=$runs/$1 output=generate-${OUTPUT:-test} checkpoint command
   shift 2
   checkpoint=$(chosen "$name")
   local words=(fairseq-generate "$data" --user-dir "$root/genft_fairseq" --path "$checkpoint"
@@ -145,12 +165,15 @@ translate() {
     --bpe subword_nmt --bpe-codes "$data/bpe.codes" "$@")
   if [ "$gpus" -eq 0 ]; then words+=(--cpu); fi   # on GPUs it takes the first
   words+=(${extra[@]+"${extra[@]}"})
-  if [ -n "${DRY_RUN:-}" ]; then printable "${words[@]}"; return; fi
-  if [ "$folder/$output.txt" -nt "$checkpoint" ]; then return; fi
+  command=$(printable "${words[@]}")
+  if [ -n "${DRY_RUN:-}" ]; then printf '%s\n' "$command"; return; fi
+  if made "$folder/$output.txt" "$checkpoint" "$command"; then return; fi
   echo "== $name: translating"
+  rm -f "$folder/$output.txt"
   # Moved into place when whole: a killed run must not leave half a test set.
   "${words[@]}" >"$folder/$output.tmp" 2>"$folder/$output.log" ||
     { tail -n 3 "$folder/$output.log" >&2; die "see $folder/$output.log"; }
+  printf '%s\n' "$command" >"$folder/$output.txt.command"
   mv "$folder/$output.tmp" "$folder/$output.txt"
 }
 
@@ -158,15 +181,18 @@ translate() {
 # $runs/NAME/evaluation.json, unless that is there and newer.  With OUTPUT=nucleus the file is
 # evaluation-nucleus.json, and so on.
 evaluate() {
-  local name=$1 data=$2 checkpoint output=$runs/$1/evaluation${OUTPUT:+-$OUTPUT}.json
+  local name=$1 data=$2 checkpoint command output=$runs/$1/evaluation${OUTPUT:+-$OUTPUT}.json
   shift 2
   checkpoint=$(chosen "$name")
   local words=(genft evaluate-lm "$data" --split test --path "$checkpoint" --output "$output" "$@")
   if [ "$gpus" -eq 0 ]; then words+=(--cpu); fi
   words+=(${extra[@]+"${extra[@]}"})
-  if [ -n "${DRY_RUN:-}" ]; then printable "${words[@]}"; return; fi
-  if [ "$output" -nt "$checkpoint" ]; then return; fi
+  command=$(printable "${words[@]}")
+  if [ -n "${DRY_RUN:-}" ]; then printf '%s\n' "$command"; return; fi
+  if made "$output" "$checkpoint" "$command"; then return; fi
   echo "== $name: continuing held-out prefixes"
+  rm -f "$output"
+  printf '%s\n' "$command" >"$output.command"
   "${words[@]}" >/dev/null || exit
 }
 

@@ -1,4 +1,4 @@
-"""Archives that are laid out as the official ones of WMT and IWSLT, around any text."""
+"""Archives that are laid out as the official ones of WMT, IWSLT and WikiText, around any text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import gzip
 import html
 import io
 import tarfile
+import zipfile
 from pathlib import Path
 
 Text = list[str]
@@ -101,3 +102,15 @@ def numbered(name: str, count: int) -> tuple[Text, Text]:
     """Return synthetic pairs, for what needs no real text."""
     english = [f"sentence {number} of {name} ." for number in range(count)]
     return english, [f"Satz {number} von {name} ." for number in range(count)]
+
+
+def write_wikitext(folder: Path, corpus: str, kind: str, texts: dict[str, bytes]) -> Path:
+    """Write an archive laid out as the official one is."""
+    inner = f"{corpus}-raw" if kind == "raw" else corpus
+    path = folder / f"{inner}-v1.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{inner}/", "")
+        for split in ("test", "valid", "train"):
+            if split in texts:
+                archive.writestr(f"{inner}/wiki.{split}.{kind}", texts[split])
+    return path

@@ -227,3 +227,22 @@ def test_scripts(script):
     for preparation in re.findall(r"data-prep/prepare-[\w-]+\.sh", text):
         (folder,) = set(re.findall(r"\$root/(data-bin/[\w-]+)", everything))
         assert folder in shell("bash", preparation, "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"GPUS": "08"}, "GPUS must be a number from 0 to 9999, but is 08"),
+        ({"GPUS": "5000"}, "an update of 4096 tokens is no multiple of 5000 times 0"),
+        ({"MAX_TOKENS": "0"}, "MAX_TOKENS must be a positive integer, but is 0"),
+        ({"METHODS": "mle typo"}, "there is no method typo: mle, scalegrad-GAMMA"),
+        ({"METHODS": "scalegrad-abc"}, "there is no method scalegrad-abc"),
+        ({"METHODS": " "}, "METHODS is set, but names no method"),
+        ({"DRY_RUN": "0"}, "DRY_RUN must be 1, or not be set, but is 0"),
+        ({"PRECISION": "fp8"}, "PRECISION must be fp16, bf16 or fp32, but is fp8"),
+    ],
+)
+def test_wrong_settings_are_told_before_anything_is_trained(wrong, said):
+    done = shell("bash", TRANSLATION / "iwslt14_de_en" / "train.sh", **{"DRY_RUN": "1", **wrong})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr and done.stderr.count("\n") == 1

@@ -99,7 +99,9 @@ def test_arguments():
     done = shell("bash", STUDY / "train.sh", "summarization", DRY_RUN="1", GPUS="0")
     assert done.returncode == 2
     assert "must be translation or language_modeling, but is 'summarization'" in done.stderr
-    done = shell("bash", STUDY / "train.sh", "translation", DRY_RUN="1", GPUS="0", METHODS="risk")
+    done = shell(
+        "bash", STUDY / "train.sh", "translation", DRY_RUN="1", GPUS="0", METHODS="unlikelihood"
+    )
     assert done.returncode == 2 and "METHODS must have mle" in done.stderr
 
 

@@ -17,11 +17,10 @@ from rich.text import Text
 from genft_fairseq.evaluation.records import (
     hardware,
     provenance_line,
-    replace_between_markers,
+    record_results,
     versions,
-    write_whole,
 )
-from genft_fairseq.evaluation.translation import read_translations, translation_figures
+from genft_fairseq.evaluation.translation import read_lines, read_translations, translation_figures
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -61,10 +60,7 @@ def main(runs: Path, data: Path, record: bool) -> None:
     console.print(comparison(saved))
     console.print(side_by_side(completions))
     if record:
-        page = (ROOT / "README.md").read_text(encoding="utf-8")
-        page = replace_between_markers(page, "demo", markdown(saved))
-        write_whole(HERE / "results.json", json.dumps(saved, indent=2) + "\n")
-        write_whole(ROOT / "README.md", page)
+        record_results(saved, HERE / "results.json", ROOT / "README.md", "demo", markdown(saved))
     console.print(f"Checkpoints, commands, logs and all continuations: {runs}", soft_wrap=True)
 
 
@@ -84,7 +80,7 @@ def without_texts(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def translations(runs: Path, data: Path) -> dict[str, Any]:
-    references = (data / "raw" / "test.de").read_text(encoding="utf-8").splitlines()
+    references = read_lines(data / "raw" / "test.de")
     return {
         name: {
             **trained(runs / name),

@@ -16,7 +16,7 @@ import click
 from genft_fairseq.evaluation.records import (
     hardware,
     provenance_line,
-    replace_between_markers,
+    record_results,
     versions,
     write_whole,
 )
@@ -49,14 +49,12 @@ def main(
         },
         "runs": {name: figures(runs / name) for name in names},
     }
-    text = json.dumps(results, indent=2) + "\n"
-    write_whole(runs / "results.json", text)
+    page = table(results)
+    write_whole(runs / "results.json", json.dumps(results, indent=2) + "\n")
     if record:
-        readme = HERE / recipe / "README.md"
-        page = replace_between_markers(readme.read_text(encoding="utf-8"), title, table(results))
-        write_whole(HERE / recipe / f"{title}.json", text)
-        write_whole(readme, page)
-    print(table(results))
+        folder = HERE / recipe
+        record_results(results, folder / f"{title}.json", folder / "README.md", title, page)
+    print(page)
 
 
 def figures(run: Path) -> dict:

@@ -6,18 +6,19 @@ Translation: the highest BLEU of the validation set, beam 5.  Language modelling
 lowest perplexity of the plain likelihood on the validation set, whatever the method trains.
 """
 
+import math
 import re
 import sys
 from pathlib import Path
 
-from genft_fairseq.evaluation.translation import read_translations, translation_figures
+from genft_fairseq.evaluation.translation import read_lines, read_translations, translation_figures
 
 
 def last_validation(run: Path) -> dict[str, float]:
     """The last figures on the validation set: of the plain likelihood, whatever was trained."""
     lines = (run / "train.log").read_text(encoding="utf-8").splitlines()
     last = [line for line in lines if " valid | " in line][-1]
-    logged = dict(re.findall(r"(\w+) ([\d.]+)", last))
+    logged = dict(re.findall(r"(\w+) ([\d.e+-]+|inf|nan)(?= \||$)", last))
     return {
         "valid_ppl": float(logged["ppl"]),
         "valid_accuracy": float(logged["accuracy"]),
@@ -26,7 +27,7 @@ def last_validation(run: Path) -> dict[str, float]:
 
 
 def validation_bleu(run: Path, data: Path) -> float:
-    references = (data / "raw" / "valid.de").read_text(encoding="utf-8").splitlines()
+    references = read_lines(data / "raw" / "valid.de")
     return translation_figures(read_translations(run / "generate-valid.txt"), references)["bleu"]
 
 
@@ -34,7 +35,8 @@ def chosen_rate(task: str, data: Path, folder: Path, method: str, rates: list[st
     runs = {rate: folder / f"{method}-lr-{rate}" for rate in rates}
     if task == "translation":
         return max(rates, key=lambda rate: validation_bleu(runs[rate], data))
-    return min(rates, key=lambda rate: last_validation(runs[rate])["valid_ppl"])
+    found = {rate: last_validation(runs[rate])["valid_ppl"] for rate in rates}
+    return min(rates, key=lambda rate: math.inf if math.isnan(found[rate]) else found[rate])
 
 
 if __name__ == "__main__":

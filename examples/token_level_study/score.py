@@ -17,13 +17,14 @@ from table import TITLES, table
 
 from genft_fairseq.evaluation.records import (
     hardware,
-    replace_between_markers,
+    record_results,
     versions,
     write_whole,
 )
 from genft_fairseq.evaluation.repetition import repetition
 from genft_fairseq.evaluation.significance import bleu_p_values, mean_p_value
 from genft_fairseq.evaluation.translation import (
+    read_lines,
     read_translations,
     translation_figures,
     word_repetitions,
@@ -73,14 +74,10 @@ def main(
             for system in by_seed[seeds[0]]
         },
     }
-    text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
-    write_whole(runs / "results.json", text)
     page = table(results)
+    write_whole(runs / "results.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     if record:
-        readme = HERE / "README.md"
-        pages = replace_between_markers(readme.read_text(encoding="utf-8"), task, page)
-        write_whole(HERE / f"results-{task}.json", text)
-        write_whole(readme, pages)
+        record_results(results, HERE / f"results-{task}.json", HERE / "README.md", task, page)
     print(page)
 
 
@@ -116,7 +113,7 @@ def training_figures(run: Path) -> Figures:
 
 
 def score_translation(folder: Path, models: list[str], data: Path) -> dict[str, Figures]:
-    references = (data / "raw" / "test.de").read_text(encoding="utf-8").splitlines()
+    references = read_lines(data / "raw" / "test.de")
     files = systems_of(folder, models, "generate-{}.txt".format)
     output = {system: read_translations(path) for system, path in files.items()}
     others = {system: text for system, text in output.items() if system != "mle"}
@@ -159,7 +156,7 @@ def score_language_models(folder: Path, models: list[str], data: Path) -> dict[s
 
 def human_figures(task: str, data: Path, folder: Path) -> Figures:
     if task == "translation":
-        references = (data / "raw" / "test.de").read_text(encoding="utf-8").splitlines()
+        references = read_lines(data / "raw" / "test.de")
         return word_repetitions(references)
     human = json.loads((folder / "baseline" / "evaluation-test.json").read_text())["human"]
     return {

@@ -12,6 +12,9 @@ case $task in
 esac
 runs=${arguments[2]:-$root/runs/token_level_study/$task}
 seeds=${SEEDS:-1001 2001 3001}
+for seed in $seeds; do
+  [[ $seed =~ ^(0|[1-9][0-9]{0,8})$ ]] || die "SEEDS must be numbers, but has $seed"
+done
 first_seed=${seeds%% *}
 methods=${METHODS:-mle scalegrad-0.2 scalegrad-0.5 scalegrad-0.8 unlikelihood first-token-0.1 first-token-0.3}
 case " $methods " in *' mle '*) ;; *) die "METHODS must have mle, which the others are compared with" ;; esac

@@ -28,7 +28,8 @@ shared() {
 finetune() {
   local seed=$1 name=$2 method=$3 rate=$4 flags
   shift 4
-  read -ra flags <<<"$(criterion "$method")"
+  flags=$(criterion "$method")
+  read -ra flags <<<"$flags"
   shared "$seed"
   train "seed-$seed/$name" "${shared[@]}" --criterion "${flags[@]}" --report-accuracy \
     "${finetune[@]}" --lr "$rate" \

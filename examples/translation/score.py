@@ -17,11 +17,12 @@ from tokenised_bleu import tokenised_bleu
 from genft_fairseq.evaluation.records import (
     hardware,
     provenance_line,
-    replace_between_markers,
+    record_results,
     versions,
     write_whole,
 )
 from genft_fairseq.evaluation.translation import (
+    read_lines,
     read_translations,
     translation_figures,
     word_repetition,
@@ -58,7 +59,7 @@ def main(
 ) -> None:
     command = command_of(runs / names[0])
     target = re.search(r"--target-lang (\w+)", command)[1]
-    references = (data / "raw" / f"test.{target}").read_text(encoding="utf-8").splitlines()
+    references = read_lines(data / "raw" / f"test.{target}")
 
     def figures(run: Path) -> dict:
         translations = read_translations(run / "generate-test.txt")
@@ -84,14 +85,12 @@ def main(
         "references": {"rep_4": word_repetition(references)},
         "runs": {name: figures(runs / name) for name in names},
     }
-    text = json.dumps(results, indent=2) + "\n"
-    write_whole(runs / "results.json", text)
+    page = table(results)
+    write_whole(runs / "results.json", json.dumps(results, indent=2) + "\n")
     if record:
-        readme = HERE / recipe / "README.md"
-        page = replace_between_markers(readme.read_text(encoding="utf-8"), title, table(results))
-        write_whole(HERE / recipe / f"{title}.json", text)
-        write_whole(readme, page)
-    print(table(results))
+        folder = HERE / recipe
+        record_results(results, folder / f"{title}.json", folder / "README.md", title, page)
+    print(page)
 
 
 def command_of(run: Path) -> str:
@@ -102,7 +101,7 @@ def command_of(run: Path) -> str:
 def last_validation(log: Path) -> dict:
     """The last plain nll on the validation set, in bits, and what the method logs beside it."""
     line = [line for line in log.read_text().splitlines() if " valid | " in line][-1]
-    logged = dict(re.findall(r"(\w+) ([\d.]+)", line))
+    logged = dict(re.findall(r"(\w+) ([\d.e+-]+|inf|nan)(?= \||$)", line))
     return {"valid_ppl": float(logged["ppl"]), "updates": int(logged["num_updates"])}
 
 

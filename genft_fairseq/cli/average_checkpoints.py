@@ -35,6 +35,10 @@ def average_checkpoints(
 
     paths = _checkpoints(sources, last, by)
     require_writable("--output", output)  # before the work, not after it
+    if output.exists() and not output.is_file():
+        raise UserError(f"--output {output} is not a regular file")
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise UserError("a checkpoint is given twice, and would count twice")
     if output.resolve() in [path.resolve() for path in paths]:
         raise UserError(f"--output {output} is one of the checkpoints to average")
     averaging.write_checkpoint(averaging.average_checkpoints(paths), output)

@@ -34,7 +34,7 @@ POSITIVE = click.IntRange(min=1)
 )
 @click.option(
     "--temperature",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=1e-6, max=1e6),
     default=1.0,
     show_default=True,
     help="Sampling: below 1 sharper, above 1 flatter.",

@@ -1,6 +1,7 @@
 """Where a figure comes from, and how it gets into a page: never typed by hand."""
 
 import importlib.metadata
+import json
 import os
 import platform
 from pathlib import Path
@@ -76,3 +77,14 @@ def write_whole(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".tmp")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
+
+
+def record_results(results: dict[str, Any], path: Path, page: Path, name: str, table: str) -> None:
+    """Write results as JSON, and their table between the markers ``name`` of a page.
+
+    Raises:
+        ValueError: the page does not have the markers; nothing is written.
+    """
+    filled = replace_between_markers(page.read_text(encoding="utf-8"), name, table)
+    write_whole(path, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    write_whole(page, filled)

@@ -43,11 +43,12 @@ def bleu_p_values(
     different = {name: list(t) for name, t in others.items() if name not in p_values}
     if not different:
         return p_values
-    systems = [("baseline", list(baseline)), *different.items()]
+    systems: list[tuple[str, Sequence[str]]] = [("baseline", baseline), *different.items()]
     metrics = {"BLEU": sacrebleu.BLEU(references=[list(references)])}
     _, scores = PairedTest(systems, metrics, references=None, test_type="bs", n_samples=SAMPLES)()
     results = dict(zip(scores["System"], scores["BLEU"], strict=True))
-    return p_values | {name: float(results[name].p_value) for name in different}
+    # sacreBLEU types a score as the name of a system, too.
+    return p_values | {name: float(results[name].p_value) for name in different}  # type: ignore
 
 
 def mean_p_value(baseline: Sequence[float], other: Sequence[float], seed: int = 12345) -> float:
@@ -62,11 +63,15 @@ def mean_p_value(baseline: Sequence[float], other: Sequence[float], seed: int = 
         the two-sided p-value, at least 1 / 1001.
 
     Raises:
-        UserError: not the same number of texts, or none.
+        UserError: not the same number of texts, fewer than two, or figures that are no numbers.
     """
-    if len(baseline) != len(other) or not len(baseline):
-        raise UserError(f"cannot pair {len(other)} texts with {len(baseline)}")
+    if len(baseline) != len(other) or len(baseline) < 2:
+        raise UserError(
+            f"cannot pair {len(other)} texts with {len(baseline)}: as many, and two at least"
+        )
     difference = np.asarray(other, dtype=float) - np.asarray(baseline, dtype=float)
+    if not np.isfinite(difference).all():
+        raise UserError("a figure to compare is not a finite number")
     draws = np.random.default_rng(seed).integers(len(difference), size=(SAMPLES, len(difference)))
     resampled = difference[draws].mean(axis=1)
     observed = abs(difference.mean())

@@ -11,6 +11,11 @@ from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.repetition import mean_repetition
 
 
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text; only a line feed ends one, whatever else Unicode has."""
+    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+
+
 def read_translations(path: Path) -> list[str]:
     """Return the detokenised hypotheses of a ``generate-*.txt``, in the order of the test set.
 

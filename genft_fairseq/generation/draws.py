@@ -19,7 +19,7 @@ def uniform(seed: int, *place: Tensor | int) -> Tensor:
     """Draw numbers from the uniform distribution over [0, 1), one for each place.
 
     Args:
-        seed: any integer of 64 bits.
+        seed: any integer; its lowest 64 bits count.
         place: integers that say what the draw is for, such as sentence, position and candidate;
             integer tensors that broadcast against one another, at least one of them a tensor.
 
@@ -27,7 +27,8 @@ def uniform(seed: int, *place: Tensor | int) -> Tensor:
         float64, of the shape that the places broadcast to.
     """
     device = next(part.device for part in place if isinstance(part, Tensor))
-    state = _mix(torch.tensor(seed, dtype=torch.int64, device=device) + GOLDEN_GAMMA)
+    signed = (seed + (1 << 63)) % (1 << 64) - (1 << 63)
+    state = _mix(torch.tensor(signed, dtype=torch.int64, device=device) + GOLDEN_GAMMA)
     for part in place:
         # Mixed one after the other, so that (1, 2) and (2, 1) are different places.
         state = _mix((state ^ part) + GOLDEN_GAMMA)

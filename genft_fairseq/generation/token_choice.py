@@ -34,8 +34,8 @@ class Search:
     no_repeat_ngram_size: int = 0
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"temperature must be positive, but is {self.temperature}")
+        if not 1e-6 <= self.temperature <= 1e6:  # beyond, probabilities are no longer numbers
+            raise ValueError(f"temperature must lie in [1e-6, 1e6], but is {self.temperature}")
         if self.top_k < 0:
             raise ValueError(f"top_k must be 0 (no limit) or positive, but is {self.top_k}")
         if not 0 < self.top_p <= 1:
@@ -57,7 +57,12 @@ def choose_tokens(lprobs: Tensor, search: Search, draws: Tensor | None = None) -
 
     Returns:
         (B,), token ids.
+
+    Raises:
+        ValueError: sampling without draws, or a row that has no token left.
     """
+    if lprobs.isneginf().all(dim=-1).any():
+        raise ValueError("no token is left to choose: every one is forbidden")
     if not search.sampling:
         return lprobs.argmax(dim=-1)
     if draws is None:

@@ -105,7 +105,11 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:
 
 def _load(path: Path) -> dict[str, Any]:
     state = safe_loading.load(str(path), map_location="cpu")
-    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
+    if (
+        not isinstance(state, dict)
+        or not isinstance(state.get("model"), dict)
+        or not state["model"]
+    ):
         raise UserError(f"{path} is no fairseq checkpoint: it holds no model")
     state.pop("last_optimizer_state", None)
     return state

@@ -1,5 +1,6 @@
 """``genft average-checkpoints``: the mean, what is refused, and a result that fairseq reads."""
 
+import os
 import subprocess
 from argparse import Namespace
 from pathlib import Path
@@ -241,3 +242,23 @@ def test_a_namespace_of_an_older_fairseq_is_kept(tmp_path):
     state = torch.load(path, weights_only=False)
     torch.save({**state, "args": Namespace(arch="transformer"), "cfg": None}, path)
     assert average_checkpoints([path])["args"] == Namespace(arch="transformer")
+
+
+def test_a_device_or_a_file_twice_is_refused(tmp_path):
+    a = checkpoint(tmp_path / "a1.pt", w=torch.zeros(2))
+    b = checkpoint(tmp_path / "b2.pt", w=torch.ones(2))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for arguments, said in (
+        ([a, b, "--output", pipe], "is not a regular file"),
+        ([a, b, a, "--output", tmp_path / "o.pt"], "given twice"),
+    ):
+        done = CliRunner().invoke(genft, ["average-checkpoints", *map(str, arguments)])
+        assert done.exit_code != 0 and isinstance(done.exception, UserError)
+        assert said in str(done.exception)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a1.pt", "b2.pt", "pipe"]
+
+
+def test_a_checkpoint_without_parameters_is_refused(tmp_path):
+    with pytest.raises(UserError, match="holds no model"):
+        average_checkpoints([checkpoint(tmp_path / "a1.pt")])

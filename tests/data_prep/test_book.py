@@ -23,15 +23,6 @@ def prepare(script):
 
 
 @pytest.fixture
-def out(tmp_path):
-    """Return an output folder of which nothing may be left after a test about an error."""
-    out = tmp_path / "out"
-    yield out
-    assert not out.exists()
-    assert not Path(f"{out}.partial").exists()
-
-
-@pytest.fixture
 def book(tmp_path) -> Path:
     path = tmp_path / "a book.txt"
     path.write_text(BOOK)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,15 +38,6 @@ def raw(tmp_path: Path, members: dict[str, bytes]) -> Path:
     (tmp_path / "raw").mkdir()
     write_tar(tmp_path / "raw" / "de-en.tgz", members)
     return tmp_path / "raw"
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Iterator[Path]:
-    """Return an output folder of which nothing may be left after a test about an error."""
-    out = tmp_path / "out"
-    yield out
-    assert not out.exists()
-    assert not Path(f"{out}.partial").exists()
 
 
 # --- what is refused ------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,15 +36,6 @@ def raw(tmp_path: Path) -> Path:
     for name in NAMES:
         write_gzip(folder / name, b"one\ntwo\nthree\n")
     return folder
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Iterator[Path]:
-    """Return an output folder of which nothing may be left after a test about an error."""
-    out = tmp_path / "out"
-    yield out
-    assert not out.exists()
-    assert not Path(f"{out}.partial").exists()
 
 
 def write_gzip(path: Path, text: bytes) -> None:
@@ -181,7 +172,9 @@ def test_no_permission(multi30k, raw, tmp_path):
 
 def test_python_without_the_packages(multi30k, raw, out, tmp_path):
     bare = tmp_path / "python"
-    bare.write_text("#!/bin/sh\necho fairseq sacremoses\n")  # what the script's question answers
+    bare.write_text(
+        "#!/bin/sh\necho lacks fairseq sacremoses\n"
+    )  # what the script's question answers
     bare.chmod(0o755)
     message = multi30k.complain("--from", raw, "--out", out, PYTHON=str(bare))
     assert message == f"{bare} lacks fairseq sacremoses; run install.sh, or set PYTHON"

@@ -7,10 +7,10 @@ import hashlib
 import json
 import re
 import shutil
-import zipfile
 from pathlib import Path
 
 import pytest
+from official_archives import write_wikitext
 
 SPLITS = ("train", "valid", "test")
 LINES = 300
@@ -25,27 +25,6 @@ def wikitext2(script):
 @pytest.fixture(scope="module")
 def wikitext103(script):
     return script("prepare-wikitext-103-bpe.sh")
-
-
-@pytest.fixture
-def out(tmp_path):
-    """Return an output folder of which nothing may be left after a test about an error."""
-    out = tmp_path / "out"
-    yield out
-    assert not out.exists()
-    assert not Path(f"{out}.partial").exists()
-
-
-def write_archive(folder: Path, corpus: str, kind: str, texts: dict[str, bytes]) -> Path:
-    """Write an archive laid out as the official one is."""
-    inner = f"{corpus}-raw" if kind == "raw" else corpus
-    path = folder / f"{inner}-v1.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(f"{inner}/", "")
-        for split in ("test", "valid", "train"):
-            if split in texts:
-                archive.writestr(f"{inner}/wiki.{split}.{kind}", texts[split])
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +48,8 @@ def source(real, realdata, tmp_path_factory) -> Path:
     for kind in ("raw", "tokens"):
         texts = {split: real(split, kind).splitlines(True)[:LINES] for split in SPLITS}
         joined = {split: b"".join(lines) for split, lines in texts.items()}
-        write_archive(folder, "wikitext-103", kind, joined)
-        write_archive(folder, "wikitext-2", kind, joined)
+        write_wikitext(folder, "wikitext-103", kind, joined)
+        write_wikitext(folder, "wikitext-2", kind, joined)
     return folder
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-import zipfile
 from pathlib import Path
 
 import pytest
+from official_archives import write_wikitext
 
 DATA_PREP = Path(__file__).parents[2] / "data-prep"
 SPLITS = ("train", "valid", "test")
@@ -28,27 +28,6 @@ def wikitext103(script):
 def both(request, wikitext2, wikitext103):
     """Return each script with the name of its corpus."""
     return (wikitext2 if request.param == "wikitext-2" else wikitext103), request.param
-
-
-@pytest.fixture
-def out(tmp_path):
-    """Return an output folder of which nothing may be left after a test about an error."""
-    out = tmp_path / "out"
-    yield out
-    assert not out.exists()
-    assert not Path(f"{out}.partial").exists()
-
-
-def write_archive(folder: Path, corpus: str, kind: str, texts: dict[str, bytes]) -> Path:
-    """Write an archive laid out as the official one is."""
-    inner = f"{corpus}-raw" if kind == "raw" else corpus
-    path = folder / f"{inner}-v1.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(f"{inner}/", "")
-        for split in ("test", "valid", "train"):
-            if split in texts:
-                archive.writestr(f"{inner}/wiki.{split}.{kind}", texts[split])
-    return path
 
 
 TINY = dict.fromkeys(SPLITS, b" \n = Title = \n \n One line . \n")
@@ -95,7 +74,7 @@ def test_neither_archive_nor_text(both, out, tmp_path):
 @pytest.mark.parametrize("kind", ["raw", "tokens"])
 def test_archive_of_another_size(both, out, tmp_path, kind):
     prepare, corpus = both
-    archive = write_archive(tmp_path, corpus, kind, TINY)
+    archive = write_wikitext(tmp_path, corpus, kind, TINY)
     bpe = "gpt2" if kind == "raw" else "none"
     message = prepare.complain("--from", tmp_path, "--out", out, "--bpe", bpe)
     sizes = {
@@ -120,7 +99,7 @@ def test_archive_with_another_checksum(wikitext2, out, tmp_path):
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_wrong_download_is_not_kept(wikitext103, out, tmp_path):
-    write_archive(tmp_path, "wikitext-103", "raw", TINY)
+    write_wikitext(tmp_path, "wikitext-103", "raw", TINY)
     message = wikitext103.complain("--out", out, WIKITEXT_URL=tmp_path.as_uri())
     assert message.startswith("download/wikitext-103-raw-v1.zip is not the archive that this")
     message = wikitext103.complain("--out", out, WIKITEXT_URL=f"{tmp_path.as_uri()}/nowhere")
@@ -128,26 +107,26 @@ def test_wrong_download_is_not_kept(wikitext103, out, tmp_path):
 
 
 def test_truncated_archive(wikitext2, out, tmp_path):
-    archive = write_archive(tmp_path, "wikitext-2", "raw", TINY)
+    archive = write_wikitext(tmp_path, "wikitext-2", "raw", TINY)
     archive.write_bytes(archive.read_bytes()[:-40])
     message = wikitext2.complain("--from", tmp_path, "--out", out, "--unpinned")
     assert message.startswith(f"{archive} is a truncated or damaged archive (")
 
 
 def test_missing_member(wikitext2, out, tmp_path):
-    archive = write_archive(tmp_path, "wikitext-2", "raw", {"train": b"a\n", "test": b"a\n"})
+    archive = write_wikitext(tmp_path, "wikitext-2", "raw", {"train": b"a\n", "test": b"a\n"})
     message = wikitext2.complain("--from", tmp_path, "--out", out, "--unpinned")
     assert message == f"{archive} holds no member wikitext-2-raw/wiki.valid.raw"
 
 
 def test_not_utf8(wikitext2, out, tmp_path):
-    write_archive(tmp_path, "wikitext-2", "raw", {**TINY, "test": b"one\ntwo\xff\n"})
+    write_wikitext(tmp_path, "wikitext-2", "raw", {**TINY, "test": b"one\ntwo\xff\n"})
     message = wikitext2.complain("--from", tmp_path, "--out", out, "--unpinned")
     assert message == "members/wiki.test.raw is not UTF-8 in line 2"
 
 
 def test_output_folder_with_other_data(wikitext2, tmp_path, read_tree):
-    write_archive(tmp_path, "wikitext-2", "raw", TINY)
+    write_wikitext(tmp_path, "wikitext-2", "raw", TINY)
     out = tmp_path / "mine"
     out.mkdir()
     (out / "thesis.tex").write_text("mine")

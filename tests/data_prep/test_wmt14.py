@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,15 +38,6 @@ def raw(tmp_path: Path) -> Path:
     texts = {name: numbered(name, 8) for name in (*EN_DE, "valid", "test")}
     wmt14_archives(tmp_path / "raw", texts, "de")
     return tmp_path / "raw"
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Iterator[Path]:
-    """Return an output folder of which nothing may be left after a test about an error."""
-    out = tmp_path / "out"
-    yield out
-    assert not out.exists()
-    assert not Path(f"{out}.partial").exists()
 
 
 # --- what is refused ------------------------------------------------------------------------------

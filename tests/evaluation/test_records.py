@@ -1,5 +1,6 @@
 """Tables are put between markers, files are whole, provenance is real."""
 
+import json
 import platform
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from genft_fairseq.evaluation.records import (
     hardware,
     provenance_line,
+    record_results,
     replace_between_markers,
     versions,
     write_whole,
@@ -45,3 +47,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         write_whole(path, "new")
     assert path.read_text() == "old"
+
+
+def test_results_and_their_table_are_written_both_or_neither(tmp_path):
+    path, page = tmp_path / "results.json", tmp_path / "README.md"
+    page.write_text(PAGE)
+    with pytest.raises(ValueError, match="z:begin"):
+        record_results({"größer": 1}, path, page, "z", "| table |")
+    assert not path.exists() and page.read_text() == PAGE
+    record_results({"größer": 1}, path, page, "x", "| table |")
+    assert json.loads(path.read_text()) == {"größer": 1} and "größer" in path.read_text()
+    assert page.read_text() == PAGE.replace("old", "| table |")

@@ -27,6 +27,10 @@ def test_mean():
     assert mean_p_value(values, -values) > 0.05
     with pytest.raises(UserError, match="cannot pair 3 texts with 50"):
         mean_p_value(values, [1.0, 2.0, 3.0])
+    with pytest.raises(UserError, match="two at least"):
+        mean_p_value([1.0], [2.0])
+    with pytest.raises(UserError, match="not a finite number"):
+        mean_p_value([1.0, 2.0], [float("nan"), 2.0])
 
 
 def test_mean_without_a_difference_is_significant_as_often_as_announced():

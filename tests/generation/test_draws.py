@@ -14,7 +14,7 @@ def splitmix64(x: int) -> int:
 
 def test_equals_the_published_hash():
     gamma = 0x9E3779B97F4A7C15
-    for seed, place in ((0, 0), (1, 7), (2**62, 2**40), (-3, 5)):
+    for seed, place in ((0, 0), (1, 7), (2**62, 2**40), (-3, 5), (2**64 - 1, 3)):
         state = splitmix64((seed + gamma) % 2**64)
         state = splitmix64(((state ^ place) + gamma) % 2**64)
         assert uniform(seed, torch.tensor(place)).item() == (state >> 11) / 2**53

@@ -49,10 +49,17 @@ def test_the_impossible_is_never_chosen():
         assert got.tolist() == [1]
 
 
+def test_nothing_left_to_choose():
+    with pytest.raises(ValueError, match="no token is left"):
+        choose_tokens(torch.full((2, 3), -torch.inf), Search())
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"temperature": 0}, "temperature must be positive, but is 0"),
+        ({"temperature": 0}, "temperature must lie in .*but is 0"),
+        ({"temperature": float("inf")}, "but is inf"),
+        ({"temperature": float("nan")}, "but is nan"),
         ({"top_k": -1}, "top_k must be 0"),
         ({"top_p": 0}, "top_p must lie in"),
         ({"top_p": 1.1}, "but is 1.1"),

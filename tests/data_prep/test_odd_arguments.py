@@ -1,0 +1,95 @@
+"""What users' shells, folders and machines do to the prepare-*.sh scripts."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+PARAGRAPHS = "".join(f"The {n} cats sat on the mat of the house.\n\n" for n in range(40))
+
+
+@pytest.fixture
+def book(script):
+    return script("prepare-book.sh")
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_text(PARAGRAPHS)
+    return path
+
+
+def write_program(path: Path, script: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_search_path_of_cd_leads_nowhere_else(script, tmp_path):
+    """Exported, it makes cd print where it went: the way of a relative folder had two lines."""
+    multi30k = script("prepare-multi30k.sh")
+    (multi30k.folder / "raw").mkdir()
+    message = multi30k.complain("--from", "raw", "--out", tmp_path / "out", CDPATH=".")
+    assert message == f"--from: there is no file {multi30k.folder}/raw/train.en.gz"
+
+
+@pytest.mark.parametrize("name", ["-n", "-out/", "sub/out//", "a b'\"$x"])
+def test_names_of_the_output_folder(book, text, name):
+    book.succeed("--text", text, "--bpe-operations", 20, "--out", name)
+    assert (book.folder / name.rstrip("/") / "MANIFEST.json").is_file()
+
+
+def test_from_a_folder_whose_name_begins_like_an_option(script, tmp_path):
+    multi30k = script("prepare-multi30k.sh")
+    (multi30k.folder / "-raw").mkdir()
+    message = multi30k.complain("--from", "-raw", "--out", tmp_path / "out")
+    assert message == f"--from: there is no file {multi30k.folder}/-raw/train.en.gz"
+
+
+@pytest.mark.parametrize(
+    ("program", "message"), [("exit 0", "is no Python"), ("echo oh >&2; exit 1", "does not run")]
+)
+def test_a_program_that_is_no_python(book, text, tmp_path, program, message):
+    python = write_program(tmp_path / "bin" / "python", program)
+    complaint = book.complain("--text", text, "--out", tmp_path / "out", PYTHON=str(python))
+    assert complaint == f"{python} {message}"
+    assert not Path(f"{tmp_path}/out.partial").exists()
+
+
+def test_a_tool_that_fails_is_told_in_one_line(book, text, tmp_path):
+    """On a full disk, say; and once the disk has room, the same command continues."""
+    tool = write_program(tmp_path / "bin" / "cp", "echo 'cp: text: No space left' >&2; exit 1")
+    path = f"{tool.parent}{os.pathsep}{os.environ['PATH']}"
+    arguments = ("--text", text, "--bpe-operations", 20, "--out", tmp_path / "out")
+    assert book.complain(*arguments, PATH=path) == "cp: text: No space left"
+    assert "continuing" in book.succeed(*arguments)
+
+
+def test_text_without_anything_to_merge(book, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("ab\n\ncd\n\nef\n")
+    message = book.complain("--text", text, "--out", tmp_path / "out")
+    assert message.startswith("the training text is too small to learn pieces from: ")
+    shutil.rmtree(tmp_path / "out.partial")
+
+
+def test_unpinned_text_may_have_changed_since(script, tmp_path):
+    """The options say nothing about it, so the user is told."""
+    multi30k = script("prepare-multi30k.sh")
+    out = tmp_path / "out"
+    arguments = ("--unpinned", "--bpe-operations", 20, "--from", tmp_path, "--out", out)
+    write_pairs(tmp_path, "the cat sat on the mat\n")
+    multi30k.succeed(*arguments)
+    assert "with --unpinned nobody looks): nothing to do" in multi30k.succeed(*arguments)
+
+
+def write_pairs(folder: Path, text: str) -> None:
+    for split in ("train", "val", "test_2016_flickr"):
+        for language in ("en", "de"):
+            (folder / f"{split}.{language}.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
