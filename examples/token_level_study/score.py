@@ -162,6 +162,7 @@ def human_figures(task: str, data: Path, folder: Path) -> Figures:
     return {
         **{f"rep_{n}": human[f"seq_rep_{n}"] for n in (1, 2, 3, 4)},
         "distinct_tokens": human["distinct_tokens"],
+        "continuations": human["continuations"],
     }
 
 

@@ -91,4 +91,6 @@ def provenance(results: dict[str, Any]) -> list[str]:
     if results["task"] == "translation":
         some = results["systems"]["mle"]
         lines.append(f"BLEU `{some['bleu_signature']}`, chrF `{some['chrf_signature']}`.")
+    else:
+        lines.append(f"{results['human']['continuations']} prefixes; ppl and acc a piece.")
     return [*lines, provenance_line(results)]
