@@ -178,7 +178,9 @@ def test_a_damaged_header_is_not_the_end(archive):
 
 
 @pytest.mark.parametrize(
-    "content", [b"<html>404</html>", b"x" * 5000, gzip.compress(b"one line\n"), b"\0" * 100]
+    "content",
+    [b"<html>404</html>", b"x" * 5000, gzip.compress(b"one line\n"), b"\0" * 100],
+    ids=["page", "text", "gzipped text", "zeros"],
 )
 def test_what_is_no_archive(archive, content):
     archive.write_bytes(content)

@@ -97,7 +97,7 @@ def test_unequal_length(multi30k, raw, out):
     )
 
 
-@pytest.mark.parametrize("content", [gzip.compress(b""), b""])
+@pytest.mark.parametrize("content", [gzip.compress(b""), b""], ids=["gzipped", "plain"])
 def test_empty_file(multi30k, raw, out, content):
     (raw / "train.en.gz").write_bytes(content)
     assert multi30k.complain("--from", raw, "--out", out) == f"{raw}/train.en.gz is empty"
