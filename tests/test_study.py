@@ -193,3 +193,20 @@ def test_results(study, tmp_path, data, capsys):
     page = capsys.readouterr().out
     assert f"| mle | {bleu['mean']:.2f} ± {bleu['deviation']:.2f} |" in page
     assert page.count("1.000, 1.000") == 2  # equal time, and blocking that blocked nothing
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_page_shows_the_recorded_results(task, study):
+    """The tables are made from results-*.json, whose commands are those of the scripts today."""
+    recorded = STUDY / f"results-{task}.json"
+    results = json.loads(recorded.read_text(encoding="utf-8"))
+    page = (STUDY / "README.md").read_text(encoding="utf-8")
+    assert study["score"].table(results) in page
+    assert len(results["seeds"]) >= 2
+    for name, command in results["commands"]["train"].items():
+        program, *words = shlex.split(command)
+        assert program == "fairseq-train"
+        then = vars(parse(words))
+        method = name.split("-lr-")[0]
+        assert {flag: then[flag] for flag in METHODS.get(method, {})} == METHODS.get(method, {})
+        assert then["lr"] == [float(name.split("-lr-")[1])] if "-lr-" in name else True
