@@ -23,9 +23,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"functional", "generation"},
     "evaluation": {"functional", "generation"},
     "interchange": {"functional", "generation", "models"},
+    "study": {"functional", "evaluation"},
     "cli": {
         *("functional", "generation", "criterions", "tasks", "models"),
-        *("evaluation", "interchange"),
+        *("evaluation", "interchange", "study"),
     },
 }
 MAX_LINES = 300

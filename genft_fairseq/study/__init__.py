@@ -1,0 +1,1 @@
+"""The fine-tuning strategies by name, and their comparison."""
