@@ -40,7 +40,18 @@ setup(
         # The genft command.
         "click",
         "rich",
+        # Comparing strategies: the configuration, memory in use, curves.
+        "PyYAML",
+        "psutil",
+        "matplotlib",
+        # ROUGE-L as a reward of minimum-risk training.
+        "rouge-score",
     ],
-    extras_require={"dev": ["pytest", "pytest-xdist", "hypothesis", "ruff", "mypy"]},
+    extras_require={
+        "dev": [
+            *("pytest", "pytest-xdist", "hypothesis", "ruff", "mypy"),
+            *("types-PyYAML", "types-psutil"),
+        ]
+    },
     entry_points={"console_scripts": ["genft=genft_fairseq.cli:main"]},
 )

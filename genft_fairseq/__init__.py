@@ -26,4 +26,4 @@ else:
     safe_loading.apply()
     errors.install_one_line_errors()
 
-    from genft_fairseq import criterions  # noqa: F401
+    from genft_fairseq import criterions, tasks  # noqa: F401

@@ -10,10 +10,19 @@ TRACEBACK_VARIABLE = "GENFT_TRACEBACK"
 # Where one process of several fails, torch raises the child's traceback as the message of an
 # exception in the parent; the line that matters is the child's last.
 _SPAWN_FAILURES = {"ProcessRaisedException"}
+_ONE_LINE_NAMES = ("UserError", "UnsuitableModel", "FileNotFoundError")
 
 
 class UserError(ValueError):
     """A value, file or combination that cannot work; the message says what would."""
+
+
+class UnsuitableModel(UserError, RuntimeError):
+    """A model that a criterion or task cannot train, found out when the two first meet.
+
+    A RuntimeError as well, because the trainer answers any other exception of an update by writing
+    ``crash.pt``, a copy of a model that nothing has happened to.
+    """
 
 
 def one_line(error: BaseException) -> str | None:
@@ -32,7 +41,7 @@ def one_line(error: BaseException) -> str | None:
     if type(error).__name__ in _SPAWN_FAILURES:
         last = str(error).strip().splitlines()[-1]
         kind, _, message = last.partition(": ")
-        if kind == "Exception" or kind.endswith((UserError.__name__, "FileNotFoundError")):
+        if kind == "Exception" or kind.endswith(_ONE_LINE_NAMES):
             return message
     return None
 

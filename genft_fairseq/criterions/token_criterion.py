@@ -20,12 +20,12 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from fairseq.logging import metrics
 from torch import Tensor
 
-from genft_fairseq.criterions.model_logits import model_logits
 from genft_fairseq.errors import UserError
 from genft_fairseq.functional.scalegrad import scalegrad_correction
 from genft_fairseq.functional.seen_tokens import first_occurrence_mask, seen_mask, seen_mass
 from genft_fairseq.functional.selective_log_softmax import selective_log_softmax
 from genft_fairseq.functional.unlikelihood import negative_candidates_loss
+from genft_fairseq.generation.model_logits import model_logits
 
 
 @dataclass

@@ -38,3 +38,89 @@ def repeating_token_mask(tokens: Tensor, n: int, vocabulary: int) -> Tensor:
     # Counted, because a token that follows one occurrence may fail to follow another.
     counts = torch.zeros((B, vocabulary), dtype=torch.int32, device=tokens.device)
     return counts.scatter_add_(1, begun[..., -1], repeats.int()) > 0
+
+
+def repeated_ngram_starts(tokens: Tensor, n: int, padding_idx: int) -> Tensor:
+    """Mark the n-grams that occurred earlier in the same row.
+
+    The naive formula, for one row without padding::
+
+        seen = set()
+        for i in range(len(row) - n + 1):
+            ngram = tuple(row[i : i + n])
+            mask[i] = ngram in seen
+            seen.add(ngram)
+
+    Deviation from the code of S. Welleck et al. (ICLR 2020, arXiv:1908.04319), whose loop ends one
+    n-gram early and so never finds the last one.
+
+    Args:
+        tokens: (B, T), token ids; an n-gram that holds padding is none.
+        n: the length of an n-gram, at least 1.
+        padding_idx: the id of padding.
+
+    Returns:
+        (B, M), bool, of the M = max(T - n + 1, 0) n-grams.
+
+    Raises:
+        ValueError: n is smaller than 1.
+    """
+    if n < 1:
+        raise ValueError(f"an n-gram has at least one token, but n is {n}")
+    B, T = tokens.shape
+    M = T - n + 1
+    if M < 1:
+        return tokens.new_zeros((B, 0), dtype=torch.bool)
+    same_token = tokens[:, :, None] == tokens[:, None, :]  # (B, T, T)
+    text = tokens.ne(padding_idx)
+    same = same_token[:, :M, :M].tril(-1)  # (B, M, M): with each earlier one
+    whole = text[:, :M]
+    for i in range(1, n):
+        same &= same_token[:, i : i + M, i : i + M]
+        whole = whole & text[:, i : i + M]
+    return same.any(dim=-1) & whole
+
+
+def repeated_ngram_mask(tokens: Tensor, n: int, padding_idx: int) -> Tensor:
+    """Mark the tokens that lie inside an n-gram which occurred earlier in the same row.
+
+    S. Welleck et al., ICLR 2020, arXiv:1908.04319: the negative candidates of sequence-level
+    unlikelihood.
+
+    Args:
+        tokens: (B, T), token ids, with or without padding.
+        n: the length of an n-gram, at least 1.
+        padding_idx: the id of padding, never marked.
+
+    Returns:
+        (B, T), bool.
+
+    Raises:
+        ValueError: n is smaller than 1.
+    """
+    starts = repeated_ngram_starts(tokens, n, padding_idx)  # (B, M)
+    mask = torch.zeros_like(tokens, dtype=torch.bool)
+    M = starts.size(1)
+    if M > 0:
+        for i in range(n):
+            mask[:, i : i + M] |= starts
+    return mask
+
+
+def ngram_repetition(tokens: Tensor, n: int, padding_idx: int) -> Tensor:
+    """Compute the share of a row's n-grams that occurred earlier in it, 1 - distinct / all.
+
+    Args:
+        tokens: (B, T), token ids, with or without padding.
+        n: the length of an n-gram, at least 1.
+        padding_idx: the id of padding.
+
+    Returns:
+        (B,), float64, in [0, 1); 0 for a row shorter than n.
+
+    Raises:
+        ValueError: n is smaller than 1.
+    """
+    repeated = repeated_ngram_starts(tokens, n, padding_idx).sum(dim=1)
+    number = tokens.ne(padding_idx).sum(dim=1) - (n - 1)
+    return repeated.double() / number.clamp(min=1)

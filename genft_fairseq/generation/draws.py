@@ -6,6 +6,8 @@ hash is splitmix64 (G. Steele, D. Lea and C. Flood, *Fast Splittable Pseudorando
 Generators*, OOPSLA 2014).
 """
 
+from enum import IntEnum
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,28 @@ from torch import Tensor
 GOLDEN_GAMMA = 0x9E3779B97F4A7C15 - (1 << 64)
 MULTIPLIERS = (0xBF58476D1CE4E5B9 - (1 << 64), 0x94D049BB133111EB - (1 << 64))
 SHIFTS = (30, 27, 31)
+
+
+class Purpose(IntEnum):
+    """What a draw is for, so that two draws about the same token do not agree by construction."""
+
+    GOLD_OR_MODEL = 1
+    MIXED_TOKEN = 2
+    RANDOM_TOKEN = 3
+    KIND_OF_UPDATE = 4
+
+
+def happens(rate: float) -> bool:
+    """Decide about a whole update, alike on every process and in every micro-batch.
+
+    fairseq sets torch's seed to (seed + number of updates) before each update, on every process the
+    same: that seed, not the stream that dropout advances, is what the decision hashes.
+
+    Args:
+        rate: the probability of True, in [0, 1].
+    """
+    kind = torch.tensor(int(Purpose.KIND_OF_UPDATE))
+    return bool(uniform(torch.initial_seed(), kind) < rate)
 
 
 def uniform(seed: int, *place: Tensor | int) -> Tensor:

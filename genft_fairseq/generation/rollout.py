@@ -6,10 +6,14 @@ import torch
 from torch import Tensor
 
 from genft_fairseq.functional.ngrams import repeating_token_mask
+from genft_fairseq.generation.decoder_input import unreplaced_decoder_input
 from genft_fairseq.generation.draws import uniform
+from genft_fairseq.generation.model_logits import model_logits
 from genft_fairseq.generation.token_choice import Search, choose_tokens
 
 GREEDY = Search()
+# Whether every row has ended is asked this often: on a GPU, asking waits for the device.
+_STEPS_BETWEEN_CHECKS = 8
 
 
 @torch.no_grad()
@@ -21,13 +25,18 @@ def continue_prefixes(
     search: Search = GREEDY,
     seed: int = 1,
     sentences: Tensor | None = None,
+    *,
+    candidates: Tensor | None = None,
+    encoder_out: Any = None,
+    eos_idx: int | None = None,
+    max_lengths: Tensor | None = None,
 ) -> Tensor:
-    """Continue every prefix by ``length`` tokens that the model chooses itself.
+    """Continue every prefix by tokens that the model chooses itself.
 
     Keys and values of earlier positions are kept in fairseq's incremental state, so that a step
-    costs one position.  The end-of-sentence symbol is a token like any other here (a language
-    model's text goes on after it); padding is never chosen, because incremental and parallel
-    decoding disagree about what follows it.
+    costs one position.  Padding is never chosen, because incremental and parallel decoding disagree
+    about what follows it.  Without ``eos_idx`` the end-of-sentence symbol is a token like any
+    other (a language model's text goes on after it).
 
     The naive formula for greedy search, which reads the whole prefix again at every step::
 
@@ -36,47 +45,81 @@ def continue_prefixes(
             prefix = torch.cat([prefix, lprobs.argmax(-1, keepdim=True)], 1)
 
     Args:
-        model: a fairseq language model, in the mode (training or evaluation) it shall run in.
+        model: a fairseq model with an incremental decoder, in the mode (training or evaluation) it
+            shall run in; a language model, or with ``encoder_out`` an encoder-decoder model.
         prefix: (B, P), token ids without padding, P at least 1.
-        length: how many tokens to add.
+        length: how many tokens to add, at most.
         padding_idx: the id of padding.
         search: how a token is chosen.
-        seed: of the draws of sampling, each a hash of seed, sentence and position.
+        seed: of the draws of sampling, each a hash of seed, sentence, position and candidate.
         sentences: (B,), what the draws know the rows by; 0, 1, 2, ... if not given. With the ids of
             the whole data set, a text does not depend on the batch that it is generated in.
+        candidates: (B,), tells several continuations of one sentence apart; 0 if not given.
+        encoder_out: what the encoder returned for the B rows.
+        eos_idx: a row ends with this token, and holds padding after it; None: no row ends early.
+        max_lengths: (B,), at least 1; a row that is as long ends, without ``eos_idx``.
 
     Returns:
-        (B, length), token ids.
+        (B, T), token ids; T is the longest row's length, ``length`` if no row may end early.
 
     Raises:
-        ValueError: an empty prefix, or more positions than the model has.
+        ValueError: an empty prefix, more positions than the model has, or no token left to choose.
     """
     B, P = prefix.shape
+    _check_positions(model, P, length)
+    if sentences is None:
+        sentences = torch.arange(B, device=prefix.device)
+    place = (sentences,) if candidates is None else (sentences, candidates)
+    tokens = torch.cat([prefix, prefix.new_full((B, length), padding_idx)], dim=1)
+    ended = torch.zeros(B, dtype=torch.bool, device=prefix.device)
+    may_end = eos_idx is not None or max_lengths is not None
+    keywords: dict[str, Any] = {"incremental_state": {}}
+    if encoder_out is not None:
+        keywords["encoder_out"] = encoder_out
+    for position in range(1, P + length):
+        with unreplaced_decoder_input(model):
+            net_output = model.decoder(tokens[:, :position], **keywords)
+        if position < P:
+            continue
+        logits = model_logits(model, net_output)[:, -1]
+        forbid(logits, tokens[:, :position], padding_idx, search.no_repeat_ngram_size)
+        draws = uniform(seed, *place, position) if search.sampling else None
+        chosen = choose_tokens(logits, search, draws)
+        tokens[:, position] = torch.where(ended, padding_idx, chosen)
+        if eos_idx is not None:
+            ended |= chosen == eos_idx
+        if max_lengths is not None:
+            ended |= max_lengths <= position - P + 1
+        if may_end and (position - P) % _STEPS_BETWEEN_CHECKS == 0 and bool(ended.all()):
+            break
+    continuation = tokens[:, P:]
+    if not may_end:
+        return continuation
+    longest = int(continuation.ne(padding_idx).sum(dim=1).max()) if B else 0
+    return continuation[:, :longest]
+
+
+def forbid(logits: Tensor, text: Tensor, padding_idx: int, no_repeat_ngram_size: int) -> None:
+    """Make padding, and what would repeat an n-gram, impossible, in place; (B, V) and (B, T).
+
+    Raises:
+        ValueError: no token is left.
+    """
+    logits[:, padding_idx] = -torch.inf
+    if no_repeat_ngram_size:
+        mask = repeating_token_mask(text, no_repeat_ngram_size, logits.size(-1))
+        logits.masked_fill_(mask, -torch.inf)
+        if logits.isneginf().all(dim=-1).any():
+            raise ValueError("no token is left to choose: every one would repeat an n-gram")
+
+
+def _check_positions(model: Any, P: int, length: int) -> None:
     if P < 1:
         raise ValueError("a continuation needs a prefix of at least one token")
     # The last token generated is never read.
-    if P + length - 1 > model.max_positions():
+    most = model.decoder.max_positions()
+    if P + length - 1 > most:
         raise ValueError(
             f"a prefix of {P} tokens and a continuation of {length} need {P + length - 1} "
-            f"positions, but the model has {model.max_positions()}"
+            f"positions, but the model has {most}"
         )
-    if sentences is None:
-        sentences = torch.arange(B, device=prefix.device)
-    tokens = torch.cat([prefix, prefix.new_full((B, length), padding_idx)], dim=1)
-    incremental_state: dict[str, Any] = {}
-    for position in range(1, P + length):
-        net_output = model.decoder(tokens[:, :position], incremental_state=incremental_state)
-        if position >= P:
-            # Not the logits: a model with an adaptive softmax returns features in their place.
-            lprobs = model.get_normalized_probs(net_output, log_probs=True)[:, -1]
-            lprobs[:, padding_idx] = -torch.inf
-            if search.no_repeat_ngram_size:
-                lprobs.masked_fill_(
-                    repeating_token_mask(
-                        tokens[:, :position], search.no_repeat_ngram_size, lprobs.size(-1)
-                    ),
-                    -torch.inf,
-                )
-            draws = uniform(seed, sentences, position) if search.sampling else None
-            tokens[:, position] = choose_tokens(lprobs, search, draws)
-    return tokens[:, P:]

@@ -47,11 +47,11 @@ class Search:
             )
 
 
-def choose_tokens(lprobs: Tensor, search: Search, draws: Tensor | None = None) -> Tensor:
+def choose_tokens(logits: Tensor, search: Search, draws: Tensor | None = None) -> Tensor:
     """Choose one token for each row.
 
     Args:
-        lprobs: (B, V), logarithms of probabilities; minus infinity for what must not be chosen.
+        logits: (B, V), logits; minus infinity for what must not be chosen, but for one at least.
         search: how to choose.
         draws: (B,), uniform over [0, 1); needed for sampling only.
 
@@ -59,26 +59,40 @@ def choose_tokens(lprobs: Tensor, search: Search, draws: Tensor | None = None) -
         (B,), token ids.
 
     Raises:
-        ValueError: sampling without draws, or a row that has no token left.
+        ValueError: sampling without draws.
     """
-    if lprobs.isneginf().all(dim=-1).any():
-        raise ValueError("no token is left to choose: every one is forbidden")
     if not search.sampling:
-        return lprobs.argmax(dim=-1)
+        return logits.argmax(dim=-1)
     if draws is None:
         raise ValueError("sampling needs a draw for each row")
-    probs = torch.softmax(lprobs.double() / search.temperature, dim=-1)
-    # Stable: tokens of equal probability keep the order of their ids on every device.
-    probs, order = probs.sort(dim=-1, descending=True, stable=True)  # (B, V)
-    if search.top_k:
-        probs = probs[:, : search.top_k]
+    probs = torch.softmax(logits.double() / search.temperature, dim=-1)
+    if search.top_k and search.top_k < probs.size(-1):
+        probs, order = _most_probable(probs, search.top_k)
+    elif search.top_p < 1:
+        # Stable: tokens of equal probability keep the order of their ids on every device.
+        probs, order = probs.sort(dim=-1, descending=True, stable=True)  # (B, V)
+    else:
+        return _inverse_cdf(probs, draws)  # sorting the whole vocabulary would change nothing
     if search.top_p < 1:
         total = probs.sum(dim=-1, keepdim=True)
         before = probs.cumsum(dim=-1) - probs
         # The first token has nothing before it and so always stays.
         probs = probs.masked_fill(before >= search.top_p * total, 0.0)
+    return order.gather(1, _inverse_cdf(probs, draws)[:, None])[:, 0]
+
+
+def _most_probable(probs: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k most probable tokens, in order of probability, then id: (B, k) and their ids."""
+    ids = probs.topk(k, dim=-1, sorted=False).indices.sort(dim=-1).values
+    probs, order = probs.gather(1, ids).sort(dim=-1, descending=True, stable=True)
+    return probs, ids.gather(1, order)
+
+
+def _inverse_cdf(probs: Tensor, draws: Tensor) -> Tensor:
+    """The first place where the cumulative probability exceeds the draw, (B,)."""
     cumulative = probs.cumsum(dim=-1)
-    # The first place where the cumulative probability exceeds the draw.
-    reached = cumulative > (draws.to(cumulative) * cumulative[:, -1])[:, None]
-    place = reached.to(torch.int8).argmax(dim=-1)
-    return order.gather(1, place[:, None])[:, 0]
+    total = cumulative[:, -1]
+    # Below the total even where the product is rounded up to it.
+    threshold = (draws.to(total) * total).minimum(total.nextafter(torch.zeros_like(total)))
+    reached = cumulative > threshold[:, None]
+    return reached.to(torch.int8).argmax(dim=-1)

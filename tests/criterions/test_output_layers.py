@@ -17,7 +17,7 @@ from criterions.tiny_fairseq import (
 from fairseq.distributed.module_proxy_wrapper import ModuleProxyWrapper
 from torch import Tensor, nn
 
-from genft_fairseq.criterions.model_logits import model_logits, normalises_plainly
+from genft_fairseq.generation.model_logits import model_logits, normalises_plainly
 
 KNOBS = {"label_smoothing": 0.1, "gamma": 0.2, "unlikelihood_alpha": 0.7}
 WANTED = {"label_smoothing": 0.1, "gamma": 0.2, "alpha": 0.7}

@@ -123,3 +123,12 @@ def test_no_ngram_is_repeated(model, n):
         written = ngrams[6 - n + 1 :]  # those that end in the continuation
         assert len(set(written)) == len(written)
         assert not set(written) & set(ngrams[: 6 - n + 1])
+
+
+def test_nothing_left_to_choose(model):
+    """24 tokens without padding cannot make 24 different ones."""
+    prefix = torch.tensor([[5]])
+    once = Search(no_repeat_ngram_size=1)
+    assert continue_prefixes(model, prefix, 22, PAD, once).unique().numel() == 22
+    with pytest.raises(ValueError, match="no token is left"):
+        continue_prefixes(model, prefix, 23, PAD, once)

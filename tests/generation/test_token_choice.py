@@ -49,11 +49,6 @@ def test_the_impossible_is_never_chosen():
         assert got.tolist() == [1]
 
 
-def test_nothing_left_to_choose():
-    with pytest.raises(ValueError, match="no token is left"):
-        choose_tokens(torch.full((2, 3), -torch.inf), Search())
-
-
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

@@ -1,0 +1,198 @@
+"""Feeding the decoder something else than gold, inside the model's own forward.
+
+Scheduled sampling, generative rollout and sequence-level training all need the encoder's output
+and then a decoder that reads other tokens.  A hook on the decoder gives both: the encoder runs
+once, and the gradient flows through the one forward of the (distributed) model, without which the
+processes of a distributed run would drift apart.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from fairseq.models import FairseqIncrementalDecoder
+from fairseq.models.nat import FairseqNATDecoder
+from torch import Tensor, nn
+
+from genft_fairseq.errors import UnsuitableModel
+from genft_fairseq.generation.model_logits import model_logits
+
+# Arguments of a decoder's forward that ask for something else than its output.
+_OTHER_OUTPUT = {"features_only", "return_all_hiddens", "alignment_layer", "alignment_heads"}
+
+
+@dataclass(frozen=True)
+class DecoderInput:
+    """What the decoder shall read.
+
+    Attributes:
+        tokens: (B, T'), in place of the gold tokens; T' may differ from T.
+        embeddings: (B, T', D), read in place of the tokens' own embeddings where ``kept`` is
+            False; None to read tokens only.
+        kept: (B, T'), bool.
+    """
+
+    tokens: Tensor
+    embeddings: Tensor | None = None
+    kept: Tensor | None = None
+
+
+class DecoderCall:
+    """A call of the decoder by its model, before it happens.
+
+    Attributes:
+        model: the model, or its distributed wrapper.
+        tokens: (B, T), what the decoder would read.
+        encoder_out: what the encoder returned; None for a decoder alone.
+    """
+
+    def __init__(self, model: Any, tokens: Tensor, keywords: dict[str, Any]):
+        self.model = model
+        self.tokens = tokens
+        self.encoder_out = keywords.get("encoder_out")
+        self._keywords = {
+            name: value for name, value in keywords.items() if name not in _OTHER_OUTPUT
+        }
+
+    def read(self, given: DecoderInput) -> Tensor:
+        """Return the decoder's logits, (B, T', V), on other input: one more pass."""
+        with _replaced_embeddings(self.model.decoder, given), unreplaced_decoder_input(self.model):
+            net_output = self.model.decoder(given.tokens, **self._keywords)
+        return model_logits(self.model, net_output)
+
+
+Replace = Callable[[DecoderCall], DecoderInput]
+# The replacements in force for each decoder; the innermost is the one that acts.
+_in_force: WeakKeyDictionary[nn.Module, list[Replace | None]] = WeakKeyDictionary()
+
+
+@contextmanager
+def replaced_decoder_input(model: Any, replace: Replace) -> Iterator[None]:
+    """Let ``replace`` decide what the decoder reads when the model calls it.
+
+    Incremental decoding is left alone.  Of nested replacements the innermost acts, so that a
+    criterion that trains on the model's own text has its way under a task that mixes inputs.
+
+    Args:
+        model: the model, or its distributed wrapper.
+        replace: called with the decoder's call; what it returns is read instead.
+
+    Raises:
+        UnsuitableModel: the model does not decode from left to right.
+    """
+    require_autoregressive(model)
+    with _entered(model.decoder, replace):
+        yield from _hooked(model, replace)
+
+
+def _hooked(model: Any, replace: Replace) -> Iterator[None]:
+    decoder = model.decoder
+    during: list[Any] = []  # what must be undone after the decoder has run
+
+    def before(module: nn.Module, args: tuple, keywords: dict[str, Any]) -> Any:
+        if _in_force[decoder][-1] is not replace or keywords.get("incremental_state") is not None:
+            return None
+        name = "prev_output_tokens"
+        tokens = args[0] if args else keywords[name]
+        rest = {key: value for key, value in keywords.items() if key != name}
+        given = replace(DecoderCall(model, tokens, rest))
+        entered = _replaced_embeddings(decoder, given)
+        entered.__enter__()
+        during.append(entered)
+        return (given.tokens, *args[1:]), rest
+
+    def after(module: nn.Module, args: tuple, output: Any) -> None:
+        while during:
+            during.pop().__exit__(None, None, None)
+
+    handles = [
+        decoder.register_forward_pre_hook(before, with_kwargs=True),
+        decoder.register_forward_hook(after, always_call=True),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def unreplaced_decoder_input(model: Any) -> Iterator[None]:
+    """Let the decoder read what it is given, whatever replacement is in force outside."""
+    with _entered(model.decoder, None):
+        yield
+
+
+@contextmanager
+def _entered(decoder: nn.Module, replace: Replace | None) -> Iterator[None]:
+    stack = _in_force.setdefault(decoder, [])
+    stack.append(replace)
+    try:
+        yield
+    finally:
+        stack.pop()
+
+
+@contextmanager
+def _replaced_embeddings(decoder: Any, given: DecoderInput) -> Iterator[None]:
+    if given.embeddings is None:
+        yield
+        return
+    embeddings, kept = given.embeddings, given.kept
+    assert kept is not None
+
+    def replaced(module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        return torch.where(kept[..., None], output, embeddings.to(output))
+
+    handle = decoder.embed_tokens.register_forward_hook(replaced)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def recorded_encoder_out(model: Any) -> Iterator[list[Any]]:
+    """Collect what the encoder hands to the decoder in the model's forward, with its gradient."""
+    found: list[Any] = []
+
+    def before(module: nn.Module, args: tuple, keywords: dict[str, Any]) -> None:
+        if keywords.get("incremental_state") is None and not found:
+            found.append(keywords.get("encoder_out"))
+
+    handle = model.decoder.register_forward_pre_hook(before, with_kwargs=True)
+    try:
+        yield found
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Switch dropout off, and every part back to the mode it was in, whatever happens."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def require_autoregressive(model: Any) -> None:
+    """Refuse a model that does not write from left to right.
+
+    Raises:
+        UnsuitableModel: it has no incremental decoder, or is non-autoregressive.
+    """
+    # Not the model, which may be the wrapper of a distributed run: it forwards attributes only.
+    decoder = getattr(model, "decoder", None)
+    one_by_one = isinstance(decoder, FairseqIncrementalDecoder)
+    if not one_by_one or isinstance(decoder, FairseqNATDecoder):
+        raise UnsuitableModel(
+            f"training on a model's own output needs one that writes from left to right, but this "
+            f"one is not autoregressive (its decoder is {type(decoder).__name__})"
+        )

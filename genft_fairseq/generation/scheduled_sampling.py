@@ -1,0 +1,150 @@
+"""Decoder inputs mixed from gold and from what the decoder writes when it reads gold.
+
+T. Mihaylova and A. Martins, ACL SRW 2019, arXiv:1906.07651; the schedules and their sources are in
+``functional/token_mixing.py``.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from genft_fairseq.functional.token_mixing import (
+    GoldSchedule,
+    confidence_masks,
+    random_target_tokens,
+    replaceable_mask,
+    shifted_right,
+)
+from genft_fairseq.generation.decoder_input import DecoderCall, DecoderInput, Replace
+from genft_fairseq.generation.draws import Purpose, uniform
+from genft_fairseq.generation.token_choice import Search, choose_tokens
+
+MIXES = ("argmax", "sample", "expected_embedding")
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How inputs are mixed.
+
+    Attributes:
+        padding_idx: the id of padding.
+        schedule: how probable gold is.
+        mix: what replaces gold: the most probable token, a sample, or the embeddings' average
+            under the model's distribution.
+        passes: how many passes of the decoder come before the one that is trained, each reading
+            what the one before wrote.
+        search: how a sample is drawn; of an expected embedding, the temperature counts.
+        gradient: whether the gradient of an expected embedding goes on through the probabilities
+            into the earlier passes; its embeddings have one either way.
+        gold_below: schedule *confidence*: gold where its probability is at most this.
+        random_above: schedule *confidence*: a random token of the target above this.
+    """
+
+    padding_idx: int
+    schedule: GoldSchedule = field(default_factory=GoldSchedule)
+    mix: str = "argmax"
+    passes: int = 1
+    search: Search = field(default_factory=lambda: Search(sampling=True))
+    gradient: bool = False
+    gold_below: float = 0.9
+    random_above: float = 0.95
+
+
+def input_replacement(
+    mixing: Mixing, sentences: Tensor, update: int, length: int
+) -> Replace | None:
+    """Return what to do with the decoder's input in an update, for ``replaced_decoder_input``.
+
+    Args:
+        mixing: how.
+        sentences: (B,), the ids of the rows in the whole data set.
+        update: the number of the update.
+        length: T.
+
+    Returns:
+        None where every input is gold: then nothing is drawn, and no pass added.
+    """
+    if mixing.schedule.name == "confidence":
+        return partial(_replace, mixing, sentences, None)
+    eps = mixing.schedule.at(update, length)
+    if bool((eps >= 1).all()):
+        return None
+    return partial(_replace, mixing, sentences, eps)
+
+
+def _replace(
+    mixing: Mixing, sentences: Tensor, eps: Tensor | None, call: DecoderCall
+) -> DecoderInput:
+    gold = call.tokens
+    replaceable = replaceable_mask(gold, mixing.padding_idx)
+    given = DecoderInput(gold)
+    kept = noise = None
+    if eps is not None:
+        draws = _draws(sentences, gold.size(1), Purpose.GOLD_OR_MODEL)
+        kept = (draws < eps.to(gold.device)) | ~replaceable
+    with torch.set_grad_enabled(mixing.gradient and torch.is_grad_enabled()):
+        for number in range(mixing.passes):
+            logits = call.read(given)
+            if kept is None:
+                # Decided by the pass that read gold, and then kept over the passes.
+                kept, noise = _by_confidence(mixing, logits, gold, replaceable)
+            given = _mixed(mixing, call, logits, kept, sentences, number)
+            del logits
+    if noise is not None:
+        draws = _draws(sentences, gold.size(1), Purpose.RANDOM_TOKEN)
+        noisy = random_target_tokens(gold, replaceable, draws)
+        kept = kept | noise if given.kept is not None else None
+        given = DecoderInput(torch.where(noise, noisy, given.tokens), given.embeddings, kept)
+    return given
+
+
+def _draws(sentences: Tensor, length: int, *purpose: int) -> Tensor:
+    positions = torch.arange(length, device=sentences.device)
+    return uniform(torch.initial_seed(), sentences[:, None], positions, *map(int, purpose))
+
+
+def _by_confidence(
+    mixing: Mixing, logits: Tensor, gold: Tensor, replaceable: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(B, T) where gold is kept, and where a random token stands."""
+    # The gold token at input t + 1 is what the decoder should have written at t.
+    following = torch.cat([gold[:, 1:], gold[:, -1:]], dim=1)
+    logits = logits.detach()
+    normaliser = logits.logsumexp(dim=-1, keepdim=True)
+    lprobs = (logits.gather(-1, following[..., None]) - normaliser)[..., 0]
+    gold_probs = shifted_right(lprobs.float().exp(), torch.zeros_like(lprobs, dtype=torch.float))
+    keep, noise = confidence_masks(gold_probs, mixing.gold_below, mixing.random_above)
+    return keep | ~replaceable, noise & replaceable
+
+
+def _mixed(
+    mixing: Mixing, call: DecoderCall, logits: Tensor, kept: Tensor, sentences: Tensor, number: int
+) -> DecoderInput:
+    """Gold where it is kept, else what the logits say of the position before."""
+    gold = call.tokens
+    logits = _without_padding(logits, mixing.padding_idx)
+    if mixing.mix == "expected_embedding":
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        probs = torch.softmax(logits / mixing.search.temperature, dim=-1, dtype=dtype)
+        weight = call.model.decoder.embed_tokens.weight
+        with torch.enable_grad():  # of the embeddings; that of the probabilities ends where it did
+            expected = probs.to(weight.dtype) @ weight  # (B, T, V) x (V, D)
+            embeddings = shifted_right(expected, torch.zeros_like(expected))
+        return DecoderInput(gold, embeddings, kept)
+    if mixing.mix == "sample":
+        draws = _draws(sentences, gold.size(1), Purpose.MIXED_TOKEN, number)
+        flat = choose_tokens(logits.flatten(0, 1), mixing.search, draws.flatten())
+        predicted = flat.view_as(gold)
+    else:
+        predicted = logits.argmax(dim=-1)
+    return DecoderInput(torch.where(kept, gold, shifted_right(predicted, gold)))
+
+
+def _without_padding(logits: Tensor, padding_idx: int) -> Tensor:
+    if logits.requires_grad:
+        padding = torch.arange(logits.size(-1), device=logits.device) == padding_idx
+        return logits.masked_fill(padding, -torch.inf)
+    logits[..., padding_idx] = -torch.inf  # nobody else holds them
+    return logits
