@@ -1,5 +1,19 @@
 """The criterions, registered with fairseq by being imported."""
 
-from genft_fairseq.criterions import first_token_auxiliary, scalegrad, unlikelihood
+from genft_fairseq.criterions import (
+    first_token_auxiliary,
+    generative_rollout,
+    minimum_risk,
+    scalegrad,
+    sequence_unlikelihood,
+    unlikelihood,
+)
 
-__all__ = ["first_token_auxiliary", "scalegrad", "unlikelihood"]
+__all__ = [
+    "first_token_auxiliary",
+    "generative_rollout",
+    "minimum_risk",
+    "scalegrad",
+    "sequence_unlikelihood",
+    "unlikelihood",
+]

@@ -173,8 +173,9 @@ def log_mean(logging_outputs: list[dict[str, Any]], name: str, count: str, unit:
         metrics.log_derived(name, lambda meters: _mean(meters[total].sum, meters[number].sum, unit))
 
 
-def _mean(total: Any, number: Any, unit: float) -> float:
-    return round(float(total) / float(number) / unit, 4) if number > 0 else math.nan
+def _mean(total: Any, number: Any, unit: float) -> float | None:
+    # None is what fairseq shows of a meter that has seen nothing yet.
+    return round(float(total) / float(number) / unit, 4) if number > 0 else None
 
 
 def check_range(flag: str, value: float, allowed: bool, interval: str) -> None:

@@ -12,8 +12,10 @@ from genft_fairseq.generation.model_logits import model_logits
 from genft_fairseq.generation.token_choice import Search, choose_tokens
 
 GREEDY = Search()
-# Whether every row has ended is asked this often: on a GPU, asking waits for the device.
+# How many rows have ended is asked this often: on a GPU, asking waits for the device.
 _STEPS_BETWEEN_CHECKS = 8
+# The share of rows going on below which the others are left behind.
+_WORTH_SHRINKING = 0.8
 
 
 @torch.no_grad()
@@ -69,34 +71,56 @@ def continue_prefixes(
     _check_positions(model, P, length)
     if sentences is None:
         sentences = torch.arange(B, device=prefix.device)
-    place = (sentences,) if candidates is None else (sentences, candidates)
-    tokens = torch.cat([prefix, prefix.new_full((B, length), padding_idx)], dim=1)
-    ended = torch.zeros(B, dtype=torch.bool, device=prefix.device)
+    if candidates is None:
+        candidates = torch.zeros_like(sentences)
+    place = torch.stack([sentences, candidates])  # (2, B)
+    whole = torch.cat([prefix, prefix.new_full((B, length), padding_idx)], dim=1)
     may_end = eos_idx is not None or max_lengths is not None
-    keywords: dict[str, Any] = {"incremental_state": {}}
-    if encoder_out is not None:
-        keywords["encoder_out"] = encoder_out
+    # Of the rows that go on: which they are, their text, and what the decoder knows of them.
+    rows = torch.arange(B, device=prefix.device)
+    tokens = whole.clone()
+    ended = torch.zeros_like(rows, dtype=torch.bool)
+    state: dict[str, Any] = {}
     for position in range(1, P + length):
+        keywords = {} if encoder_out is None else {"encoder_out": encoder_out}
         with unreplaced_decoder_input(model):
-            net_output = model.decoder(tokens[:, :position], **keywords)
+            net_output = model.decoder(tokens[:, :position], incremental_state=state, **keywords)
         if position < P:
             continue
         logits = model_logits(model, net_output)[:, -1]
         forbid(logits, tokens[:, :position], padding_idx, search.no_repeat_ngram_size)
-        draws = uniform(seed, *place, position) if search.sampling else None
+        draws = uniform(seed, *place[:, rows], position) if search.sampling else None
         chosen = choose_tokens(logits, search, draws)
         tokens[:, position] = torch.where(ended, padding_idx, chosen)
         if eos_idx is not None:
             ended |= chosen == eos_idx
         if max_lengths is not None:
-            ended |= max_lengths <= position - P + 1
-        if may_end and (position - P) % _STEPS_BETWEEN_CHECKS == 0 and bool(ended.all()):
-            break
-    continuation = tokens[:, P:]
+            ended |= max_lengths[rows] <= position - P + 1
+        if may_end and (position - P + 1) % _STEPS_BETWEEN_CHECKS == 0:
+            going_on = (~ended).nonzero()[:, 0]
+            if len(going_on) > _WORTH_SHRINKING * len(rows):
+                continue
+            whole[rows] = tokens
+            if len(going_on) == 0:
+                break
+            rows, tokens, ended = rows[going_on], tokens[going_on], ended[going_on]
+            model.decoder.reorder_incremental_state_scripting(state, going_on)
+            if encoder_out is not None:
+                encoder_out = rows_of_encoder_out(model, encoder_out, going_on)
+    whole[rows] = tokens
+    continuation = whole[:, P:]
     if not may_end:
         return continuation
     longest = int(continuation.ne(padding_idx).sum(dim=1).max()) if B else 0
     return continuation[:, :longest]
+
+
+def rows_of_encoder_out(model: Any, encoder_out: Any, rows: Tensor) -> Any:
+    """Return the encodings of some rows, in any order and number."""
+    if isinstance(encoder_out, dict) and "encoder_states" in encoder_out:
+        # fairseq reorders this list in place, and so would spoil it for the next call.
+        encoder_out = {**encoder_out, "encoder_states": []}
+    return model.encoder.reorder_encoder_out(encoder_out, rows)
 
 
 def forbid(logits: Tensor, text: Tensor, padding_idx: int, no_repeat_ngram_size: int) -> None:

@@ -1,0 +1,128 @@
+"""Several candidate translations of each source, and their probabilities."""
+
+from typing import Any
+
+import torch
+from fairseq.data import Dictionary
+from fairseq.sequence_generator import SequenceGenerator
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from genft_fairseq.functional.selective_log_softmax import selective_log_softmax
+from genft_fairseq.generation.decoder_input import evaluation_mode, unreplaced_decoder_input
+from genft_fairseq.generation.model_logits import model_logits
+from genft_fairseq.generation.rollout import continue_prefixes, rows_of_encoder_out
+from genft_fairseq.generation.token_choice import Search
+
+
+@torch.no_grad()
+def sample_candidates(
+    model: Any,
+    sample: dict[str, Any],
+    number: int,
+    search: Search,
+    dictionary: Dictionary,
+    max_len_a: float,
+    max_len_b: int,
+) -> Tensor:
+    """Draw translations of every source, in evaluation mode.
+
+    Args:
+        model: an encoder-decoder model, or its distributed wrapper.
+        sample: a mini-batch of B sentences.
+        number: K, of candidates a source.
+        search: how a token is drawn.
+        dictionary: of the target language.
+        max_len_a: a candidate of a source of length x has at most a * x + b tokens.
+        max_len_b: see there.
+
+    Returns:
+        (B, K, L), token ids, padded on the right; whole candidates end with the end of sentence.
+    """
+    net_input = sample["net_input"]
+    B = net_input["src_tokens"].size(0)
+    owners = torch.arange(B, device=net_input["src_tokens"].device).repeat_interleave(number)
+    limits = (max_len_a * net_input["src_lengths"] + max_len_b).long()
+    with evaluation_mode(model):
+        encoder_out = model.encoder(net_input["src_tokens"], src_lengths=net_input["src_lengths"])
+        candidates = continue_prefixes(
+            model,
+            net_input["prev_output_tokens"][owners, :1],
+            min(int(limits.max()), model.decoder.max_positions()),
+            *(dictionary.pad(), search),
+            seed=torch.initial_seed(),
+            sentences=sample["id"][owners],
+            candidates=torch.arange(number, device=owners.device).repeat(B),
+            encoder_out=rows_of_encoder_out(model, encoder_out, owners),
+            eos_idx=dictionary.eos(),
+            max_lengths=limits[owners],
+        )
+    return candidates.view(B, number, -1)
+
+
+@torch.no_grad()
+def beam_candidates(
+    model: Any,
+    sample: dict[str, Any],
+    number: int,
+    dictionary: Dictionary,
+    max_len_a: float,
+    max_len_b: int,
+) -> Tensor:
+    """Take the best translations of fairseq's own beam search; see ``sample_candidates``."""
+    with evaluation_mode(model):  # the generator's constructor switches it on, and never off
+        generator = SequenceGenerator(
+            [model], dictionary, beam_size=number, max_len_a=max_len_a, max_len_b=max_len_b
+        )
+        hypotheses = generator.generate([model], sample)
+    # A beam may end with fewer; the place of a missing one holds the best once more.
+    rows = [
+        (found[k] if k < len(found) else found[0])["tokens"]
+        for found in hypotheses
+        for k in range(number)
+    ]
+    padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=dictionary.pad())
+    return padded.view(len(hypotheses), number, -1).to(sample["target"].device)
+
+
+def sequence_lprobs(
+    model: Any,
+    encoder_out: Any,
+    first: Tensor,
+    texts: Tensor,
+    owners: Tensor,
+    padding_idx: int,
+    chunk_size: int = 0,
+) -> Tensor:
+    """Compute log p of whole texts by reading them in parallel, with gradient.
+
+    Args:
+        model: an encoder-decoder model, or its distributed wrapper; in the mode it shall run in.
+        encoder_out: what its encoder returned for B sources.
+        first: (B, 1), what the decoder reads first.
+        texts: (N, L), token ids, padded on the right.
+        owners: (N,), the row of each text's source.
+        padding_idx: the id of padding.
+        chunk_size: read this many texts at a time, and again in the backward pass, so that the
+            logits of one chunk only are held; 0: all at once, without reading twice.
+
+    Returns:
+        (N,), nats: the sum over the tokens of each text.
+    """
+
+    def read(texts: Tensor, owners: Tensor) -> Tensor:
+        tokens = torch.cat([first[owners], texts[:, :-1]], dim=1)
+        encoded = rows_of_encoder_out(model, encoder_out, owners)
+        with unreplaced_decoder_input(model):
+            net_output = model.decoder(tokens, encoder_out=encoded)
+        lprobs = selective_log_softmax(model_logits(model, net_output), texts).target
+        return lprobs.masked_fill(texts == padding_idx, 0.0).sum(dim=1)
+
+    # Texts of like length together, so that little padding is read.
+    lengths, order = texts.ne(padding_idx).sum(dim=1).sort(stable=True)
+    size = chunk_size or max(1, len(first))
+    found = []
+    for part, part_lengths in zip(order.split(size), lengths.split(size), strict=True):
+        given = (texts[part, : int(part_lengths[-1])], owners[part])
+        found.append(checkpoint(read, *given, use_reentrant=False) if chunk_size else read(*given))
+    return torch.cat(found)[order.argsort()]
