@@ -140,6 +140,7 @@ class SequenceUnlikelihoodCriterion(OwnTextCriterion):
                     encoder_out=call.encoder_out,
                     eos_idx=self.eos_idx,
                     max_lengths=limits,
+                    min_length=1,
                 )
             texts.append(text)
             return DecoderInput(torch.cat([first, text[:, :-1]], dim=1))

@@ -56,6 +56,7 @@ def sample_candidates(
             encoder_out=rows_of_encoder_out(model, encoder_out, owners),
             eos_idx=dictionary.eos(),
             max_lengths=limits[owners],
+            min_length=1,
         )
     return candidates.view(B, number, -1)
 

@@ -32,6 +32,7 @@ def continue_prefixes(
     encoder_out: Any = None,
     eos_idx: int | None = None,
     max_lengths: Tensor | None = None,
+    min_length: int = 0,
 ) -> Tensor:
     """Continue every prefix by tokens that the model chooses itself.
 
@@ -60,6 +61,8 @@ def continue_prefixes(
         encoder_out: what the encoder returned for the B rows.
         eos_idx: a row ends with this token, and holds padding after it; None: no row ends early.
         max_lengths: (B,), at least 1; a row that is as long ends, without ``eos_idx``.
+        min_length: no row ends with ``eos_idx`` before it has this many other tokens; fairseq's
+            generator has 1.
 
     Returns:
         (B, T), token ids; T is the longest row's length, ``length`` if no row may end early.
@@ -89,6 +92,8 @@ def continue_prefixes(
             continue
         logits = model_logits(model, net_output)[:, -1]
         forbid(logits, tokens[:, :position], padding_idx, search.no_repeat_ngram_size)
+        if eos_idx is not None and position - P < min_length:
+            logits[:, eos_idx] = -torch.inf
         draws = uniform(seed, *place[:, rows], position) if search.sampling else None
         chosen = choose_tokens(logits, search, draws)
         tokens[:, position] = torch.where(ended, padding_idx, chosen)

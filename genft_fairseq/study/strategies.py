@@ -46,7 +46,7 @@ STRATEGIES = {
             "every input is the decoder's own prediction from a first pass",
             ("label_smoothed_cross_entropy",),
             task_prefix="scheduled_sampling_",
-            task_flags=("--gold-schedule", "constant", "--gold-probability", "0"),
+            task_flags=("--gold-schedule", "constant"),  # of probability 0, its default
         ),
         Strategy(
             "generative",

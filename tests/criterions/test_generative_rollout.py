@@ -155,9 +155,9 @@ def test_a_first_end_of_sentence_goes_on():
     read = []
     model.decoder.embed_tokens.register_forward_pre_hook(lambda _, args: read.append(args[0]))
     criterion = tiny_criterion("generative_rollout", task, rollout_rate=1.0)
-    model.decoder.output_layer = lambda x: torch.nn.functional.one_hot(
-        torch.full(x.shape[:2], 2), 15
-    ).double() + 0 * x.sum()
+    model.decoder.output_layer = lambda x: (
+        torch.nn.functional.one_hot(torch.full(x.shape[:2], 2), 15).double() + 0 * x.sum()
+    )
     loss, _, _ = criterion(model, sample)
     replayed = read[-1]
     gold = sample["net_input"]["prev_output_tokens"]

@@ -67,7 +67,14 @@ def naive_risk(model, sample, drawn, alpha, reward, task, gold=False):
 @pytest.mark.parametrize("flags", [{}, {"risk_include_gold": True, "risk_chunk_size": 3}])
 def test_equals_the_loop(parts, seen_candidates, reward, flags):
     task, model, sample = parts
-    settings = {"risk_temperature": 9.0, "risk_alpha": 0.3, "risk_weight": 0.6, "risk_reward": reward, **SHORT, **flags}
+    settings = {
+        "risk_temperature": 9.0,
+        "risk_alpha": 0.3,
+        "risk_weight": 0.6,
+        "risk_reward": reward,
+        **SHORT,
+        **flags,
+    }
     knobs = {"label_smoothing": 0.1, "gamma": 0.5}
     criterion = tiny_criterion("minimum_risk", task, **settings, **knobs)
     torch.manual_seed(3)

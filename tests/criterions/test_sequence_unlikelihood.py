@@ -35,6 +35,8 @@ def naive_loss(model, decode, first, length, ends, n):
         logits = decode(tokens)[0][:, -1]
         allowed = logits.detach().clone()
         allowed[:, PAD] = -torch.inf
+        if ends and not text:
+            allowed[:, EOS] = -torch.inf  # as fairseq's generator: one word at least
         chosen = allowed.argmax(dim=-1)
         text.append((int(chosen), logits.softmax(-1)[0, chosen[0]]))
         tokens = torch.cat([tokens, chosen[:, None]], dim=1)
@@ -168,7 +170,9 @@ def test_what_is_logged():
     per_token = float(loss) / int(size) / math.log(2)
     assert values["sequence_unlikelihood"] == pytest.approx(per_token, abs=1e-4)
     assert values["loss"] == pytest.approx(per_token, abs=1e-3)
-    assert values["repeated_tokens"] == pytest.approx(int(logged["repeated_tokens"]) / int(size), abs=1e-4)
+    assert values["repeated_tokens"] == pytest.approx(
+        int(logged["repeated_tokens"]) / int(size), abs=1e-4
+    )
     assert "nll_loss" not in values  # it is of gold text, which this update did not read
 
 

@@ -5,7 +5,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genft_fairseq.functional.ngrams import repeating_token_mask
+from genft_fairseq.functional.ngrams import (
+    ngram_repetition,
+    repeated_ngram_mask,
+    repeating_token_mask,
+)
 
 V = 4
 
@@ -35,3 +39,41 @@ def test_by_hand():
 def test_an_ngram_has_a_token():
     with pytest.raises(ValueError, match="n is 0"):
         repeating_token_mask(torch.tensor([[1]]), 0, V)
+
+
+def naive_mask(row, n):
+    """Places inside an n-gram that occurred before; padding (0 here) ends a row."""
+    text = row[: row.index(0)] if 0 in row else row
+    seen, inside = set(), set()
+    for i in range(len(text) - n + 1):
+        ngram = tuple(text[i : i + n])
+        if ngram in seen:
+            inside.update(range(i, i + n))
+        seen.add(ngram)
+    share = 1 - len(seen) / (len(text) - n + 1) if len(text) >= n else 0.0
+    return [place in inside for place in range(len(row))], share
+
+
+@given(st.data(), st.integers(1, 4), st.integers(1, 5), st.integers(0, 14))
+def test_repeats_equal_the_naive_loop(data, n, B, T):
+    rows = []
+    for _ in range(B):
+        length = data.draw(st.integers(0, T))
+        text = data.draw(st.lists(st.integers(1, 3), min_size=length, max_size=length))
+        rows.append(text + [0] * (T - length))
+    tokens = torch.tensor(rows).view(B, T)
+    want = [naive_mask(row, n) for row in rows]
+    assert repeated_ngram_mask(tokens, n, 0).tolist() == [mask for mask, _ in want]
+    assert ngram_repetition(tokens, n, 0).tolist() == pytest.approx([share for _, share in want])
+
+
+def test_the_last_ngram_counts():
+    """Which the authors' loop leaves out: 5 6 5 6 ends with the repeated 5 6."""
+    mask = repeated_ngram_mask(torch.tensor([[5, 6, 5, 6, 1]]), 2, padding_idx=1)
+    assert mask.tolist() == [[False, False, True, True, False]]
+
+
+@pytest.mark.parametrize("function", [repeated_ngram_mask, ngram_repetition])
+def test_a_repeated_ngram_has_a_token(function):
+    with pytest.raises(ValueError, match="n is 0"):
+        function(torch.tensor([[1]]), 0, 1)
