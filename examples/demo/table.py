@@ -20,6 +20,7 @@ from genft_fairseq.evaluation.records import (
     record_results,
     versions,
 )
+from genft_fairseq.evaluation.training_runs import command_of, train_seconds
 from genft_fairseq.evaluation.translation import read_lines, read_translations, translation_figures
 
 HERE = Path(__file__).resolve().parent
@@ -69,10 +70,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def trained(run: Path) -> dict[str, Any]:
-    return {
-        "command": (run / "command").read_text().strip(),
-        "train_seconds": int((run / "seconds").read_text()),
-    }
+    return {"command": command_of(run), "train_seconds": train_seconds(run)}
 
 
 def without_texts(figures: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from genft_fairseq.evaluation.records import (
     versions,
     write_whole,
 )
+from genft_fairseq.evaluation.training_runs import command_of, train_seconds
 
 HERE = Path(__file__).resolve().parent
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -37,7 +38,7 @@ KEPT = ("perplexity", "accuracy", "model", "human", "split", "prefix_length", "l
 def main(
     recipe: str, names: tuple[str, ...], data: Path, runs: Path, title: str, record: bool
 ) -> None:
-    commands = {name: (runs / name / "command").read_text().strip() for name in names}
+    commands = {name: command_of(runs / name) for name in names}
     results = {
         "seed": int(re.search(r"--seed (\d+)", commands[names[0]])[1]),
         "hardware": hardware(),
@@ -59,8 +60,7 @@ def main(
 
 def figures(run: Path) -> dict:
     evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
-    seconds = int((run / "seconds").read_text())
-    return {**{key: evaluation[key] for key in KEPT}, "train_seconds": seconds}
+    return {**{key: evaluation[key] for key in KEPT}, "train_seconds": train_seconds(run)}
 
 
 def table(results: dict) -> str:

@@ -7,23 +7,11 @@ lowest perplexity of the plain likelihood on the validation set, whatever the me
 """
 
 import math
-import re
 import sys
 from pathlib import Path
 
+from genft_fairseq.evaluation.training_runs import last_validation
 from genft_fairseq.evaluation.translation import read_lines, read_translations, translation_figures
-
-
-def last_validation(run: Path) -> dict[str, float]:
-    """The last figures on the validation set: of the plain likelihood, whatever was trained."""
-    lines = (run / "train.log").read_text(encoding="utf-8").splitlines()
-    last = [line for line in lines if " valid | " in line][-1]
-    logged = dict(re.findall(r"(\w+) ([\d.e+-]+|inf|nan)(?= \||$)", last))
-    return {
-        "valid_ppl": float(logged["ppl"]),
-        "valid_accuracy": float(logged["accuracy"]),
-        "updates": int(logged["num_updates"]),
-    }
 
 
 def validation_bleu(run: Path, data: Path) -> float:
@@ -35,7 +23,7 @@ def chosen_rate(task: str, data: Path, folder: Path, method: str, rates: list[st
     runs = {rate: folder / f"{method}-lr-{rate}" for rate in rates}
     if task == "translation":
         return max(rates, key=lambda rate: validation_bleu(runs[rate], data))
-    found = {rate: last_validation(runs[rate])["valid_ppl"] for rate in rates}
+    found = {rate: last_validation(runs[rate])["ppl"] for rate in rates}
     return min(rates, key=lambda rate: math.inf if math.isnan(found[rate]) else found[rate])
 
 

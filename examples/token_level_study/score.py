@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from choose import last_validation, validation_bleu
+from choose import validation_bleu
 from equal_time import updates_per_second
 from table import TITLES, table
 
@@ -23,6 +23,7 @@ from genft_fairseq.evaluation.records import (
 )
 from genft_fairseq.evaluation.repetition import repetition
 from genft_fairseq.evaluation.significance import bleu_p_values, mean_p_value
+from genft_fairseq.evaluation.training_runs import command_of, last_validation, train_seconds
 from genft_fairseq.evaluation.translation import (
     read_lines,
     read_translations,
@@ -58,11 +59,12 @@ def main(
         "versions": versions(),
         "commands": {
             "prepare": json.loads((data / "MANIFEST.json").read_text())["recipe"]["command"],
-            "train": {name: command_of(first / name) for name in models.split()},
+            "train": {name: command_of(first / name, ROOT) for name in models.split()},
             "generate": f"examples/token_level_study/generate.sh {task}",
         },
         "learning_rate_search": {
-            run.name: {**last_validation(run), **bleu(run, task, data)} for run in searched(first)
+            run.name: {**validation_figures(run), **bleu(run, task, data)}
+            for run in searched(first)
         },
         "updates_per_second": {
             method: round(updates_per_second(first, method), 3)
@@ -79,11 +81,6 @@ def main(
     if record:
         record_results(results, HERE / f"results-{task}.json", HERE / "README.md", task, page)
     print(page)
-
-
-def command_of(run: Path) -> str:
-    """The command that trained a run, with paths relative to the checkout."""
-    return (run / "command").read_text().strip().replace(f"{ROOT}/", "")
 
 
 def searched(folder: Path) -> list[Path]:
@@ -108,8 +105,16 @@ def systems_of(folder: Path, models: list[str], name: Callable[[str], str]) -> d
 
 
 def training_figures(run: Path) -> Figures:
-    seconds = int((run / "seconds").read_text())
-    return {**last_validation(run), "train_seconds": seconds}
+    return {**validation_figures(run), "train_seconds": train_seconds(run)}
+
+
+def validation_figures(run: Path) -> Figures:
+    logged = last_validation(run)
+    return {
+        "valid_ppl": logged["ppl"],
+        "valid_accuracy": logged["accuracy"],
+        "updates": int(logged["num_updates"]),
+    }
 
 
 def score_translation(folder: Path, models: list[str], data: Path) -> dict[str, Figures]:

@@ -21,6 +21,7 @@ from genft_fairseq.evaluation.records import (
     versions,
     write_whole,
 )
+from genft_fairseq.evaluation.training_runs import command_of, last_validation, train_seconds
 from genft_fairseq.evaluation.translation import (
     read_lines,
     read_translations,
@@ -57,7 +58,7 @@ def main(
     title: str,
     record: bool,
 ) -> None:
-    command = command_of(runs / names[0])
+    command = command_of(runs / names[0], ROOT)
     target = re.search(r"--target-lang (\w+)", command)[1]
     references = read_lines(data / "raw" / f"test.{target}")
 
@@ -70,8 +71,12 @@ def main(
                 split_compounds=tokenised == "compounds-split",
                 lowercase=lowercase,
             )
-        seconds = int((run / "seconds").read_text())
-        return {**found, **last_validation(run / "train.log"), "train_seconds": seconds}
+        valid = last_validation(run)
+        return {
+            **found,
+            **{"valid_ppl": valid["ppl"], "updates": int(valid["num_updates"])},
+            "train_seconds": train_seconds(run),
+        }
 
     results = {
         "seed": int(re.search(r"--seed (\d+)", command)[1]),
@@ -79,7 +84,7 @@ def main(
         "versions": versions(),
         "commands": {
             "prepare": json.loads((data / "MANIFEST.json").read_text())["recipe"]["command"],
-            "train": {name: command_of(runs / name) for name in names},
+            "train": {name: command_of(runs / name, ROOT) for name in names},
             "generate": f"examples/translation/{recipe}/generate.sh",
         },
         "references": {"rep_4": word_repetition(references)},
@@ -91,18 +96,6 @@ def main(
         folder = HERE / recipe
         record_results(results, folder / f"{title}.json", folder / "README.md", title, page)
     print(page)
-
-
-def command_of(run: Path) -> str:
-    """The command that trained a run, with paths relative to the checkout."""
-    return (run / "command").read_text().strip().replace(f"{ROOT}/", "")
-
-
-def last_validation(log: Path) -> dict:
-    """The last plain nll on the validation set, in bits, and what the method logs beside it."""
-    line = [line for line in log.read_text().splitlines() if " valid | " in line][-1]
-    logged = dict(re.findall(r"(\w+) ([\d.e+-]+|inf|nan)(?= \||$)", line))
-    return {"valid_ppl": float(logged["ppl"]), "updates": int(logged["num_updates"])}
 
 
 def table(results: dict) -> str:

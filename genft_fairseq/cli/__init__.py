@@ -8,8 +8,10 @@ import click
 
 from genft_fairseq import __version__
 from genft_fairseq.cli.average_checkpoints import average_checkpoints
+from genft_fairseq.cli.compare import compare
 from genft_fairseq.cli.doctor import doctor
 from genft_fairseq.cli.evaluate_lm import evaluate_lm
+from genft_fairseq.cli.modes import finetune, inference, test, train
 from genft_fairseq.cli.user_dir import user_dir
 from genft_fairseq.errors import one_line
 
@@ -20,7 +22,10 @@ def genft() -> None:
     """Train fairseq models that generate well, and measure whether they do."""
 
 
-for command in (average_checkpoints, doctor, evaluate_lm, user_dir):
+for command in (
+    *(train, finetune, test, inference),
+    *(average_checkpoints, compare, doctor, evaluate_lm, user_dir),
+):
     genft.add_command(command)
 
 

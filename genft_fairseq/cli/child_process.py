@@ -1,0 +1,68 @@
+"""Running a command as a child: its input, output and exit status are ours, and so is its end."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+# For an installation whose scripts lie elsewhere than its Python.
+_MODULES = {
+    "fairseq-train": "fairseq_cli.train",
+    "fairseq-generate": "fairseq_cli.generate",
+    "fairseq-interactive": "fairseq_cli.interactive",
+    "genft": "genft_fairseq.cli",
+}
+
+
+def runnable(command: Sequence[str]) -> list[str]:
+    """Return the command as one can type it: ``python -m`` where its script is not installed."""
+    if _script(command[0]).exists():
+        return list(command)
+    return [sys.executable, "-m", _MODULES[command[0]], *command[1:]]
+
+
+def run(command: Sequence[str], inherited: Sequence[int] = ()) -> int:
+    """Run what ``runnable`` returned, and wait for it.
+
+    A signal that would end this process ends the child instead, and then this process by status.
+    The child gets SIGTERM for an interrupt, too: from a terminal it had the interrupt as well, and
+    SIGTERM spares its user the traceback.
+
+    Args:
+        command: the words; the first is a script beside this Python, or a path.
+        inherited: file descriptors that the child keeps open.
+
+    Returns:
+        The child's exit status, or 128 plus the signal's number.
+    """
+    received: list[int] = []
+    child: subprocess.Popen[bytes] | None = None
+
+    def stop(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        if child is not None:
+            child.terminate()
+
+    # One that is ignored, under nohup say, stays so.
+    signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    handled = [number for number in signals if signal.getsignal(number) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, stop) for number in handled}
+    try:
+        script = _script(command[0])
+        words = [str(script) if script.exists() else command[0], *command[1:]]
+        child = subprocess.Popen(words, pass_fds=inherited)
+        if received:  # before there was a child to end
+            child.terminate()
+        status = child.wait()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if status and received:
+        return 128 + received[0]
+    return 128 - status if status < 0 else status
+
+
+def _script(name: str) -> Path:
+    return Path(sys.executable).parent / name

@@ -1,0 +1,112 @@
+"""``genft compare``: the strategies of a YAML file, from one baseline, over seeds."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from genft_fairseq.study.comparison_config import Comparison
+    from genft_fairseq.study.job import Job
+
+MARKERS = "comparison"
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Print every command, and write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON alone.")
+@click.option(
+    "--page",
+    type=click.Path(path_type=Path),
+    help="Also write the tables between the markers of this Markdown page, and the results and "
+    "curves beside it.",
+)
+def compare(config: Path, dry_run: bool, as_json: bool, page: Path | None) -> None:
+    """Fine-tune every strategy that CONFIG lists, over its seeds, and compare them.
+
+    Each run is a fairseq-train command with a folder of its own.  The same call continues where
+    an earlier one stopped, and tries again what failed; a seed or a strategy that is added to
+    CONFIG is added to the results.  Ends with status 1 when something failed.
+
+    \b
+    The folder `output` of CONFIG then holds
+      results.json  results.md  curves.svg  curves.png
+      seed-1001/STRATEGY/{command,train.log,finished,checkpoint_*.pt,generate-test.txt}
+    """
+    # Imported here: they bring in fairseq, which --help does not need.
+    from genft_fairseq.study import comparison as study
+    from genft_fairseq.study.comparison_config import read_comparison
+    from genft_fairseq.study.comparison_start import check, claimed
+    from genft_fairseq.study.comparison_view import LineView, LiveView, QuietView
+
+    for library in ("sacrebleu", "matplotlib"):  # they tell every step
+        logging.getLogger(library).setLevel(logging.WARNING)
+    comparison = read_comparison(config)
+    jobs = study.plan(comparison)
+    if page is not None:
+        _require_markers(page)
+    check(comparison, jobs)
+    if dry_run:
+        _print_commands(jobs)
+        return
+    view = QuietView if as_json else LiveView if sys.stderr.isatty() else LineView
+    try:
+        with claimed(comparison):
+            with view(jobs, comparison.processes, sys.stderr) as shown:
+                study.run_jobs(jobs, comparison, shown)
+            _record(comparison, jobs, page, as_json)
+    except study.Interrupted as interrupted:
+        click.echo(f"genft compare: {interrupted}; the same command continues", err=True)
+        sys.exit(128 + interrupted.number)
+    sys.exit(1 if any(job.state == "failed" for job in jobs) else 0)
+
+
+def _require_markers(page: Path) -> None:
+    from genft_fairseq.errors import UserError
+    from genft_fairseq.evaluation.records import replace_between_markers
+
+    try:
+        replace_between_markers(page.read_text(encoding="utf-8"), MARKERS, "")
+    except OSError as error:
+        raise UserError(f"--page {page} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"--page {page}: {error}") from error
+
+
+def _print_commands(jobs: list["Job"]) -> None:
+    from genft_fairseq.study.job import printable
+
+    for job in jobs:
+        click.echo(f"# {job.title}\n{printable(job.planned_words())}")
+
+
+def _record(
+    comparison: "Comparison", jobs: list["Job"], page: Path | None, as_json: bool
+) -> dict[str, Any]:
+    """Write the results and the curves, and print them."""
+    from genft_fairseq.evaluation.records import record_results, write_whole
+    from genft_fairseq.study.comparison_results import comparison_results
+    from genft_fairseq.study.comparison_table import comparison_table
+    from genft_fairseq.study.curves import write_curves
+    from genft_fairseq.study.training_run import TrainingRun
+
+    results = comparison_results(comparison, jobs)
+    table = comparison_table(results)
+    text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
+    output = comparison.output
+    write_whole(output / "results.json", text)
+    write_whole(output / "results.md", table + "\n")
+    runs: dict[str, list[Path]] = {}
+    for job in jobs:
+        if isinstance(job, TrainingRun) and job.state == "finished":
+            runs.setdefault(job.row, []).append(job.folder)
+    write_curves(runs, output / "curves.svg", output / "curves.png")
+    if page is not None:
+        record_results(results, page.parent / "results.json", page, MARKERS, table)
+        write_curves(runs, page.parent / "curves.svg")
+    click.echo(text if as_json else table, nl=not as_json)
+    return results

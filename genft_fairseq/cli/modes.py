@@ -1,0 +1,246 @@
+"""``genft train``, ``finetune``, ``test`` and ``inference``: fairseq's commands, by strategy."""
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from genft_fairseq.cli.child_process import run, runnable
+from genft_fairseq.cli.passing_on import PassingOn
+from genft_fairseq.errors import UserError
+from genft_fairseq.study.strategies import STRATEGIES, TASKS
+
+FOLDER = click.Path(path_type=Path)
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _options(*, strategy: dict[str, Any]) -> Decorator:
+    """The options that all modes have."""
+    decorators: list[Decorator] = [
+        click.argument("data"),
+        click.option("--strategy", type=click.Choice(list(STRATEGIES)), **strategy),
+        click.option("--task", type=click.Choice(TASKS), help="Default: what DATA looks like."),
+        click.option("--save-dir", type=FOLDER, help="Default: checkpoints/STRATEGY."),
+        click.option("--dry-run", is_flag=True, help="Only print the command."),
+    ]
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def _decoding(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of the modes that use a trained model."""
+    for decorator in (
+        click.option("--beam", type=click.IntRange(min=1), help="Default: 5; greedy: 1."),
+        click.option("--search", type=click.Choice(["beam", "greedy"]), help="Default: beam."),
+        click.option("--path", help="Checkpoint; default: the best, or the last, of --save-dir."),
+    ):
+        function = decorator(function)
+    return function
+
+
+@click.command(cls=PassingOn)
+@_options(strategy={"default": "standard", "show_default": True})
+def train(
+    data: str,
+    strategy: str,
+    task: str | None,
+    save_dir: Path | None,
+    dry_run: bool,
+    flags: list[str],
+) -> None:
+    """Train a model on DATA, a folder of fairseq-preprocess, from the beginning.
+
+    \b
+    genft train data-bin/my_data -- --arch transformer --optimizer adam --lr 1e-3 --max-tokens 4096
+
+    Prints the fairseq-train command and runs it; what follows -- goes to it untouched.  The same
+    command goes on from where it stopped.
+    """
+    from genft_fairseq.study import baselines, commands
+    from genft_fairseq.study.data_folders import open_data
+
+    save_dir = save_dir or _default_folder(strategy)
+    folder = open_data(data, task, flags)
+    command = commands.train_command(folder, strategy, save_dir, flags, cpu=_without_gpu())
+    baselines.require_no_beginning(save_dir, strategy)
+    _train(command, save_dir, dry_run, lambda _: None)
+
+
+@click.command(cls=PassingOn)
+@_options(strategy={"required": True})
+@click.option("--baseline", type=FOLDER, help="Checkpoint to start from.")
+def finetune(
+    data: str,
+    strategy: str,
+    task: str | None,
+    baseline: Path | None,
+    save_dir: Path | None,
+    dry_run: bool,
+    flags: list[str],
+) -> None:
+    """Fine-tune a baseline on DATA, a folder of fairseq-preprocess, by a strategy.
+
+    \b
+    genft finetune data-bin/my_data --strategy scalegrad --baseline base.pt -- \\
+      --optimizer adam --lr 1e-4 --max-update 1000 --max-tokens 4096
+
+    Prints the fairseq-train command and runs it; what follows -- goes to it untouched.  The
+    architecture is the baseline's, unless --arch follows --.  The same command goes on from where
+    it stopped; a save folder that was begun from another baseline is refused.
+    """
+    if baseline is None:
+        raise UserError(
+            "genft finetune needs --baseline CKPT, the checkpoint to start from; genft train makes "
+            f"one, {_default_folder('standard') / 'checkpoint_best.pt'}"
+        )
+    # Imported here: they bring in fairseq, which --help does not need.
+    from genft_fairseq.study import architectures, baselines, commands
+    from genft_fairseq.study.data_folders import open_data
+
+    save_dir = save_dir or _default_folder(strategy)
+    folder = open_data(data, task, flags)
+    trained = architectures.read_configuration(baseline)
+    architectures.require_task(trained, folder.task, baseline)
+    beginning = baselines.Beginning(strategy, baselines.read_baseline(baseline))
+    baselines.require_beginning(save_dir, beginning)
+    architecture = (
+        []
+        if commands.has_architecture(flags)
+        else architectures.architecture_flags(trained["model"], data, folder.task)
+    )
+    command = commands.finetune_command(
+        *(folder, strategy, baseline, architecture, save_dir, flags), cpu=_without_gpu()
+    )
+    _train(
+        *(command, save_dir, dry_run),
+        lambda line: baselines.record_beginning(save_dir, beginning, line),
+    )
+
+
+@click.command(cls=PassingOn)
+@_options(strategy={"default": "standard", "show_default": True})
+@_decoding
+@click.option("--split", default="test", show_default=True, help="Part of the data to use.")
+@click.option("--results", type=FOLDER, help="Write the output into this folder.")
+def test(
+    data: str,
+    strategy: str,
+    task: str | None,
+    path: str | None,
+    save_dir: Path | None,
+    search: str | None,
+    beam: int | None,
+    split: str,
+    results: Path | None,
+    dry_run: bool,
+    flags: list[str],
+) -> None:
+    """Test the checkpoint of a strategy on a split of DATA.
+
+    \b
+    genft test data-bin/my_data --strategy scalegrad --beam 5 -- --remove-bpe
+
+    For translation prints the fairseq-generate command and runs it, for a language model
+    genft evaluate-lm, whose continuations are greedy; what follows -- goes to it untouched.
+    """
+    from genft_fairseq.study import commands
+    from genft_fairseq.study.data_folders import open_data
+
+    folder = open_data(data, task, flags)
+    command = commands.evaluation_command(
+        *(folder, _checkpoint(path, save_dir, strategy), split, search, beam, results, flags),
+        cpu=_without_gpu(),
+    )
+    _run(command, dry_run)
+
+
+@click.command(cls=PassingOn)
+@_options(strategy={"default": "standard", "show_default": True})
+@_decoding
+@click.option("--input", "source", help="File with lines of text; default: standard input.")
+def inference(
+    data: str,
+    strategy: str,
+    task: str | None,
+    path: str | None,
+    save_dir: Path | None,
+    search: str | None,
+    beam: int | None,
+    source: str | None,
+    dry_run: bool,
+    flags: list[str],
+) -> None:
+    """Translate or continue lines of text; DATA holds the dictionaries.
+
+    \b
+    echo 'ein Satz' | genft inference data-bin/my_data --strategy scalegrad --search greedy
+
+    Prints the fairseq-interactive command and runs it; what follows -- goes to it untouched.
+    """
+    from genft_fairseq.study import commands
+    from genft_fairseq.study.data_folders import open_data
+
+    if source not in (None, "-") and not Path(str(source)).is_file():
+        raise UserError(f"--input {source} is no file")
+    folder = open_data(data, task, flags)
+    command = commands.inference_command(
+        *(folder, _checkpoint(path, save_dir, strategy), search, beam, source, flags),
+        cpu=_without_gpu(),
+    )
+    _run(command, dry_run)
+
+
+def _default_folder(strategy: str) -> Path:
+    return Path("checkpoints", strategy)
+
+
+def _without_gpu() -> bool:
+    import torch
+
+    return not torch.cuda.is_available()
+
+
+def _checkpoint(path: str | None, save_dir: Path | None, strategy: str) -> str:
+    """The checkpoint to use: as given (several with : between them), or a save folder's best."""
+    if path is not None:
+        if save_dir is not None:
+            raise UserError("--path and --save-dir both say which checkpoint: leave one out")
+        for each in path.split(":"):
+            if not Path(each).is_file():
+                raise UserError(f"--path {each} is no file")
+        return path
+    save_dir = save_dir or _default_folder(strategy)
+    for name in ("checkpoint_best.pt", "checkpoint_last.pt"):
+        if (save_dir / name).is_file():
+            return str(save_dir / name)
+    raise UserError(
+        f"{save_dir} holds neither checkpoint_best.pt nor checkpoint_last.pt: "
+        f"train there, or give --path CKPT or another --save-dir"
+    )
+
+
+def _train(command: list[str], save_dir: Path, dry_run: bool, begin: Callable[[str], None]) -> None:
+    """Run a training command, the only one in its folder; ``begin`` writes what it starts from."""
+    from genft_fairseq.study.baselines import training_lock
+
+    if dry_run:
+        return _run(command, dry_run)
+    with training_lock(save_dir) as lock:
+        begin(shlex.join(runnable(command)))
+        _run(command, dry_run, inherited=[lock])
+
+
+def _run(command: list[str], dry_run: bool, inherited: Sequence[int] = ()) -> None:
+    """Print a command and, if it is meant, run it; its exit status becomes ours."""
+    command = runnable(command)
+    click.echo(shlex.join(command))
+    if not dry_run:
+        sys.exit(run(command, inherited))

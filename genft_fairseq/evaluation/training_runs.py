@@ -1,0 +1,41 @@
+"""What a run of fairseq-train leaves in its folder: ``command``, ``train.log`` and ``seconds``."""
+
+import re
+from pathlib import Path
+
+from genft_fairseq.errors import UserError
+
+_PIPED = re.compile(r"(?<=\| )(\w+) (-?[\d.]+(?:e[+-]?\d+)?|-?inf|nan)(?= \||$)")
+
+
+def command_of(run: Path, root: Path | None = None) -> str:
+    """Return the command that trained a run; paths below ``root`` are kept relative to it."""
+    command = (run / "command").read_text(encoding="utf-8").strip()
+    return command if root is None else command.replace(f"{root}/", "")
+
+
+def train_seconds(run: Path) -> int:
+    """Return how long a run took, in seconds, over all the times that it was started."""
+    return int((run / "seconds").read_text(encoding="utf-8"))
+
+
+def piped_figures(line: str) -> dict[str, float]:
+    """Return the figures of a line such as ``| valid | epoch 002 | loss 3 | ppl 10.2``."""
+    return {name: float(value) for name, value in _PIPED.findall(line)}
+
+
+def last_validation(run: Path) -> dict[str, float]:
+    """Return the last figures on the validation set by the names that fairseq logs them under.
+
+    ``nll_loss`` (bits per token) and ``ppl`` are of the plain likelihood, whatever was trained;
+    ``num_updates`` says when it was.
+
+    Raises:
+        UserError: the run has not come to its first validation.
+    """
+    log = run / "train.log"
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    found = [line for line in lines if " valid | " in line]
+    if not found:
+        raise UserError(f"{log} has no figures on the validation set")
+    return piped_figures(found[-1])

@@ -1,0 +1,168 @@
+"""The command lines of the four modes: training, fine-tuning, testing and inference.
+
+Pure functions: what is to be done goes in, the words of a command come out.  The flags that a
+user adds (``extra``) stand last, where they win.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import genft_fairseq
+from genft_fairseq.errors import UserError
+from genft_fairseq.study.data_folders import DataFolder, has_flag
+from genft_fairseq.study.strategies import strategy_flags
+
+BEAM = 5
+# What a user may not add: genft looks after these itself, and must know them.
+_ELSEWHERE = {
+    "--save-dir": "give it to genft, before the --",
+    "--finetune-from-model": "use genft finetune --baseline CKPT",
+}
+
+
+def train_command(
+    data: DataFolder,
+    strategy: str,
+    save_dir: Path,
+    extra: Sequence[str] = (),
+    *,
+    cpu: bool = False,
+    start: Sequence[str] = (),
+) -> list[str]:
+    """Return the ``fairseq-train`` command of a strategy.
+
+    Args:
+        data: what to train on.
+        strategy: a name of ``STRATEGIES``.
+        save_dir: where the checkpoints go.
+        extra: flags that are added untouched.
+        cpu: train without a GPU.
+        start: flags for where training starts from.
+
+    Raises:
+        UserError: no such strategy, or not for this task; or a flag of ``extra`` is genft's own.
+    """
+    for flag, advice in _ELSEWHERE.items():
+        if has_flag(extra, flag):
+            raise UserError(f"{flag} cannot stand after the --: {advice}")
+    return [
+        *_head("fairseq-train", data),
+        *(*strategy_flags(strategy, data.task), *data.language_flags),
+        *(*start, "--save-dir", str(save_dir)),
+        *_tail(cpu, extra),
+    ]
+
+
+def finetune_command(
+    data: DataFolder,
+    strategy: str,
+    baseline: Path,
+    architecture: Sequence[str],
+    save_dir: Path,
+    extra: Sequence[str] = (),
+    *,
+    cpu: bool = False,
+) -> list[str]:
+    """Return the ``fairseq-train`` command that fine-tunes a baseline by a strategy.
+
+    Args:
+        data: what to train on.
+        strategy: a name of ``STRATEGIES``.
+        baseline: the checkpoint to start from.
+        architecture: the flags of its architecture; left out where ``extra`` has ``--arch``.
+        save_dir: where the checkpoints go.
+        extra: flags that are added untouched.
+        cpu: train without a GPU.
+
+    Raises:
+        UserError: as ``train_command``.
+    """
+    given = has_architecture(extra)
+    start = [*(() if given else architecture), "--finetune-from-model", str(baseline)]
+    return train_command(data, strategy, save_dir, extra, cpu=cpu, start=start)
+
+
+def has_architecture(extra: Sequence[str]) -> bool:
+    """Tell whether the flags name an architecture of their own."""
+    return has_flag(extra, "--arch", "-a")
+
+
+def beam_size(search: str | None, beam: int | None) -> int:
+    """Return the hypotheses that a search keeps: 5 for ``beam``, one for ``greedy``.
+
+    Raises:
+        UserError: a greedy search with a beam.
+    """
+    if search == "greedy" and beam not in (None, 1):
+        raise UserError(f"--search greedy keeps one hypothesis: leave out --beam {beam}")
+    return 1 if search == "greedy" else beam or BEAM
+
+
+def evaluation_command(
+    data: DataFolder,
+    checkpoint: str,
+    split: str,
+    search: str | None = None,
+    beam: int | None = None,
+    results: Path | None = None,
+    extra: Sequence[str] = (),
+    *,
+    cpu: bool = False,
+) -> list[str]:
+    """Return the command that tests a checkpoint.
+
+    That is ``fairseq-generate`` for translation.  A language model has nothing to translate:
+    ``genft evaluate-lm`` measures it, and has it continue prefixes greedily.
+
+    Raises:
+        UserError: a greedy search with a beam, or a beam search of a language model.
+    """
+    if data.task == "language_modeling":
+        if search == "beam" or beam not in (None, 1):
+            raise UserError(
+                "a language model is tested on its greedy continuations: "
+                "leave out --search beam and --beam"
+            )
+        output = () if results is None else ("--output", str(results / f"evaluation-{split}.json"))
+        words = ["genft", "evaluate-lm", data.path, "--path", checkpoint, "--split", split]
+        return [*words, *output, *_tail(cpu, extra)]
+    return [
+        *_head("fairseq-generate", data),
+        *("--task", data.task, *data.language_flags),
+        *("--path", checkpoint, "--gen-subset", split, "--beam", str(beam_size(search, beam))),
+        *(() if results is None else ("--results-path", str(results))),
+        *_tail(cpu, extra),
+    ]
+
+
+def inference_command(
+    data: DataFolder,
+    checkpoint: str,
+    search: str | None = None,
+    beam: int | None = None,
+    source: str | None = None,
+    extra: Sequence[str] = (),
+    *,
+    cpu: bool = False,
+) -> list[str]:
+    """Return the ``fairseq-interactive`` command: lines of text in, the model's lines out.
+
+    Raises:
+        UserError: a greedy search with a beam.
+    """
+    return [
+        *_head("fairseq-interactive", data),
+        *("--task", data.task, *data.language_flags),
+        *("--path", checkpoint, "--beam", str(beam_size(search, beam))),
+        *(() if source is None else ("--input", source)),
+        *_tail(cpu, extra),
+    ]
+
+
+def _head(command: str, data: DataFolder) -> list[str]:
+    plugin = Path(genft_fairseq.__file__).resolve().parent
+    return [command, data.path, "--user-dir", str(plugin)]
+
+
+def _tail(cpu: bool, extra: Sequence[str]) -> list[str]:
+    return [*(["--cpu"] if cpu and not has_flag(extra, "--cpu") else []), *extra]

@@ -1,0 +1,176 @@
+"""The YAML file of ``genft compare``: read, checked, and refused in one line."""
+
+import os
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from genft_fairseq.errors import UserError
+from genft_fairseq.study.comparison_entries import (
+    STANDARD,
+    Entry,
+    nearest,
+    read_entries,
+    read_flags,
+    require_distinct,
+)
+
+# What each key is for, in the words of an error about it.
+REQUIRED = {
+    "data": "the folder that fairseq-preprocess wrote",
+    "source_lang": "the language translated from, as in train.en-de.en",
+    "target_lang": "the language translated into",
+    "baseline": "the checkpoint that every strategy starts from",
+    "output": "the folder for runs and results",
+    "updates": "how many updates each strategy trains",
+    "seeds": "a list such as [1001, 2001, 3001]",
+    "train": "the flags of fairseq-train that all strategies share",
+    "strategies": "a list of what to compare",
+}
+OPTIONAL = {
+    "task": "translation",
+    "references": "the untouched test set (default: raw/test.TARGET in the data folder)",
+    "processes": "how many commands run side by side (default: 1)",
+    "threads": "OMP_NUM_THREADS of each of them",
+    "checkpoints": "how many a run keeps on its way (default: 10)",
+    "generate": "the flags of fairseq-generate",
+    "decodings": "other ways of decoding with the standard models",
+}
+LARGEST_SEED = 2**32 - 1  # of numpy
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, how, and where; every path is absolute."""
+
+    path: Path
+    data: Path
+    references: Path
+    source_lang: str
+    target_lang: str
+    baseline: Path
+    output: Path
+    updates: int
+    seeds: tuple[int, ...]
+    processes: int
+    threads: int | None
+    checkpoints: int
+    train: tuple[str, ...]
+    generate: tuple[str, ...]
+    strategies: tuple[Entry, ...]
+    decodings: tuple[Entry, ...]
+    config: dict[str, Any]  # as it stands in the file
+    task: str = "translation"
+
+    @property
+    def standard(self) -> Entry:
+        """The strategy that the others are compared with."""
+        return next(entry for entry in self.strategies if entry.name == STANDARD)
+
+
+def read_comparison(path: Path) -> Comparison:
+    """Read the file of a comparison, and check all that can be checked before training.
+
+    Paths in it are relative to its own folder; ``{data}`` in flags stands for the data folder.
+
+    Raises:
+        UserError: what is wrong, in one line that begins with the file's name.
+    """
+    try:
+        return _comparison(path, _mapping(path))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(config, dict):
+        raise UserError("must hold keys and values, such as updates: 300")
+    known = [*REQUIRED, *OPTIONAL]
+    for key in config:
+        if key not in known:
+            raise UserError(f"there is no key {key}{nearest(str(key), known)}")
+    for key, meaning in REQUIRED.items():
+        if config.get(key) is None:
+            raise UserError(f"the key {key} is missing: {meaning}")
+    return config
+
+
+def _comparison(path: Path, config: dict[str, Any]) -> Comparison:
+    task = config.get("task", "translation")
+    if task != "translation":
+        raise UserError(f"task must be translation, the only one compared as yet, but is {task}")
+    folder = Path(os.path.abspath(path)).parent
+    target = _word(config, "target_lang")
+    data = _existing(folder, "data", _word(config, "data"), is_folder=True)
+    references = _word(config, "references", str(data / "raw" / f"test.{target}"))
+    updates = _positive(config, "updates")
+    strategies = read_entries(config, "strategies", "strategy", data)
+    decodings = read_entries(config, "decodings", "decoding", data)
+    require_distinct(strategies, decodings)
+    return Comparison(
+        path=path,
+        data=data,
+        references=_existing(folder, "references", references),
+        source_lang=_word(config, "source_lang"),
+        target_lang=target,
+        baseline=_existing(folder, "baseline", _word(config, "baseline")),
+        output=Path(os.path.abspath(folder / _word(config, "output"))),
+        updates=updates,
+        seeds=_seeds(config["seeds"], updates),
+        processes=_positive(config, "processes", 1),
+        threads=_positive(config, "threads") if config.get("threads") is not None else None,
+        checkpoints=_positive(config, "checkpoints", 10),
+        train=read_flags(config["train"], "train", data),
+        generate=read_flags(config.get("generate"), "generate", data),
+        strategies=strategies,
+        decodings=decodings,
+        config=config,
+    )
+
+
+def _word(config: dict[str, Any], key: str, default: str | None = None) -> str:
+    value = config.get(key, default)
+    # YAML reads the language code "no" as false.
+    if not isinstance(value, str) or not value:
+        raise UserError(f"{key} must be text (put it in quotes), but is {value!r}")
+    return value
+
+
+def _positive(config: dict[str, Any], key: str, default: int | None = None) -> int:
+    value = config.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UserError(f"{key} must be a positive integer, but is {value!r}")
+    return value
+
+
+def _existing(folder: Path, key: str, value: str, is_folder: bool = False) -> Path:
+    path = Path(os.path.abspath(folder / Path(value).expanduser()))
+    if not (path.is_dir() if is_folder else path.is_file()):
+        raise UserError(f"{key}: there is no {'folder' if is_folder else 'file'} {path}")
+    return path
+
+
+def _seeds(seeds: Any, updates: int) -> tuple[int, ...]:
+    if not isinstance(seeds, list):
+        raise UserError(f"seeds must be {REQUIRED['seeds']}, but is {seeds!r}")
+    if not seeds:
+        raise UserError("seeds is empty: give one at least, or three to see how far they differ")
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
+            raise UserError(f"seeds must be integers from 0 to {LARGEST_SEED}, but one is {seed!r}")
+    for one, other in pairwise(sorted(seeds)):
+        if other - one < updates:
+            raise UserError(
+                f"seeds {one} and {other} are closer together than the {updates} updates: fairseq "
+                "seeds every update with seed + update, so these runs would share random numbers"
+            )
+    return tuple(seeds)

@@ -1,0 +1,86 @@
+"""What must hold before a comparison starts, and the output folder that it holds while it works."""
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterator, Sequence
+
+from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.records import require_writable, write_whole
+from genft_fairseq.evaluation.translation import read_lines
+from genft_fairseq.study.baselines import read_baseline
+from genft_fairseq.study.comparison_config import Comparison
+from genft_fairseq.study.job import Job, program
+from genft_fairseq.study.training_run import TrainingRun
+
+RECORD = "comparison.json"
+
+
+def check(comparison: Comparison, jobs: Sequence[Job]) -> None:
+    """Refuse, before anything is written, what could not become one table.
+
+    Raises:
+        UserError: the baseline is no checkpoint, or not that of the runs in the output folder; the
+            references do not fit the data; a run's folder is another command's.
+    """
+    from genft_fairseq.safe_loading import load
+
+    for name in ("fairseq-train", "fairseq-generate"):
+        program(name)
+    state = load(str(comparison.baseline), map_location="cpu", mmap=True)
+    if not isinstance(state, dict) or "model" not in state:
+        raise UserError(f"{comparison.baseline} is not a checkpoint of fairseq")
+    _require_references(comparison)
+    record = comparison.output / RECORD
+    if record.exists():
+        known = json.loads(record.read_text(encoding="utf-8"))["baseline_sha256"]
+        if known != read_baseline(comparison.baseline).sha256:
+            raise UserError(
+                f"{comparison.baseline} has changed since the runs in {comparison.output} started "
+                "from it: remove that folder or change output"
+            )
+    for job in jobs:
+        if isinstance(job, TrainingRun):
+            job.require_own_folder()
+
+
+def _require_references(comparison: Comparison) -> None:
+    from fairseq.data import data_utils
+
+    source, target = comparison.source_lang, comparison.target_lang
+    found = None
+    for pair in (f"{source}-{target}", f"{target}-{source}"):
+        found = found or data_utils.load_indexed_dataset(
+            str(comparison.data / f"test.{pair}.{source}"), None
+        )
+    if found is None:
+        raise UserError(
+            f"{comparison.data} has no test set test.{source}-{target}.{source}: is it the output "
+            "of fairseq-preprocess --testpref?"
+        )
+    lines = len(read_lines(comparison.references))
+    if lines != len(found):
+        raise UserError(
+            f"{comparison.references} has {lines} lines, but the test set {len(found)} sentences"
+        )
+
+
+@contextlib.contextmanager
+def claimed(comparison: Comparison) -> Iterator[None]:
+    """Hold the output folder, and note which baseline its runs start from.
+
+    Raises:
+        UserError: it cannot be written, or another call works there.
+    """
+    require_writable("output", comparison.output / RECORD)
+    with (comparison.output / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(f"another genft compare works in {comparison.output}") from error
+        record = {
+            "baseline": str(comparison.baseline),
+            "baseline_sha256": read_baseline(comparison.baseline).sha256,
+        }
+        write_whole(comparison.output / RECORD, json.dumps(record, indent=2) + "\n")
+        yield

@@ -1,0 +1,116 @@
+"""What fairseq-train writes to its log (``--log-format simple``) and into its checkpoints."""
+
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from genft_fairseq.evaluation.training_runs import piped_figures
+
+TRAINING_BEGINS = "Start iterating over samples"
+_TRAIN = re.compile(r"\| train_inner \| epoch \d+:\s+\d+ / (\d+) (.*)$")
+_VALID = "| valid | "
+_GPU = re.compile(r"total memory = ([\d.]+) GB")
+_NUMBER = r"(-?[\d.]+(?:e[+-]?\d+)?|-?inf|nan)"
+_EQUAL = re.compile(rf"(\w+)={_NUMBER}(?=, |$)")
+
+
+@dataclass
+class TrainingLog:
+    """What a run logged; where a resumed run repeats updates, the later line counts.
+
+    Attributes:
+        training: by update, the figures of a ``train_inner`` line.
+        validation: by update, those of a ``valid`` line.
+        updates_per_epoch: None before the first ``train_inner`` line.
+        gpu_total: GiB of memory that the GPU has; None on the CPU.
+    """
+
+    training: dict[int, dict[str, float]] = field(default_factory=dict)
+    validation: dict[int, dict[str, float]] = field(default_factory=dict)
+    updates_per_epoch: int | None = None
+    gpu_total: float | None = None
+
+    def read(self, line: str) -> None:
+        """Take in one line."""
+        if found := _TRAIN.search(line):
+            self.updates_per_epoch = int(found[1])
+            logged = _EQUAL.findall(found[2])
+            self._keep(self.training, {name: float(value) for name, value in logged})
+        elif _VALID in line:
+            self._keep(self.validation, piped_figures(line))
+        elif found := _GPU.search(line):
+            self.gpu_total = float(found[1])
+
+    def gpu_mib(self) -> list[float]:
+        """Return what torch had allocated on the GPU, in MiB, a figure a ``train_inner`` line."""
+        if self.gpu_total is None:
+            return []
+        free = [line["gb_free"] for line in self.training.values() if "gb_free" in line]
+        return [(self.gpu_total - gib) * 1024 for gib in free]
+
+    def _keep(self, lines: dict[int, dict[str, float]], figures: dict[str, float]) -> None:
+        if "num_updates" in figures:
+            lines[int(figures["num_updates"])] = figures
+
+
+def read_training_log(path: Path) -> TrainingLog:
+    """Read a whole log; an empty one where there is no file."""
+    log = TrainingLog()
+    if path.exists():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            log.read(line)
+    return log
+
+
+def token_loss(figures: dict[str, float]) -> float | None:
+    """Return the plain negative log-likelihood in bits per token, where it is logged."""
+    # fairseq's cross_entropy logs nll_loss only where it differs from the loss.
+    return figures.get("nll_loss", figures.get("loss"))
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint knows about the training that led to it.
+
+    Attributes:
+        file: its name in the run's folder.
+        updates: since the baseline.
+        train_seconds: spent in updates since the baseline; validation, saving and starting are
+            not part of it, and neither is what a killed run had to do again.
+    """
+
+    file: str
+    updates: int
+    train_seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return asdict(self)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read the number of updates and fairseq's ``train_wall``, not rounded as in the log.
+
+    Raises:
+        UserError: no whole checkpoint, or one of a run that is not fairseq's.
+    """
+    # Imported here: it brings in fairseq, which reading a log does not need.
+    from genft_fairseq.errors import UserError
+    from genft_fairseq.safe_loading import load
+
+    state = load(str(path), map_location="cpu", mmap=True)
+    try:
+        meters = {name: meter for _, name, _, meter in state["extra_state"]["metrics"]["default"]}
+        updates = int(state["optimizer_history"][-1]["num_updates"])
+        return Checkpoint(path.name, updates, float(meters["train_wall"]["sum"]))
+    except (KeyError, IndexError, TypeError) as error:
+        raise UserError(f"{path} is not a checkpoint of fairseq-train") from error
+
+
+def read_checkpoints(folder: Path) -> list[Checkpoint]:
+    """Read the checkpoints that a run kept on its way and its last one, by updates."""
+    last = read_checkpoint(folder / "checkpoint_last.pt")
+    kept = [read_checkpoint(path) for path in folder.glob("checkpoint_*_*.pt")]
+    earlier = [checkpoint for checkpoint in kept if checkpoint.updates < last.updates]
+    return [*sorted(earlier, key=lambda checkpoint: checkpoint.updates), last]

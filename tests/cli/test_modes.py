@@ -1,0 +1,273 @@
+"""The four modes, with stand-ins for fairseq's scripts: what is printed, run, and refused."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from genft_fairseq.cli import genft
+from genft_fairseq.cli.child_process import run, runnable
+from genft_fairseq.errors import UserError, one_line
+
+# Writes its own name and the words it was called with.
+STAND_IN = """#!/bin/sh
+printf '%s\\n' "$(basename "$0")" "$@" >"$STAND_IN_RECORD"
+exit "${STAND_IN_STATUS:-0}"
+"""
+SCRIPTS = ("fairseq-train", "fairseq-generate", "fairseq-interactive", "genft")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, with a data folder of each kind beside, and stand-ins."""
+    for name, files in {
+        "translation": ["dict.en.txt", "dict.de.txt", "train.en-de.en.idx"],
+        "lm": ["dict.txt"],
+    }.items():
+        (tmp_path / name).mkdir()
+        for file in files:
+            (tmp_path / name / file).touch()
+    (tmp_path / "bin").mkdir()
+    for script in SCRIPTS:
+        (tmp_path / "bin" / script).write_text(STAND_IN)
+        (tmp_path / "bin" / script).chmod(0o755)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("STAND_IN_RECORD", str(tmp_path / "record"))
+    return tmp_path
+
+
+# What genft does, in a process of its own that is quick to start.
+LOCKED_RUN = """
+import sys
+sys.executable, folder = sys.argv[1:]
+from pathlib import Path
+from genft_fairseq.cli.child_process import run
+from genft_fairseq.study.baselines import training_lock
+with training_lock(Path(folder)) as lock:
+    sys.exit(run(["fairseq-train"], [lock]))
+"""
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(genft, list(map(str, arguments)))
+
+
+def printed(*arguments: object) -> list[str]:
+    """The words of the one line that a mode prints."""
+    result = call(*arguments)
+    assert result.exit_code == 0, result.exception
+    (line,) = result.stdout.splitlines()
+    return shlex.split(line)
+
+
+def refusal(*arguments: object) -> str:
+    """The one line of a refusal, which has not written anything."""
+    before = sorted(Path.cwd().rglob("*"))
+    result = call(*arguments)
+    assert isinstance(result.exception, UserError), (result.output, result.exception)
+    assert sorted(Path.cwd().rglob("*")) == before
+    line = one_line(result.exception)
+    assert line and "\n" not in line and result.stdout == ""
+    return line
+
+
+def made(path: str) -> str:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).touch()
+    return path
+
+
+def test_what_is_printed_is_what_is_run(place):
+    """And what follows -- is passed on untouched, whatever is in it, a second -- too."""
+    made("checkpoints/standard/checkpoint_last.pt")
+    flags = ["--eval-bleu-args", '{"beam": 4}', "--x", "a'b", "$HOME *", "", "--", "--search", "c"]
+    for mode, script in (
+        (("train", place / "translation"), "fairseq-train"),
+        (("test", place / "translation"), "fairseq-generate"),
+        (("test", place / "lm"), "genft"),
+        (("inference", place / "lm"), "fairseq-interactive"),
+    ):
+        words = printed(*mode, "--", *flags)
+        assert words[0] == script and words[-len(flags) :] == flags
+        assert (place / "record").read_text().splitlines() == words
+        (place / "record").unlink()
+        assert printed(*mode, "--dry-run", "--", *flags) == words
+        assert not (place / "record").exists()
+
+
+def test_training(place):
+    words = printed("train", place / "lm", "--dry-run", "--", "--arch", "transformer_lm")
+    assert not list(Path.cwd().iterdir())
+    assert words[-5:] == ["--save-dir", "checkpoints/standard", "--cpu", "--arch", "transformer_lm"]
+    assert words[4:6] == ["--task", "language_modeling"]
+    words = printed("train", place / "lm", "--strategy", "unlikelihood", "--", "--cpu")
+    assert words[-3:] == ["--save-dir", "checkpoints/unlikelihood", "--cpu"]
+    assert os.listdir("checkpoints/unlikelihood") == ["lock"]
+    words = printed("train", place / "translation", "--save-dir", "run", "--dry-run")
+    assert words[-7:-1] == ["-s", "en", "-t", "de", "--save-dir", "run"]
+
+
+def test_no_cpu_where_there_is_a_gpu(place, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert "--cpu" not in printed("train", place / "lm", "--dry-run")
+
+
+def test_which_checkpoint(place):
+    data = place / "translation"
+    said = "checkpoints/standard holds neither checkpoint_best.pt nor checkpoint_last.pt: train "
+    assert refusal("test", data).startswith(said)
+    last = made("checkpoints/scalegrad/checkpoint_last.pt")
+    words = printed("test", data, "--strategy", "scalegrad", "--dry-run")
+    assert words[words.index("--path") + 1] == last
+    best = made("checkpoints/scalegrad/checkpoint_best.pt")
+    for choice in (["--strategy", "scalegrad"], ["--save-dir", "checkpoints/scalegrad"]):
+        words = printed("inference", data, *choice, "--dry-run")
+        assert words[words.index("--path") + 1] == best
+    words = printed("test", data, "--path", f"{best}:{last}", "--dry-run")
+    assert words[words.index("--path") + 1] == f"{best}:{last}"
+    assert refusal("test", data, "--path", f"{best}:gone.pt") == "--path gone.pt is no file"
+    assert "leave one out" in refusal("test", data, "--path", best, "--save-dir", "a")
+
+
+def test_searching(place):
+    data, path = place / "translation", made("c.pt")
+    for mode in ("test", "inference"):
+        for given, beam in (([], "5"), (["--beam", 2], "2"), (["--search", "greedy"], "1")):
+            words = printed(mode, data, "--path", path, *given, "--dry-run")
+            assert words[words.index("--beam") + 1] == beam
+        assert refusal(mode, data, "--path", path, "--search", "greedy", "--beam", 4) == (
+            "--search greedy keeps one hypothesis: leave out --beam 4"
+        )
+    said = "a language model is tested on its greedy continuations: "
+    assert refusal("test", place / "lm", "--path", path, "--beam", 5).startswith(said)
+
+
+def test_results_and_input(place):
+    data, path = place / "translation", made("c.pt")
+    words = printed("test", data, "--path", path, "--results", "o", "--split", "valid", "--dry-run")
+    assert words[-5:] == ["--beam", "5", "--results-path", "o", "--cpu"]
+    assert words[words.index("--gen-subset") + 1] == "valid"
+    words = printed("inference", data, "--path", path, "--input", path, "--dry-run")
+    assert words[-3:] == ["--input", path, "--cpu"]
+    assert refusal("inference", data, "--path", path, "--input", "no") == "--input no is no file"
+
+
+@pytest.mark.parametrize("mode", ["train", "finetune", "test", "inference"])
+def test_data_that_is_no_folder(mode, place):
+    required = ["--strategy", "standard", "--baseline", "b"] if mode == "finetune" else []
+    assert refusal(mode, "nowhere", *required) == (
+        "nowhere does not exist: DATA is the folder fairseq-preprocess made"
+    )
+    Path("empty").mkdir()
+    assert "add --task translation or --task" in refusal(mode, "empty", *required)
+
+
+def test_fine_tuning_needs_a_baseline(place):
+    finetune = ("finetune", place / "translation", "--strategy", "scalegrad")
+    assert refusal(*finetune) == (
+        "genft finetune needs --baseline CKPT, the checkpoint to start from; genft train makes "
+        "one, checkpoints/standard/checkpoint_best.pt"
+    )
+    assert refusal(*finetune, "--baseline", "gone.pt") == "gone.pt does not exist"
+    Path("broken.pt").write_bytes(b"PK\x03\x04")
+    assert "broken.pt is not a whole checkpoint" in refusal(*finetune, "--baseline", "broken.pt")
+    torch.save({"cfg": print}, "unsafe.pt")
+    assert "it could run code" in refusal(*finetune, "--baseline", "unsafe.pt")
+    torch.save({"model": {}}, "other.pt")
+    assert "is no checkpoint of fairseq" in refusal(*finetune, "--baseline", "other.pt")
+
+
+def test_strategies(place):
+    result = call("train", place / "lm", "--strategy", "magic")
+    assert (
+        result.exit_code == 2 and "'magic' is not one of 'standard', 'auxiliary'" in result.stderr
+    )
+    result = call("finetune", place / "lm", "--baseline", "b")
+    assert result.exit_code == 2 and "Missing option '--strategy'" in result.stderr
+    assert refusal("train", place / "lm", "--strategy", "minimum-risk") == (
+        "strategy minimum-risk is for translation, but not for language_modeling"
+    )
+
+
+def test_flags_of_fairseqs_need_the_dashes(place):
+    result = call("train", place / "lm", "--lr", "1")
+    assert result.exit_code == 2
+    assert "No such option" in result.stderr and "[-- FAIRSEQ_FLAGS...]" in result.stderr
+
+
+def test_what_genft_must_know_cannot_follow_the_dashes(place):
+    assert "give it to genft" in refusal("train", place / "lm", "--", "--save-dir", "a")
+    assert "--baseline" in refusal("train", place / "lm", "--", "--finetune-from-model", "a")
+
+
+def test_the_exit_status_is_the_childs(place, monkeypatch):
+    monkeypatch.setenv("STAND_IN_STATUS", "3")
+    assert call("train", place / "lm").exit_code == 3
+
+
+def test_one_run_in_a_folder(place):
+    """Whoever else tries to take the lock fails, even where only what genft started is left."""
+    (place / "bin" / "fairseq-train").write_text(
+        f"#!/bin/sh\nexec {sys.prefix}/bin/python -c 'import fcntl\n"
+        'fcntl.flock(open("run/lock"), fcntl.LOCK_EX | fcntl.LOCK_NB)\' 2>"$STAND_IN_RECORD"\n'
+    )
+    assert call("train", place / "lm", "--save-dir", "run").exit_code == 1
+    assert "BlockingIOError" in (place / "record").read_text()
+    stays = "#!/bin/sh\necho started; exec cat\n"
+    (place / "bin" / "fairseq-train").write_text(stays)
+    begun = subprocess.Popen(
+        [f"{sys.prefix}/bin/python", "-c", LOCKED_RUN, str(place / "bin" / "python"), "run"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert begun.stdout.readline() == b"started\n"
+    begun.kill()  # genft alone: what it started lives on, and keeps the lock
+    begun.wait()
+    assert refusal("train", place / "lm", "--save-dir", "run") == "another run is training in run"
+    begun.communicate()
+    (place / "bin" / "fairseq-train").write_text(STAND_IN)
+    printed("train", place / "lm", "--save-dir", "run")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_child_and_is_our_status(number, place):
+    """The stand-in ends this process's run by a signal to it, as a terminal or a queue would."""
+    before = signal.getsignal(number)
+    (place / "bin" / "fairseq-train").write_text(
+        f"#!/bin/sh\nkill -{int(number)} {os.getpid()}\nexec sleep 60\n"
+    )
+    assert run(["fairseq-train"]) == 128 + number
+    assert signal.getsignal(number) == before
+
+
+def test_an_ignored_signal_stays_ignored(place):
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    (place / "bin" / "fairseq-train").write_text(f"#!/bin/sh\nkill -HUP {os.getpid()}\nexit 4\n")
+    try:
+        assert run(["fairseq-train"]) == 4
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+
+
+def test_a_child_that_a_signal_killed(place):
+    (place / "bin" / "fairseq-train").write_text("#!/bin/sh\nkill -9 $$\n")
+    assert run(["fairseq-train"]) == 137
+
+
+def test_without_the_scripts_their_modules(monkeypatch):
+    here = sys.executable
+    assert runnable(["fairseq-train", "a"]) == ["fairseq-train", "a"]
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert runnable(["fairseq-train", "a"]) == ["/nowhere/python", "-m", "fairseq_cli.train", "a"]
+    assert runnable(["genft"]) == ["/nowhere/python", "-m", "genft_fairseq.cli"]
+    command = [here, *runnable(["genft"])[1:], "--version"]
+    assert run(command) == 0

@@ -1,0 +1,315 @@
+"""``genft compare`` for real: two strategies, two seeds, a failure, an interruption."""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from fairseq_commands import BIN, TINY_TRANSLATION, Done
+
+from genft_fairseq import cli
+
+UPDATES, EVERY = 80, 8
+TRAIN = [
+    *TINY_TRANSLATION[TINY_TRANSLATION.index("--arch") :],
+    *("--optimizer", "adam", "--lr", "1e-2", "--max-tokens", "128"),
+]
+BROKEN = {"name": "broken", "strategy": "unlikelihood", "flags": "--unlikelihood-alpha -3"}
+
+
+@dataclass
+class Study:
+    """A comparison in a folder of its own."""
+
+    folder: Path
+    config: dict
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "compare.yaml"
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "runs"
+
+    def write(self, **changes: object) -> str:
+        self.path.write_text(yaml.safe_dump(self.config | changes))
+        return str(self.path)
+
+
+@pytest.fixture(scope="module")
+def new_study(text, translation_data, translation_baseline, tmp_path_factory):
+    def make(**config: object) -> Study:
+        folder = tmp_path_factory.mktemp("study")
+        shutil.copy(translation_baseline / "checkpoint_last.pt", folder / "baseline.pt")
+        shared = {
+            **{"data": str(translation_data), "references": str(text / "test.de")},
+            **{"source_lang": "en", "target_lang": "de", "baseline": "baseline.pt"},
+            **{"output": "runs", "updates": UPDATES, "seeds": [1, 1001], "processes": 2},
+            **{"threads": 1, "train": TRAIN, "generate": "--beam 2 --max-len-b 12"},
+            "strategies": ["standard", "auxiliary"],
+        }
+        return Study(folder, shared | config)
+
+    return make
+
+
+@dataclass
+class Calls:
+    """How the three calls ended, and the results of the last two."""
+
+    study: Study
+    interrupted: Done
+    continued: Done
+    results: dict
+    added: Done
+    results_added: dict
+
+
+@pytest.fixture(scope="module")
+def comparison(new_study) -> Calls:
+    """Interrupted as soon as a run has a checkpoint, continued to the end, and added to."""
+    study = new_study(
+        strategies=["standard", "auxiliary", BROKEN],
+        decodings=[{"name": "blocked", "flags": "--no-repeat-ngram-size 1"}],
+        seeds=[1],
+    )
+    study.write()
+    runs = study.output / "seed-1"
+    interrupted = run_compare(study, until=lambda: list(runs.glob("*/checkpoint_*_*.pt")))
+    continued = run_compare(study)
+    results = json.loads((study.output / "results.json").read_text())
+    study.config |= {"seeds": [1, 1001], "strategies": ["standard"], "decodings": []}
+    study.write()
+    added = run_compare(study)
+    results_added = json.loads((study.output / "results.json").read_text())
+    return Calls(study, interrupted, continued, results, added, results_added)
+
+
+def run_compare(study: Study, until: Callable[[], object] | None = None) -> Done:
+    """Run the command; end it by SIGTERM when ``until`` says so."""
+    process = subprocess.Popen(
+        [str(BIN / "genft"), "compare", str(study.path)],
+        cwd=study.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    deadline = time.monotonic() + 300
+    while until is not None and not until() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    children = []
+    if until is not None:
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=600)
+    # Where nobody reaps orphans, what has ended stays as a zombie.
+    alive = [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
+    assert not alive
+    return Done(process.returncode, out, err)
+
+
+def finished(study: Study, name: str, seed: int = 1) -> dict:
+    return json.loads((study.output / f"seed-{seed}" / name / "finished").read_text())
+
+
+def test_interrupted(comparison):
+    done = comparison.interrupted
+    assert done.returncode == 128 + signal.SIGTERM
+    assert done.error == "genft compare: SIGTERM; the same command continues"
+    assert done.stdout == ""
+
+
+def test_continued(comparison):
+    assert "continued at" in comparison.continued.stderr
+    resumed = []
+    for name in ("standard", "auxiliary"):
+        run = finished(comparison.study, name)
+        assert run["updates"] == UPDATES
+        kept = [c["updates"] for c in run["checkpoints"]]
+        # fairseq keeps none where an epoch ends just then.
+        assert {EVERY, UPDATES} <= set(kept) <= {*range(EVERY, UPDATES + 1, EVERY)}
+        seconds = [c["train_seconds"] for c in run["checkpoints"]]
+        assert seconds == sorted(seconds) and seconds[0] > 0
+        assert 100 < run["average_memory_mib"] <= run["peak_memory_mib"] < 2000
+        folder = comparison.study.output / "seed-1" / name
+        loaded = f"Loaded checkpoint {folder}/checkpoint_last.pt (epoch"
+        resumed.append(loaded in (folder / "train.log").read_text())
+    assert any(resumed)
+
+
+def test_a_failure_is_reported_and_the_others_go_on(comparison):
+    done = comparison.continued
+    assert done.returncode == 1
+    reason = "fairseq-train: error: --unlikelihood-alpha must lie in [0, inf), but is -3.0"
+    assert f"failed    train: broken, seed 1: {reason} (see " in done.stderr
+    assert "| broken | failed |" in done.stdout
+    assert f"train: broken, seed 1 failed: {reason} (runs/seed-1/broken/train.log)" in done.stdout
+
+
+def test_results(comparison):
+    results, study = comparison.results, comparison.study
+    assert list(results["systems"]) == ["baseline", "standard", "auxiliary", "broken", "blocked"]
+    standard, auxiliary = (results["systems"][name] for name in ("standard", "auxiliary"))
+    for system in (standard, auxiliary):
+        assert set(system["equal_updates"]) >= {"bleu", "chrf", "rep_4", "valid_nll_loss"}
+        assert system["equal_updates"]["epoch_seconds"]["mean"] > 0
+    assert list(auxiliary["equal_updates"]["p_value"]["seeds"]) == ["1"]
+    assert standard["equal_time"]["updates"]["seeds"] == {"1": UPDATES}
+    allowed = finished(study, "standard")["train_seconds"]
+    checkpoints = finished(study, "auxiliary")["checkpoints"]
+    in_time = [c["updates"] for c in checkpoints if c["train_seconds"] <= allowed]
+    assert auxiliary["equal_time"]["updates"]["seeds"] == {"1": max(in_time, default=0)}
+    assert "bleu" in auxiliary["equal_time"]
+    assert results["systems"]["blocked"]["equal_updates"]["rep_1"]["mean"] == 0.0
+    command = results["commands"]["train: standard, seed 1"]
+    assert command.startswith("fairseq-train ") and " --save-dir runs/seed-1/standard " in command
+
+
+def test_a_seed_is_added(comparison):
+    done, output = comparison.added, comparison.study.output
+    assert done.returncode == 0, done.stderr
+    started = [line for line in done.stderr.splitlines() if line.startswith("started")]
+    assert started == [
+        *("started   train: standard, seed 1001", "started   decode: standard, seed 1001")
+    ]
+    bleu = comparison.results_added["systems"]["standard"]["equal_updates"]["bleu"]
+    before = comparison.results["systems"]["standard"]["equal_updates"]["bleu"]["seeds"]
+    assert list(bleu["seeds"]) == ["1", "1001"] and bleu["seeds"]["1"] == before["1"]
+    assert bleu["half_width"] is not None
+    for name in ("results.md", "curves.svg", "curves.png"):
+        assert (output / name).stat().st_size > 500
+    assert (output / "results.md").read_text() == done.stdout
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """The command in this process, which has fairseq imported already."""
+
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["genft", "compare", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return Done(int(ended.value.code or 0), out, err)
+
+    return run
+
+
+def test_done_already(comparison, call, tmp_path):
+    """Nothing runs again; the results come as JSON alone, and go into a page."""
+    study = comparison.study
+    page = tmp_path / "README.md"
+    page.write_text("Title\n<!-- comparison:begin -->\nold\n<!-- comparison:end -->\nrest\n")
+    before = {path: path.stat().st_mtime_ns for path in study.output.glob("seed-*/*/*")}
+    done = call(study.path, "--json", "--page", page)
+    assert (done.returncode, done.stderr) == (0, "")
+    results = json.loads(done.stdout)
+    assert results["seeds"] == [1, 1001]
+    assert before == {path: path.stat().st_mtime_ns for path in study.output.glob("seed-*/*/*")}
+    assert "| standard |" in page.read_text() and "old" not in page.read_text()
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+    assert (tmp_path / "curves.svg").exists()
+
+
+def test_a_changed_baseline_is_refused(comparison, call):
+    study = comparison.study
+    baseline = study.folder / "baseline.pt"
+    original = baseline.read_bytes()
+    shutil.copy(study.output / "seed-1" / "standard" / "checkpoint_last.pt", baseline)
+    try:
+        done = call(study.path)
+    finally:
+        baseline.write_bytes(original)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"genft: error: {baseline} has changed since the runs in {study.output} started from it: "
+        "remove that folder or change output\n"
+    )
+
+
+def test_another_command_is_refused(comparison, call):
+    study = comparison.study
+    study.write(train=[*TRAIN, "--dropout", "0.3"])
+    done = call(study.path)
+    study.write()
+    folder = study.output / "seed-1" / "standard"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"genft: error: {folder} was trained by another command (see {folder}/command): remove "
+        "that folder or change output\n"
+    )
+
+
+def test_what_failed_may_have_other_flags(comparison, call):
+    """Nothing was trained there, so the mended flags are no other run's."""
+    study = comparison.study
+    mended = BROKEN | {"flags": "--unlikelihood-alpha 3"}
+    done = call(study.write(strategies=["standard", mended]), "--dry-run")
+    study.write()
+    assert done.returncode == 0 and "--unlikelihood-alpha 3 " in done.stdout
+
+
+def test_two_calls_at_once_are_refused(comparison, call):
+    study = comparison.study
+    with (study.output / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = call(study.path)
+    assert done.returncode == 2
+    assert done.stderr == f"genft: error: another genft compare works in {study.output}\n"
+
+
+def test_a_dry_run_writes_nothing(new_study, call):
+    study = new_study()
+    done = call(study.write(), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    titles, commands = done.stdout.splitlines()[::2], done.stdout.splitlines()[1::2]
+    assert titles[:3] == [
+        *("# decode: baseline", "# train: standard, seed 1", "# decode: standard, seed 1")
+    ]
+    assert len(titles) == 1 + 2 * 5
+    assert {command.split()[0] for command in commands} == {"fairseq-train", "fairseq-generate"}
+    assert not study.output.exists()
+
+
+def test_bad_input_writes_nothing(new_study, call, tmp_path):
+    study = new_study()
+    (study.folder / "two.de").write_text("one\ntwo\n")
+    (study.folder / "no.pt").write_text("no checkpoint")
+    page = tmp_path / "page.md"
+    page.write_text("no markers")
+    data = study.config["data"]
+    for changes, arguments, message in (
+        ({"update": 3}, (), f"{study.path}: there is no key update; did you mean updates?"),
+        (
+            {"references": "two.de"},
+            (),
+            f"{study.folder}/two.de has 2 lines, but the test set 12 sentences",
+        ),
+        (
+            {"source_lang": "fr"},
+            (),
+            f"{data} has no test set test.fr-de.fr: is it the output of fairseq-preprocess "
+            "--testpref?",
+        ),
+        ({"baseline": "no.pt"}, (), f"{study.folder}/no.pt "),
+        ({}, ("--page", page), f"--page {page}: <!-- comparison:begin --> and "),
+        ({}, ("--page", tmp_path / "x"), f"--page {tmp_path}/x cannot be read: No such file"),
+    ):
+        done = call(study.write(**changes), *arguments)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"genft: error: {message}"), done.stderr
+        assert done.stderr.count("\n") == 1
+        assert not study.output.exists()

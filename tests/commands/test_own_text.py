@@ -1,0 +1,130 @@
+"""Criterions that train on the model's own text, in real runs: resume, processes, dummy batches."""
+
+import math
+import re
+
+import pytest
+import torch
+from fairseq.data.data_utils import load_indexed_dataset
+from fairseq_commands import TINY_LANGUAGE_MODEL, TINY_TRANSLATION, moved, parameters, train
+
+TRANSLATION = {
+    "generative_rollout": ["--rollout-rate", 0.5, "--rollout-search", "sampling", "--gamma", 0.5],
+    "sequence_unlikelihood": [
+        *("--sequence-rate", 0.5, "--sequence-ngram", 1),
+        *("--sequence-max-len-a", 1, "--sequence-max-len-b", 5),
+    ],
+    "minimum_risk": ["--risk-candidates", 3, "--risk-alpha", 0.5, "--risk-reward", "chrf"],
+}
+LANGUAGE_MODEL = {
+    "generative_rollout": ["--rollout-rate", 0.5, "--rollout-prefix-length", 4],
+    "sequence_unlikelihood": [
+        *("--sequence-rate", 0.5, "--sequence-ngram", 1, "--unlikelihood-alpha", 0.5),
+        *("--sequence-prefix-length", 5, "--sequence-completion-length", 8),
+    ],
+}
+CASES = [
+    *(("translation", criterion, flags) for criterion, flags in TRANSLATION.items()),
+    *(("language_model", criterion, flags) for criterion, flags in LANGUAGE_MODEL.items()),
+]
+cases = pytest.mark.parametrize(
+    ("task", "criterion", "flags"), CASES, ids=[f"{task}-{name}" for task, name, _ in CASES]
+)
+FIGURES = {
+    "generative_rollout": ["rollout_nll_loss"],
+    "sequence_unlikelihood": ["sequence_unlikelihood", "repeated_tokens"],
+    "minimum_risk": ["risk", "reward", "candidates"],
+}
+
+
+@pytest.fixture
+def trained(request):
+    """Train the tiny model of a task into a folder."""
+
+    def run(task, folder, criterion, *flags, check=True):
+        data = request.getfixturevalue(f"{task}_data")
+        model = TINY_TRANSLATION if task == "translation" else TINY_LANGUAGE_MODEL
+        done = train(data, folder, model, "--criterion", criterion, *flags, check=check)
+        last = folder / "checkpoint_last.pt"
+        return done, parameters(last) if last.exists() else None
+
+    return run
+
+
+@cases
+def test_a_resumed_run_equals_an_uninterrupted_one(task, criterion, flags, trained, tmp_path):
+    """Bit for bit, dropout on; each kind of update happens on both sides of the break."""
+    flags = [*flags, "--dropout", 0.1, "--save-interval-updates", 4]
+    whole, want = trained(task, tmp_path / "whole", criterion, *flags, "--max-update", 8)
+    trained(task, tmp_path / "broken", criterion, *flags, "--max-update", 4)
+    done, got = trained(task, tmp_path / "broken", criterion, *flags, "--max-update", 8)
+    assert re.search(r"Loaded checkpoint .*@ 4 updates", done.output)
+    assert all(torch.equal(got[name], want[name]) for name in want)
+    for figure in FIGURES[criterion]:
+        values = re.findall(rf"train_inner.*\b{figure}=([\d.e-]+)", whole.output)
+        assert len(values) >= 2, figure
+    assert re.search(r"valid.*\bnll_loss [\d.]+", whole.output)
+
+
+def odd_batches(task, request):
+    """A batch size that makes an odd number of batches, so that one process runs out of data."""
+    side = "train.en-de.en" if task == "translation" else "train"
+    data = load_indexed_dataset(str(request.getfixturevalue(f"{task}_data") / side))
+    number = len(data) if task == "translation" else math.ceil(int(data.sizes.sum()) / 16)
+    return next(size for size in range(8, 20) if math.ceil(number / size) % 2 == 1)
+
+
+@cases
+def test_two_processes_equal_one(task, criterion, flags, trained, request, tmp_path):
+    """To the end of an epoch with an odd number of batches, where one process has nothing left."""
+    backend = "legacy_ddp" if criterion == "sequence_unlikelihood" else "pytorch_ddp"
+    flags = [*flags, "--dropout", 0, "--optimizer", "sgd", "--lr", 0.5, "--max-epoch", 1]
+    flags += ["--batch-size", odd_batches(task, request), "--max-tokens", 2000]
+    _, want = trained(task, tmp_path / "one", criterion, *flags, "--update-freq", 2)
+    flags += ["--distributed-world-size", 2, "--ddp-backend", backend]
+    done, got = trained(task, tmp_path / "two", criterion, *flags)
+    assert "training on 2 CPU processes" in done.output
+    for name in want:
+        torch.testing.assert_close(got[name], want[name], rtol=1e-5, atol=1e-5)
+
+
+@cases
+def test_fine_tuning_from_plain_fairseq(task, criterion, flags, trained, request, tmp_path):
+    baseline = request.getfixturevalue(f"{task}_baseline") / "checkpoint_last.pt"
+    flags = [*flags, "--finetune-from-model", baseline, "--max-update", 3, "--report-accuracy"]
+    _, got = trained(task, tmp_path, criterion, *flags)
+    assert moved(parameters(baseline), got)
+
+
+@pytest.mark.parametrize(
+    ("task", "criterion", "flags", "message"),
+    [
+        ("translation", "generative_rollout", ["--rollout-rate", 2], "--rollout-rate must lie in"),
+        ("translation", "generative_rollout", ["--left-pad-target", "True"], "--left-pad-target"),
+        ("translation", "minimum_risk", ["--risk-candidates", 0], "--risk-candidates must lie in"),
+        ("language_model", "minimum_risk", [], "needs sources and targets"),
+        (
+            "language_model",
+            "sequence_unlikelihood",
+            ["--sequence-prefix-length", 16],
+            "--sequence-prefix-length must be smaller than the block, --tokens-per-sample 16",
+        ),
+        (
+            "translation",
+            "sequence_unlikelihood",
+            ["--task", "translation_lev", "--arch", "cmlm_transformer", "--noise", "random_mask"],
+            "--criterion sequence_unlikelihood needs a model that writes from left to right",
+        ),
+        (
+            "translation",
+            "generative_rollout",
+            ["--arch", "nonautoregressive_transformer"],
+            "one that writes from left to right, but this one is not autoregressive",
+        ),
+    ],
+)
+def test_refused_in_one_line(task, criterion, flags, message, trained, tmp_path):
+    done, _ = trained(task, tmp_path / "save", criterion, *flags, "--max-update", 1, check=False)
+    assert done.returncode != 0
+    assert message in done.error and "Traceback" not in done.stderr
+    assert not list((tmp_path / "save").glob("*.pt"))  # not even crash.pt

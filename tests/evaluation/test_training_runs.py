@@ -1,0 +1,35 @@
+"""What is read from the folder of a training run."""
+
+import math
+
+import pytest
+
+from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.training_runs import command_of, last_validation, train_seconds
+
+LOG = """\
+x | INFO | train_inner | epoch 001:     80 / 282 loss=4.6, ppl=10.3, num_updates=80
+x | INFO | valid | epoch 001 | valid on 'valid' subset | loss 9 | ppl 15.5 | num_updates 100
+x | INFO | valid | epoch 002 | valid on 'valid' subset | loss -1e-05 | ppl 10.2 | gnorm inf | a nan | num_updates 140
+x | INFO | train | epoch 002 | loss 3 | ppl 8.1 | num_updates 140
+"""  # noqa: E501
+
+
+def test_last_validation(tmp_path):
+    (tmp_path / "train.log").write_text(LOG)
+    figures = last_validation(tmp_path)
+    assert math.isnan(figures.pop("a"))
+    assert figures == {
+        **{"epoch": 2, "loss": -1e-05, "ppl": 10.2, "gnorm": math.inf, "num_updates": 140}
+    }
+    (tmp_path / "train.log").write_text(LOG.splitlines()[0])
+    with pytest.raises(UserError, match=r"train\.log has no figures on the validation set"):
+        last_validation(tmp_path)
+
+
+def test_command_and_seconds(tmp_path):
+    (tmp_path / "command").write_text(f"fairseq-train {tmp_path}/data --save-dir {tmp_path}/run \n")
+    (tmp_path / "seconds").write_text("61\n")
+    assert command_of(tmp_path, tmp_path) == "fairseq-train data --save-dir run"
+    assert command_of(tmp_path) == f"fairseq-train {tmp_path}/data --save-dir {tmp_path}/run"
+    assert train_seconds(tmp_path) == 61
