@@ -18,6 +18,7 @@ from genft_fairseq.generation.decoder_input import (
     evaluation_mode,
     replaced_decoder_input,
 )
+from genft_fairseq.generation.draws import sentence_ids
 from genft_fairseq.generation.rollout import continue_prefixes
 
 
@@ -87,7 +88,7 @@ class GenerativeRolloutCriterion(OwnTextCriterion):
             text = continue_prefixes(
                 *(call.model, prefix, length, self.padding_idx, self.search),
                 seed=torch.initial_seed(),
-                sentences=sample["id"],
+                sentences=sentence_ids(sample),
                 encoder_out=call.encoder_out,
             )
         tokens = torch.cat([prefix, text], dim=1)

@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from genft_fairseq.functional.selective_log_softmax import selective_log_softmax
 from genft_fairseq.generation.decoder_input import evaluation_mode, unreplaced_decoder_input
+from genft_fairseq.generation.draws import sentence_ids
 from genft_fairseq.generation.model_logits import model_logits
 from genft_fairseq.generation.rollout import continue_prefixes, rows_of_encoder_out
 from genft_fairseq.generation.token_choice import Search
@@ -51,7 +52,7 @@ def sample_candidates(
             min(int(limits.max()), model.decoder.max_positions()),
             *(dictionary.pad(), search),
             seed=torch.initial_seed(),
-            sentences=sample["id"][owners],
+            sentences=sentence_ids(sample)[owners],
             candidates=torch.arange(number, device=owners.device).repeat(B),
             encoder_out=rows_of_encoder_out(model, encoder_out, owners),
             eos_idx=dictionary.eos(),

@@ -7,6 +7,7 @@ Generators*, OOPSLA 2014).
 """
 
 from enum import IntEnum
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,6 +38,16 @@ def happens(rate: float) -> bool:
     """
     kind = torch.tensor(int(Purpose.KIND_OF_UPDATE))
     return bool(uniform(torch.initial_seed(), kind) < rate)
+
+
+def sentence_ids(sample: dict[str, Any]) -> Tensor:
+    """Return what a mini-batch's rows are known by in the whole data set, (B,).
+
+    The empty rows that ``--pad-to-fixed-bsz`` adds have no id; here they have -1.
+    """
+    ids: Tensor = sample["id"]
+    missing = sample["target"].size(0) - ids.size(0)
+    return torch.cat([ids, ids.new_full((missing,), -1)])
 
 
 def uniform(seed: int, *place: Tensor | int) -> Tensor:

@@ -79,29 +79,31 @@ def _replace(
 ) -> DecoderInput:
     gold = call.tokens
     replaceable = replaceable_mask(gold, mixing.padding_idx)
+    # Of the text, so that padding on the left does not move them.
+    positions = (gold.ne(mixing.padding_idx).cumsum(dim=1) - 1).clamp(min=0)  # (B, T)
     given = DecoderInput(gold)
     kept = noise = None
     if eps is not None:
-        draws = _draws(sentences, gold.size(1), Purpose.GOLD_OR_MODEL)
-        kept = (draws < eps.to(gold.device)) | ~replaceable
+        draws = _draws(sentences, positions, Purpose.GOLD_OR_MODEL)
+        kept = (draws < eps.to(gold.device)[positions]) | ~replaceable
     with torch.set_grad_enabled(mixing.gradient and torch.is_grad_enabled()):
         for number in range(mixing.passes):
             logits = call.read(given)
             if kept is None:
                 # Decided by the pass that read gold, and then kept over the passes.
                 kept, noise = _by_confidence(mixing, logits, gold, replaceable)
-            given = _mixed(mixing, call, logits, kept, sentences, number)
+            draws = _draws(sentences, positions, Purpose.MIXED_TOKEN, number)
+            given = _mixed(mixing, call, logits, kept, draws)
             del logits
     if noise is not None:
-        draws = _draws(sentences, gold.size(1), Purpose.RANDOM_TOKEN)
+        draws = _draws(sentences, positions, Purpose.RANDOM_TOKEN)
         noisy = random_target_tokens(gold, replaceable, draws)
         kept = kept | noise if given.kept is not None else None
         given = DecoderInput(torch.where(noise, noisy, given.tokens), given.embeddings, kept)
     return given
 
 
-def _draws(sentences: Tensor, length: int, *purpose: int) -> Tensor:
-    positions = torch.arange(length, device=sentences.device)
+def _draws(sentences: Tensor, positions: Tensor, *purpose: int) -> Tensor:
     return uniform(torch.initial_seed(), sentences[:, None], positions, *map(int, purpose))
 
 
@@ -120,7 +122,7 @@ def _by_confidence(
 
 
 def _mixed(
-    mixing: Mixing, call: DecoderCall, logits: Tensor, kept: Tensor, sentences: Tensor, number: int
+    mixing: Mixing, call: DecoderCall, logits: Tensor, kept: Tensor, draws: Tensor
 ) -> DecoderInput:
     """Gold where it is kept, else what the logits say of the position before."""
     gold = call.tokens
@@ -134,7 +136,6 @@ def _mixed(
             embeddings = shifted_right(expected, torch.zeros_like(expected))
         return DecoderInput(gold, embeddings, kept)
     if mixing.mix == "sample":
-        draws = _draws(sentences, gold.size(1), Purpose.MIXED_TOKEN, number)
         flat = choose_tokens(logits.flatten(0, 1), mixing.search, draws.flatten())
         predicted = flat.view_as(gold)
     else:

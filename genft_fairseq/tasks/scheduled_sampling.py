@@ -18,6 +18,7 @@ from torch import nn
 from genft_fairseq.errors import UnsuitableModel, UserError
 from genft_fairseq.functional.token_mixing import DECAYS, SCHEDULES, GoldSchedule
 from genft_fairseq.generation.decoder_input import replaced_decoder_input, require_autoregressive
+from genft_fairseq.generation.draws import sentence_ids
 from genft_fairseq.generation.scheduled_sampling import MIXES, Mixing, input_replacement
 from genft_fairseq.generation.token_choice import Search
 
@@ -130,15 +131,22 @@ def gold_schedule(cfg: Any) -> GoldSchedule:
     decaying = decay if name == "composite" else name
     if decaying in DECAYS:
         _check_decay(given, decaying, k, c, cfg.gold_minimum)
-    unused = {
+    unused: dict[str, float | str | None] = {
         "--gold-probability": eps if name in (*DECAYS, "confidence") else None,
         "--gold-k": k if decaying not in DECAYS else None,
         "--gold-c": c if decaying != "linear" else None,
         "--gold-minimum": (cfg.gold_minimum or None) if decaying not in DECAYS else None,
     }
-    for flag, value in unused.items():
-        if value is not None:
-            raise UserError(f"{flag} {value} has no meaning with {given}")
+    default = ScheduledSamplingConfig()
+    if name != "composite" and decay != str(default.gold_decay):
+        unused["--gold-decay"] = decay
+    for flag in ("gold_confidence", "random_confidence"):
+        value = getattr(cfg, flag)
+        if name != "confidence" and value != getattr(default, flag):
+            unused[f"--{flag.replace('_', '-')}"] = value
+    for flag, given_value in unused.items():
+        if given_value is not None:
+            raise UserError(f"{flag} {given_value} has no meaning with {given}")
     return GoldSchedule(name, eps or 0.0, k or 0.0, c or 0.0, cfg.gold_minimum, decay)
 
 
@@ -205,7 +213,7 @@ class _ScheduledSampling:
     ) -> tuple:
         """Train on mixed inputs; see ``generation/scheduled_sampling.py``."""
         length = sample["target"].size(1)
-        replacement = input_replacement(self.mixing, sample["id"], update_num, length)
+        replacement = input_replacement(self.mixing, sentence_ids(sample), update_num, length)
         replaced = (
             nullcontext() if replacement is None else replaced_decoder_input(model, replacement)
         )
