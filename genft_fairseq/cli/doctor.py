@@ -31,8 +31,13 @@ COMPILED = {
 LIBRARIES = [
     *("numpy", "hydra-core", "omegaconf", "sacrebleu", "sacremoses", "subword-nmt"),
     *("regex", "bitarray", "scikit-learn", "click", "rich"),
+    *("PyYAML", "psutil", "matplotlib", "rouge-score"),
 ]
-CRITERIONS = ("scalegrad", "unlikelihood", "first_token_auxiliary")
+CRITERIONS = (
+    *("scalegrad", "unlikelihood", "first_token_auxiliary"),
+    *("generative_rollout", "sequence_unlikelihood", "minimum_risk"),
+)
+TASKS = ("scheduled_sampling_translation", "scheduled_sampling_language_modeling")
 
 
 @dataclass
@@ -116,10 +121,13 @@ def _load(module: str) -> str:
 
 def _registered() -> Check:
     from fairseq.criterions import CRITERION_REGISTRY
+    from fairseq.tasks import TASK_REGISTRY
 
-    missing = [name for name in CRITERIONS if name not in CRITERION_REGISTRY]
+    registered = {*CRITERION_REGISTRY, *TASK_REGISTRY}
+    missing = [name for name in (*CRITERIONS, *TASKS) if name not in registered]
     advice = f"{', '.join(missing)} not registered: reinstall genft_fairseq" if missing else ""
-    return Check("genft_fairseq", f"{genft_fairseq.__version__}, {', '.join(CRITERIONS)}", advice)
+    found = f"{genft_fairseq.__version__}, {len(CRITERIONS)} criterions, {len(TASKS)} tasks"
+    return Check("genft_fairseq", found, advice)
 
 
 def _print(checks: list[Check]) -> None:

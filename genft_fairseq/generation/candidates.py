@@ -71,7 +71,10 @@ def beam_candidates(
     max_len_a: float,
     max_len_b: int,
 ) -> Tensor:
-    """Take the best translations of fairseq's own beam search; see ``sample_candidates``."""
+    """Take the best translations of fairseq's own beam search; see ``sample_candidates``.
+
+    fairseq does not count the end of sentence among a * x + b.
+    """
     with evaluation_mode(model):  # the generator's constructor switches it on, and never off
         generator = SequenceGenerator(
             [model], dictionary, beam_size=number, max_len_a=max_len_a, max_len_b=max_len_b

@@ -129,7 +129,9 @@ def _mixed(
     logits = _without_padding(logits, mixing.padding_idx)
     if mixing.mix == "expected_embedding":
         dtype = torch.promote_types(logits.dtype, torch.float32)
-        probs = torch.softmax(logits / mixing.search.temperature, dim=-1, dtype=dtype)
+        if mixing.search.temperature != 1:
+            logits = logits / mixing.search.temperature
+        probs = torch.softmax(logits, dim=-1, dtype=dtype)
         weight = call.model.decoder.embed_tokens.weight
         with torch.enable_grad():  # of the embeddings; that of the probabilities ends where it did
             expected = probs.to(weight.dtype) @ weight  # (B, T, V) x (V, D)

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# Elements of the logits handled at a time on a CPU, where temporaries should stay in its cache.
+CPU_BLOCK_ELEMENTS = 2**18
+
 
 @dataclass(frozen=True)
 class Search:
@@ -65,7 +68,18 @@ def choose_tokens(logits: Tensor, search: Search, draws: Tensor | None = None) -
         return logits.argmax(dim=-1)
     if draws is None:
         raise ValueError("sampling needs a draw for each row")
-    probs = torch.softmax(logits.double() / search.temperature, dim=-1)
+    if logits.device.type != "cpu":
+        return _sample(logits, search, draws)
+    rows = max(1, CPU_BLOCK_ELEMENTS // logits.size(-1))
+    parts = zip(logits.split(rows), draws.split(rows), strict=True)
+    return torch.cat([_sample(part, search, drawn) for part, drawn in parts])
+
+
+def _sample(logits: Tensor, search: Search, draws: Tensor) -> Tensor:
+    logits = logits.double()
+    if search.temperature != 1:
+        logits = logits / search.temperature
+    probs = torch.softmax(logits, dim=-1)
     if search.top_k and search.top_k < probs.size(-1):
         probs, order = _most_probable(probs, search.top_k)
     elif search.top_p < 1:

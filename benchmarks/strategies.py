@@ -1,0 +1,173 @@
+"""Time of an update on the model's own output against a teacher-forced update of the same batch.
+
+    python benchmarks/strategies.py --output benchmarks/results/strategies-cpu.json
+    python benchmarks/strategies.py --table benchmarks/results/strategies-cpu.json
+
+What is timed is a whole update, forward, backward and Adam, by fairseq's tasks on fairseq's
+Transformers.  ``strategy_measurement.py`` says how, and what the JSON holds.
+"""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from losses import README, REDIRECTED_WIDTH, OneLineError
+from rich.console import Console
+from strategy_tables import BASELINE, KINDS, STRATEGIES, markdown, print_tables
+
+from genft_fairseq.evaluation.records import replace_between_markers
+
+DEFAULT_SETTINGS = (
+    "translation,small,128,16",
+    "translation,small,32,64",
+    "language,small,14,150",
+)
+SIZES = ("tiny", "small", "base")
+SHORTEST = 4  # target length: fewer tokens leave no prefix and completion
+
+
+class SettingType(click.ParamType):
+    """``KIND,SIZE,B,T``."""
+
+    name = "KIND,SIZE,B,T"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str, int, int]:
+        """Parse the two names and the two sizes."""
+        try:
+            kind, size, *shape = value.split(",")
+            B, T = map(int, shape)
+        except ValueError:
+            kind, size, B, T = "", "", 0, 0
+        if kind not in KINDS or size not in SIZES or B < 1 or T < SHORTEST:
+            raise OneLineError(
+                f"--setting must be KIND,SIZE,B,T, with KIND among {','.join(KINDS)}, SIZE among "
+                f"{','.join(SIZES)}, B at least 1 and T at least {SHORTEST}, but is {value!r}"
+            )
+        return kind, size, B, T
+
+
+class StrategiesType(click.ParamType):
+    """Names of strategies, separated by commas."""
+
+    name = "NAME,..."
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        """Return the names in the order of ``STRATEGIES``, the baseline always among them."""
+        names = value.split(",")
+        for name in names:
+            if name not in STRATEGIES:
+                raise OneLineError(
+                    f"--strategies must be among {','.join(STRATEGIES)}, but has {name!r}"
+                )
+        return tuple(name for name in STRATEGIES if name in {BASELINE, *names})
+
+
+@click.command()
+@click.option(
+    "--setting",
+    "settings",
+    type=SettingType(),
+    multiple=True,
+    default=DEFAULT_SETTINGS,
+    show_default=True,
+    help="Kind and size of the model, B and T of the target; may be given several times.",
+)
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Rounds, each with every update once.",
+)
+@click.option(
+    "--unrolled-repeats",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Rounds in which the slow unrolling takes part.",
+)
+@click.option(
+    "--unrolled-limit-gib",
+    type=float,
+    default=6.0,
+    show_default=True,
+    help="Skip unrolling where it would need more memory (GiB).",
+)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option(
+    "--strategies",
+    "names",
+    type=StrategiesType(),
+    default=",".join(STRATEGIES),
+    help=f"Which to measure, of {', '.join(STRATEGIES)}; {BASELINE} always is.  [default: all]",
+)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON here.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
+@click.option(
+    "--table",
+    "tables",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="Measure nothing: render these JSON files into --readme.",
+)
+@click.option(
+    "--readme",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default=README,
+    help="Where --table writes.  [default: benchmarks/README.md]",
+)
+def main(
+    tables: tuple[Path, ...], readme: Path, output: Path | None, as_json: bool, **choices: Any
+) -> None:
+    """Compare the time of updates on the model's own output with a teacher-forced one."""
+    if tables:
+        write_table(tables, readme)
+        return
+    if output is not None and not output.parent.is_dir():
+        raise OneLineError(f"--output must lie in a folder that exists, but is {output}")
+    command = shlex.join(["python", "benchmarks/strategies.py", *sys.argv[1:]])
+    results = measure(command, **choices)
+    text = json.dumps(results, indent=2) + "\n"
+    if output is not None:
+        output.write_text(text, encoding="utf-8")
+    if as_json:
+        click.echo(text, nl=False)
+    else:
+        console = Console()
+        if not console.is_terminal:
+            console.width = REDIRECTED_WIDTH
+        print_tables(results, console)
+
+
+def write_table(tables: tuple[Path, ...], readme: Path) -> None:
+    """Render results into the part of a README that lies between the markers."""
+    try:
+        table = markdown([json.loads(path.read_text(encoding="utf-8")) for path in tables])
+    except (ValueError, KeyError, TypeError) as error:
+        names = ", ".join(map(str, tables))
+        raise OneLineError(f"--table {names} is not a JSON file of this script") from error
+    try:
+        text = replace_between_markers(readme.read_text(encoding="utf-8"), "strategies", table)
+    except ValueError as error:
+        raise OneLineError(f"{readme}: {error}") from error
+    readme.write_text(text, encoding="utf-8")
+
+
+def measure(command: str, **choices: Any) -> dict[str, Any]:
+    """Compare the strategies; what makes that impossible is shown as one line."""
+    # Imported here so that a mistake on the command line is reported at once, without torch.
+    from loss_comparison import NoResultError
+    from strategy_measurement import compare
+
+    try:
+        return compare(command, **choices)
+    except NoResultError as error:
+        raise OneLineError(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()
