@@ -77,7 +77,7 @@ def check_left_to_right(criterion: TokenCriterion, task: Any) -> None:
         )
     if str(getattr(task_settings(task), "left_pad_target", False)) == "True":
         raise UserError(
-            f"--criterion {name} continues targets on their right: --left-pad-target False"
+            f"--criterion {name} continues targets on their right: leave out --left-pad-target"
         )
 
 

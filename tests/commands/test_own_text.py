@@ -100,7 +100,7 @@ def test_fine_tuning_from_plain_fairseq(task, criterion, flags, trained, request
     ("task", "criterion", "flags", "message"),
     [
         ("translation", "generative_rollout", ["--rollout-rate", 2], "--rollout-rate must lie in"),
-        ("translation", "generative_rollout", ["--left-pad-target", "True"], "--left-pad-target"),
+        ("translation", "generative_rollout", ["--left-pad-target"], "leave out --left-pad"),
         ("translation", "minimum_risk", ["--risk-candidates", 0], "--risk-candidates must lie in"),
         ("language_model", "minimum_risk", [], "needs sources and targets"),
         (
@@ -118,7 +118,7 @@ def test_fine_tuning_from_plain_fairseq(task, criterion, flags, trained, request
         (
             "translation",
             "generative_rollout",
-            ["--arch", "nonautoregressive_transformer"],
+            ["--arch", "nonautoregressive_transformer", "--num-workers", 0],
             "one that writes from left to right, but this one is not autoregressive",
         ),
     ],

@@ -197,5 +197,5 @@ def test_a_prefix_as_long_as_the_block():
 def test_targets_padded_on_the_left():
     task = tiny_task("translation")
     task.cfg.left_pad_target = True
-    with pytest.raises(ValueError, match="--left-pad-target False"):
+    with pytest.raises(ValueError, match="leave out --left-pad-target"):
         tiny_criterion("generative_rollout", task)
