@@ -37,10 +37,11 @@ STUDENT_T = (
 MEANING = {
     "interval": "mean ± half_width: Student's t, 95 %, over the seeds",
     "p_value": "paired bootstrap of BLEU against standard of the same seed",
-    "train_seconds": "fairseq's train_wall, as its checkpoints hold it: seconds in updates, "
+    "train_seconds": "seconds in updates, as the checkpoints hold them: of the processor (all "
+    "threads) on the CPU, because others may use the machine, fairseq's train_wall on a GPU; "
     "without starting, validation and saving",
     "epoch_seconds": "train_seconds / updates * updates in an epoch",
-    "equal_time": "the last kept checkpoint within the train_seconds of standard of the same seed",
+    "equal_time": "the kept checkpoint nearest to the train_seconds of standard of the same seed",
     "memory": "of the process and its children once training began, a sample a second",
 }
 

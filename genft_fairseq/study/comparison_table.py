@@ -99,8 +99,9 @@ def _notes(results: Figures) -> list[str]:
     side = "one command at a time" if beside == 1 else f"{beside} commands side by side"
     lines = [
         f"Seeds {seeds}; {interval}p: paired bootstrap of BLEU against standard, a seed each. "
-        "Training time is fairseq's train_wall, without start, validation and saving; time is "
-        "that of an update against standard's; "
+        "Training time is that of updates, without start, validation and saving: by the wall clock "
+        "on a GPU, by that of the processor on the CPU, which others may use as well; time is that "
+        "of an update against standard's; "
         f"memory is {' and '.join(sorted(memory)) or 'not known'}, average and peak; "
         f"{side}."
     ]

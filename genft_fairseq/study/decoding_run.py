@@ -44,7 +44,7 @@ def baseline_output(comparison: Comparison) -> Path:
 
 
 def equal_time_checkpoint(folder: Path, standard: Path) -> dict:
-    """Choose the last checkpoint that a run reached in the time that standard's updates took.
+    """Choose the checkpoint whose training took most nearly as long as standard's.
 
     Args:
         folder: of the run, finished.
@@ -52,15 +52,12 @@ def equal_time_checkpoint(folder: Path, standard: Path) -> dict:
 
     Returns:
         ``file``, ``updates`` and ``train_seconds``; ``file`` is None, and ``updates`` 0, for a run
-        that was too slow for its first checkpoint: it is still the baseline.
+        so slow that the baseline itself is nearest.
     """
     allowed = read_finished(standard)["train_seconds"]
-    reached = [
-        checkpoint
-        for checkpoint in read_finished(folder)["checkpoints"]
-        if checkpoint["train_seconds"] <= allowed
-    ]
-    return reached[-1] if reached else {"file": None, "updates": 0, "train_seconds": 0.0}
+    start = {"file": None, "updates": 0, "train_seconds": 0.0}
+    kept = [start, *read_finished(folder)["checkpoints"]]
+    return min(kept, key=lambda checkpoint: abs(checkpoint["train_seconds"] - allowed))
 
 
 def is_up_to_date(output: Path, checkpoint: Path) -> bool:

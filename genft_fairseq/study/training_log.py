@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from genft_fairseq.evaluation.training_runs import piped_figures
+from genft_fairseq.processor_time import METER
 
 TRAINING_BEGINS = "Start iterating over samples"
 _TRAIN = re.compile(r"\| train_inner \| epoch \d+:\s+\d+ / (\d+) (.*)$")
@@ -77,7 +78,9 @@ class Checkpoint:
         file: its name in the run's folder.
         updates: since the baseline.
         train_seconds: spent in updates since the baseline; validation, saving and starting are
-            not part of it, and neither is what a killed run had to do again.
+            not part of it, and neither is what a killed run had to do again.  Of the processor (all
+            threads) for a run on the CPU, where the wall clock would count what others do on the
+            machine; by the wall clock on a GPU.
     """
 
     file: str
@@ -90,7 +93,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read the number of updates and fairseq's ``train_wall``, not rounded as in the log.
+    """Read the number of updates, and how long they took.
 
     Raises:
         UserError: no whole checkpoint, or one of a run that is not fairseq's.
@@ -103,7 +106,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         meters = {name: meter for _, name, _, meter in state["extra_state"]["metrics"]["default"]}
         updates = int(state["optimizer_history"][-1]["num_updates"])
-        return Checkpoint(path.name, updates, float(meters["train_wall"]["sum"]))
+        clock = METER if state["cfg"]["common"]["cpu"] else "train_wall"
+        return Checkpoint(path.name, updates, float(meters[clock]["sum"]))
     except (KeyError, IndexError, TypeError) as error:
         raise UserError(f"{path} is not a checkpoint of fairseq-train") from error
 

@@ -170,8 +170,10 @@ def test_results(comparison):
     assert standard["equal_time"]["updates"]["seeds"] == {"1": UPDATES}
     allowed = finished(study, "standard")["train_seconds"]
     checkpoints = finished(study, "auxiliary")["checkpoints"]
-    in_time = [c["updates"] for c in checkpoints if c["train_seconds"] <= allowed]
-    assert auxiliary["equal_time"]["updates"]["seeds"] == {"1": max(in_time, default=0)}
+    distance = {c["updates"]: abs(c["train_seconds"] - allowed) for c in checkpoints}
+    distance[0] = allowed
+    nearest = min(distance, key=distance.get)
+    assert auxiliary["equal_time"]["updates"]["seeds"] == {"1": nearest}
     assert "bleu" in auxiliary["equal_time"]
     assert results["systems"]["blocked"]["equal_updates"]["rep_1"]["mean"] == 0.0
     command = results["commands"]["train: standard, seed 1"]

@@ -47,14 +47,17 @@ def test_token_loss():
     assert token_loss({}) is None
 
 
-def write_checkpoint(path, updates, seconds):
+def write_checkpoint(path, updates, seconds, cpu=True):
+    of_processor = (seconds, 9 * seconds) if cpu else (9 * seconds, seconds)
     meters = [
+        (10, "_train_processor", "SumMeter", {"sum": of_processor[0], "round": None}),
         (790, "wall", "StopwatchMeter", {"sum": 0, "n": 0, "round": 0}),
-        (800, "train_wall", "StopwatchMeter", {"sum": seconds, "n": 0.0, "round": 0}),
+        (800, "train_wall", "StopwatchMeter", {"sum": of_processor[1], "n": 0.0, "round": 0}),
     ]
     torch.save(
         {
             "model": {},
+            "cfg": {"common": {"cpu": cpu}},
             # The first entry is the baseline's.
             "optimizer_history": [{"num_updates": 900}, {"num_updates": updates}],
             "extra_state": {"metrics": {"default": meters}},
@@ -77,6 +80,14 @@ def test_checkpoints(tmp_path):
         Checkpoint("checkpoint_1_30.pt", 30, 10.5),
         Checkpoint("checkpoint_last.pt", 40, 14.0),
     ]
+
+
+def test_a_gpu_is_timed_by_the_clock_on_the_wall(tmp_path):
+    """Where the processor only waits; the other clock has nine times as much in both cases."""
+    write_checkpoint(tmp_path / "cpu.pt", 5, 2.0)
+    write_checkpoint(tmp_path / "gpu.pt", 5, 2.0, cpu=False)
+    assert read_checkpoint(tmp_path / "cpu.pt").train_seconds == 2.0
+    assert read_checkpoint(tmp_path / "gpu.pt").train_seconds == 2.0
 
 
 def test_what_is_no_checkpoint(tmp_path):
