@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from genft_fairseq.functional.selective_log_softmax import selective_log_softmax
 from genft_fairseq.functional.token_mixing import (
     GoldSchedule,
     confidence_masks,
@@ -113,10 +114,8 @@ def _by_confidence(
     """(B, T) where gold is kept, and where a random token stands."""
     # The gold token at input t + 1 is what the decoder should have written at t.
     following = torch.cat([gold[:, 1:], gold[:, -1:]], dim=1)
-    logits = logits.detach()
-    normaliser = logits.logsumexp(dim=-1, keepdim=True)
-    lprobs = (logits.gather(-1, following[..., None]) - normaliser)[..., 0]
-    gold_probs = shifted_right(lprobs.float().exp(), torch.zeros_like(lprobs, dtype=torch.float))
+    probs = selective_log_softmax(logits.detach(), following).target.exp()
+    gold_probs = shifted_right(probs, torch.zeros_like(probs))
     keep, noise = confidence_masks(gold_probs, mixing.gold_below, mixing.random_above)
     return keep | ~replaceable, noise & replaceable
 
