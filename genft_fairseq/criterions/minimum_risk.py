@@ -24,7 +24,11 @@ from genft_fairseq.generation.candidates import (
     sample_candidates,
     sequence_lprobs,
 )
-from genft_fairseq.generation.decoder_input import recorded_encoder_out, require_autoregressive
+from genft_fairseq.generation.decoder_input import (
+    recorded_encoder_out,
+    require_autoregressive,
+    require_two_readings,
+)
 from genft_fairseq.generation.rewards import REWARDS, rewards
 
 
@@ -109,6 +113,7 @@ class MinimumRiskCriterion(TokenCriterion):
     def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> tuple:
         """Compute the loss of a sample; see ``TokenCriterion.forward``."""
         require_autoregressive(model)
+        require_two_readings(model, "--criterion minimum_risk")
         if not hasattr(model, "encoder"):
             raise UnsuitableModel("--criterion minimum_risk needs a model with an encoder")
         weight = self.risk.risk_weight

@@ -157,7 +157,8 @@ class SequenceUnlikelihoodCriterion(OwnTextCriterion):
             if prefixes.size(0) == 0:
                 # One forward all the same: every process of a distributed run must have one.
                 net_output = model(**sample["net_input"])
-                return model_logits(model, net_output)[:0], prefixes
+                logits = model_logits(model, net_output)
+                return logits[:0], prefixes.new_zeros((0, logits.size(1)))
             with evaluation_mode(model):
                 text = continue_prefixes(model, prefixes, L, self.padding_idx)
             tokens = torch.cat([prefixes, text[:, :-1]], dim=1)

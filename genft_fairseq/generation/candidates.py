@@ -73,12 +73,15 @@ def beam_candidates(
 ) -> Tensor:
     """Take the best translations of fairseq's own beam search; see ``sample_candidates``.
 
-    fairseq does not count the end of sentence among a * x + b.
+    fairseq does not count the end of sentence among a * x + b, and takes for x the length of the
+    longest source in the batch; a text that reaches the limit ends there with an end of sentence.
     """
     with evaluation_mode(model):  # the generator's constructor switches it on, and never off
         generator = SequenceGenerator(
-            [model], dictionary, beam_size=number, max_len_a=max_len_a, max_len_b=max_len_b
+            [model], dictionary, beam_size=1, max_len_a=max_len_a, max_len_b=max_len_b
         )
+        # Said afterwards: told a beam, the constructor rebuilds BART's attention for good.
+        generator.beam_size = min(number, generator.vocab_size - 1)
         hypotheses = generator.generate([model], sample)
     # A beam may end with fewer; the place of a missing one holds the best once more.
     rows = [
@@ -127,7 +130,9 @@ def sequence_lprobs(
     lengths, order = texts.ne(padding_idx).sum(dim=1).sort(stable=True)
     size = chunk_size or max(1, len(first))
     found = []
-    for part, part_lengths in zip(order.split(size), lengths.split(size), strict=True):
-        given = (texts[part, : int(part_lengths[-1])], owners[part])
+    known = lengths.tolist()  # once: on a GPU, asking waits for the device
+    for start in range(0, len(known), size):
+        part, longest = order[start : start + size], known[start : start + size][-1]
+        given = (texts[part, :longest], owners[part])
         found.append(checkpoint(read, *given, use_reentrant=False) if chunk_size else read(*given))
     return torch.cat(found)[order.argsort()]

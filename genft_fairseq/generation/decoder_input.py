@@ -9,6 +9,7 @@ processes of a distributed run would drift apart.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,12 +17,16 @@ import torch
 from fairseq.models import FairseqIncrementalDecoder
 from fairseq.models.nat import FairseqNATDecoder
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from genft_fairseq.errors import UnsuitableModel
 from genft_fairseq.generation.model_logits import model_logits
 
 # Arguments of a decoder's forward that ask for something else than its output.
-_OTHER_OUTPUT = {"features_only", "return_all_hiddens", "alignment_layer", "alignment_heads"}
+_OTHER_OUTPUT = {
+    *("features_only", "return_all_hiddens", "full_context_alignment"),
+    *("alignment_layer", "alignment_heads"),
+}
 
 
 @dataclass(frozen=True)
@@ -91,18 +96,22 @@ def replaced_decoder_input(model: Any, replace: Replace) -> Iterator[None]:
 def _hooked(model: Any, replace: Replace) -> Iterator[None]:
     decoder = model.decoder
     during: list[Any] = []  # what must be undone after the decoder has run
+    last: list[tuple[Tensor, DecoderInput]] = []
 
     def before(module: nn.Module, args: tuple, keywords: dict[str, Any]) -> Any:
-        if _in_force[decoder][-1] is not replace or keywords.get("incremental_state") is not None:
+        tokens, rest = _arguments(decoder, args, keywords)
+        if _in_force[decoder][-1] is not replace or rest.get("incremental_state") is not None:
             return None
-        name = "prev_output_tokens"
-        tokens = args[0] if args else keywords[name]
-        rest = {key: value for key, value in keywords.items() if key != name}
-        given = replace(DecoderCall(model, tokens, rest))
+        if hasattr(model, "encoder") and rest.get("encoder_out") is None:
+            raise UnsuitableModel("the model does not tell its decoder what the encoder returned")
+        # Some models call the decoder twice, for an alignment: both times with the same input.
+        if not last or last[0][0] is not tokens:
+            last[:] = [(tokens, replace(DecoderCall(model, tokens, rest)))]
+        given = last[0][1]
         entered = _replaced_embeddings(decoder, given)
         entered.__enter__()
         during.append(entered)
-        return (given.tokens, *args[1:]), rest
+        return (given.tokens,), rest
 
     def after(module: nn.Module, args: tuple, output: Any) -> None:
         while during:
@@ -117,6 +126,13 @@ def _hooked(model: Any, replace: Replace) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _arguments(decoder: Any, args: tuple, keywords: dict[str, Any]) -> tuple[Tensor, dict]:
+    """The tokens of a call, and the other arguments by name, however it was written."""
+    names = list(signature(decoder.forward).parameters)
+    rest = {**dict(zip(names, args, strict=False)), **keywords}
+    return rest.pop(names[0]), rest
 
 
 @contextmanager
@@ -160,8 +176,9 @@ def recorded_encoder_out(model: Any) -> Iterator[list[Any]]:
     found: list[Any] = []
 
     def before(module: nn.Module, args: tuple, keywords: dict[str, Any]) -> None:
-        if keywords.get("incremental_state") is None and not found:
-            found.append(keywords.get("encoder_out"))
+        _, rest = _arguments(model.decoder, args, keywords)
+        if rest.get("incremental_state") is None and not found:
+            found.append(rest.get("encoder_out"))
 
     handle = model.decoder.register_forward_pre_hook(before, with_kwargs=True)
     try:
@@ -183,11 +200,17 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 
 def require_autoregressive(model: Any) -> None:
-    """Refuse a model that does not write from left to right.
+    """Refuse a model that does not write from left to right, or not in one piece.
 
     Raises:
-        UnsuitableModel: it has no incremental decoder, or is non-autoregressive.
+        UnsuitableModel: it has no incremental decoder, is non-autoregressive, or its parameters are
+            spread over the processes.
     """
+    if any(kind.__name__ == "FullyShardedDataParallel" for kind in type(model).__mro__):
+        raise UnsuitableModel(
+            "training on a model's own output needs its parameters in one place, which "
+            "--ddp-backend fully_sharded does not keep: use pytorch_ddp or legacy_ddp"
+        )
     # Not the model, which may be the wrapper of a distributed run: it forwards attributes only.
     decoder = getattr(model, "decoder", None)
     one_by_one = isinstance(decoder, FairseqIncrementalDecoder)
@@ -195,4 +218,21 @@ def require_autoregressive(model: Any) -> None:
         raise UnsuitableModel(
             f"training on a model's own output needs one that writes from left to right, but this "
             f"one is not autoregressive (its decoder is {type(decoder).__name__})"
+        )
+
+
+def require_two_readings(model: Any, what: str) -> None:
+    """Refuse to send gradients through two passes of the decoder where torch cannot follow.
+
+    torch's distributed wrapper expects each parameter once in a backward pass, but activation
+    checkpoints report it with every pass of their layer.
+
+    Raises:
+        UnsuitableModel: checkpointed layers under ``--ddp-backend pytorch_ddp``.
+    """
+    wrapped = isinstance(getattr(model, "module", None), DistributedDataParallel)
+    if wrapped and getattr(getattr(model.decoder, "cfg", None), "checkpoint_activations", False):
+        raise UnsuitableModel(
+            f"{what} trains two passes of the decoder, which --checkpoint-activations does not "
+            "allow under --ddp-backend pytorch_ddp: use --ddp-backend legacy_ddp"
         )

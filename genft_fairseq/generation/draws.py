@@ -63,7 +63,7 @@ def uniform(seed: int, *place: Tensor | int) -> Tensor:
     """
     device = next(part.device for part in place if isinstance(part, Tensor))
     signed = (seed + (1 << 63)) % (1 << 64) - (1 << 63)
-    state = _mix(torch.tensor(signed, dtype=torch.int64, device=device) + GOLDEN_GAMMA)
+    state = _mix(torch.full((), signed, dtype=torch.int64, device=device) + GOLDEN_GAMMA)
     for part in place:
         # Mixed one after the other, so that (1, 2) and (2, 1) are different places.
         state = _mix((state ^ part) + GOLDEN_GAMMA)

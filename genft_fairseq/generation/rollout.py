@@ -122,10 +122,14 @@ def continue_prefixes(
 
 def rows_of_encoder_out(model: Any, encoder_out: Any, rows: Tensor) -> Any:
     """Return the encodings of some rows, in any order and number."""
-    if isinstance(encoder_out, dict) and "encoder_states" in encoder_out:
-        # fairseq reorders this list in place, and so would spoil it for the next call.
-        encoder_out = {**encoder_out, "encoder_states": []}
-    return model.encoder.reorder_encoder_out(encoder_out, rows)
+    return model.encoder.reorder_encoder_out(_copied(encoder_out), rows)
+
+
+def _copied(encoder_out: Any) -> Any:
+    """Another container of the same tensors: some of fairseq's encoders reorder in place."""
+    if isinstance(encoder_out, dict):
+        return {name: _copied(value) for name, value in encoder_out.items()}
+    return list(encoder_out) if isinstance(encoder_out, list) else encoder_out
 
 
 def forbid(logits: Tensor, text: Tensor, padding_idx: int, no_repeat_ngram_size: int) -> None:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Elements of the logits handled at a time on a CPU, where temporaries should stay in its cache.
+# Elements of the logits handled at a time, in float64: on a CPU temporaries should stay in its
+# cache, on a GPU they should not fill its memory.
 CPU_BLOCK_ELEMENTS = 2**18
+GPU_BLOCK_ELEMENTS = 2**25
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,8 @@ def choose_tokens(logits: Tensor, search: Search, draws: Tensor | None = None) -
         return logits.argmax(dim=-1)
     if draws is None:
         raise ValueError("sampling needs a draw for each row")
-    if logits.device.type != "cpu":
-        return _sample(logits, search, draws)
-    rows = max(1, CPU_BLOCK_ELEMENTS // logits.size(-1))
+    block = CPU_BLOCK_ELEMENTS if logits.device.type == "cpu" else GPU_BLOCK_ELEMENTS
+    rows = max(1, block // logits.size(-1))
     parts = zip(logits.split(rows), draws.split(rows), strict=True)
     return torch.cat([_sample(part, search, drawn) for part, drawn in parts])
 

@@ -17,7 +17,11 @@ from torch import nn
 
 from genft_fairseq.errors import UnsuitableModel, UserError
 from genft_fairseq.functional.token_mixing import DECAYS, SCHEDULES, GoldSchedule
-from genft_fairseq.generation.decoder_input import replaced_decoder_input, require_autoregressive
+from genft_fairseq.generation.decoder_input import (
+    replaced_decoder_input,
+    require_autoregressive,
+    require_two_readings,
+)
 from genft_fairseq.generation.draws import sentence_ids
 from genft_fairseq.generation.scheduled_sampling import MIXES, Mixing, input_replacement
 from genft_fairseq.generation.token_choice import Search
@@ -212,6 +216,8 @@ class _ScheduledSampling:
         ignore_grad: bool = False,
     ) -> tuple:
         """Train on mixed inputs; see ``generation/scheduled_sampling.py``."""
+        if self.mixing.gradient:
+            require_two_readings(model, "--mix-gradient")
         length = sample["target"].size(1)
         replacement = input_replacement(self.mixing, sentence_ids(sample), update_num, length)
         replaced = (

@@ -146,6 +146,19 @@ def test_no_row_is_long_enough():
     type(criterion).reduce_metrics([logged])  # divides by nothing
 
 
+def test_rows_padded_to_the_length_of_a_prefix():
+    """``--pad-to-fixed-length``: wide enough, but of padding."""
+    task = tiny_task("language")
+    model, sample = tiny_model(task), tiny_sample(task, SENTENCES[:2])
+    for tensors, name in ((sample["net_input"], "src_tokens"), (sample, "target")):
+        tensors[name] = torch.nn.functional.pad(tensors[name], (0, 20), value=PAD)
+    flags = {"sequence_prefix_length": 20, "sequence_completion_length": 4}
+    criterion = tiny_criterion("sequence_unlikelihood", task, sequence_rate=1.0, **flags)
+    loss, sample_size, _ = criterion(model, sample)
+    assert float(loss) == 0 and sample_size == 0
+    loss.backward()
+
+
 def test_other_updates_are_the_token_loss():
     task = tiny_task("language")
     model, sample = tiny_model(task), tiny_sample(task)
