@@ -109,6 +109,7 @@ def _reset_logging() -> None:
     """Send the log to this process's standard error, as fairseq's scripts do when they start."""
     import logging
 
+    logging.getLogger("fairseq").setLevel(logging.NOTSET)  # which the genft command makes quieter
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
