@@ -53,6 +53,7 @@ def compare(config: Path, dry_run: bool, as_json: bool, page: Path | None) -> No
     if dry_run:
         _print_commands(jobs)
         return
+    _require_writable(page)
     view = QuietView if as_json else LiveView if sys.stderr.isatty() else LineView
     try:
         with claimed(comparison):
@@ -75,6 +76,15 @@ def _require_markers(page: Path) -> None:
         raise UserError(f"--page {page} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"--page {page}: {error}") from error
+
+
+def _require_writable(page: Path | None) -> None:
+    """Find out before the training, not after it, that what a page is given cannot be written."""
+    from genft_fairseq.evaluation.records import require_writable
+
+    if page is not None:
+        for path in (page, page.with_name("results.json"), page.with_name("curves.svg")):
+            require_writable("--page", path)
 
 
 def _print_commands(jobs: list["Job"]) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.records import require_writable, write_whole
 
 POSITIVE = click.IntRange(min=1)
@@ -113,6 +114,7 @@ def _evaluate(
 
     loaded = lm.load_language_model(data, path, cpu)
     total = lm.dataset_tokens(loaded, data, split)
+    _require_room(loaded.model.max_positions(), total, split, prefix_length, length)
     completions_total = min(total // (prefix_length + length), limit or total) * length
     begun = time.perf_counter()
     console = Console(stderr=True, quiet=quiet)
@@ -155,6 +157,19 @@ def _evaluate(
             for c in completions
         ],
     }
+
+
+def _require_room(positions: int, total: int, split: str, prefix_length: int, length: int) -> None:
+    """Refuse, before the work, continuations that the model or the text is too short for."""
+    window = prefix_length + length
+    asked = f"a prefix of {prefix_length} and a continuation of {length} need"
+    advice = "give a shorter --prefix-length and --length (to genft test: after --)"
+    if window - 1 > positions:
+        raise UserError(
+            f"{asked} {window - 1} positions, but the model was trained with {positions}: {advice}"
+        )
+    if total < window:
+        raise UserError(f"{asked} {window} tokens, but {split} holds {total}: {advice}")
 
 
 def _print(figures: dict[str, Any]) -> None:

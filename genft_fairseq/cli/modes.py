@@ -62,7 +62,7 @@ def train(
     genft train data-bin/my_data -- --arch transformer --optimizer adam --lr 1e-3 --max-tokens 4096
 
     Prints the fairseq-train command and runs it; what follows -- goes to it untouched.  The same
-    command goes on from where it stopped.
+    command goes on from where it stopped; one that has made its --max-update does nothing.
     """
     from genft_fairseq.study import baselines, commands
     from genft_fairseq.study.data_folders import open_data
@@ -149,7 +149,8 @@ def test(
     genft test data-bin/my_data --strategy scalegrad --beam 5 -- --remove-bpe
 
     For translation prints the fairseq-generate command and runs it, for a language model
-    genft evaluate-lm, whose continuations are greedy; what follows -- goes to it untouched.
+    genft evaluate-lm, whose continuations are greedy; what follows -- goes to it untouched, such
+    as -- --prefix-length 10 --length 20 for a model that was trained on short blocks.
     """
     from genft_fairseq.study import commands
     from genft_fairseq.study.data_folders import open_data
@@ -217,23 +218,22 @@ def _checkpoint(path: str | None, save_dir: Path | None, strategy: str) -> str:
             if not Path(each).is_file():
                 raise UserError(f"--path {each} is no file")
         return path
-    save_dir = save_dir or _default_folder(strategy)
-    for name in ("checkpoint_best.pt", "checkpoint_last.pt"):
-        if (save_dir / name).is_file():
-            return str(save_dir / name)
-    raise UserError(
-        f"{save_dir} holds neither checkpoint_best.pt nor checkpoint_last.pt: "
-        f"train there, or give --path CKPT or another --save-dir"
-    )
+    from genft_fairseq.study.save_folders import best_checkpoint
+
+    return best_checkpoint(save_dir or _default_folder(strategy))
 
 
 def _train(command: list[str], save_dir: Path, dry_run: bool, begin: Callable[[str], None]) -> None:
     """Run a training command, the only one in its folder; ``begin`` writes what it starts from."""
     from genft_fairseq.study.baselines import training_lock
+    from genft_fairseq.study.save_folders import finished_updates
 
     if dry_run:
         return _run(command, dry_run)
     with training_lock(save_dir) as lock:
+        updates = finished_updates(save_dir, command)
+        if updates is not None:
+            return click.echo(f"finished already: {save_dir} has {updates} updates")
         begin(shlex.join(runnable(command)))
         _run(command, dry_run, inherited=[lock])
 

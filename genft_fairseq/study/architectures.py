@@ -79,23 +79,45 @@ def architecture_flags(model: Mapping[str, Any], data: str, task: str) -> list[s
     arch = str(model.get("arch") or model.get("_name"))
     if arch not in ARCH_MODEL_REGISTRY:
         raise UserError(f"the checkpoint's architecture, {arch}, is not known: add -- --arch ARCH")
+    try:
+        # One after the other, because each can move the defaults of those that follow: a decoder is
+        # as wide as the encoder, say, and its output as the decoder.
+        return _differing_flags(model, arch, [data, "--task", task], one_by_one=True)
+    except _Unparsable:
+        # Some make sense together only: as many layers as there are kernels, say.
+        return _differing_flags(model, arch, [data, "--task", task], one_by_one=False)
+
+
+class _Unparsable(UserError):
+    """Flags that fairseq does not take."""
+
+
+def _differing_flags(
+    model: Mapping[str, Any], arch: str, words: list[str], one_by_one: bool
+) -> list[str]:
     flags = ["--arch", arch]
     given: set[str] = set()
-    # One after the other, because each can move the defaults of those that follow: a decoder is as
-    # wide as the encoder, say, and its output as the decoder.
     while True:
-        actions, defaults = _parse([data, "--task", task, *flags])
-        action = next((each for each in actions if _differs(model, defaults, each.dest)), None)
-        if action is None:
+        try:
+            actions, defaults = _parse([*words, *flags])
+        # What an architecture raises about settings that do not fit is its own affair.
+        except Exception as error:
+            raise _Unparsable(
+                f"the checkpoint's settings are not those of fairseq-train ({error}): give "
+                f"--arch {arch} and its flags after --"
+            ) from error
+        differing = [action for action in actions if _differs(model, defaults, action)]
+        if not differing:
             return flags
-        words = _flag(action, model[action.dest])
-        if action.dest in given or words is None:
-            raise UserError(
-                f"the checkpoint's {action.dest} is {model[action.dest]}, which no flag of "
-                f"--arch {arch} says: give the architecture's flags after --"
-            )
-        given.add(action.dest)
-        flags += words
+        for action in differing[:1] if one_by_one else differing:
+            said = _flag(action, model[action.dest])
+            if action.dest in given or said is None:
+                raise UserError(
+                    f"the checkpoint's {action.dest} is {model[action.dest]}, which no flag of "
+                    f"--arch {arch} says: give --arch {arch} and its flags after --"
+                )
+            given.add(action.dest)
+            flags += said
 
 
 def _plain(settings: Any) -> dict[str, Any]:
@@ -127,14 +149,20 @@ def _defaults(dataclass: Any) -> dict[str, Any]:
 
 
 def _refuse(message: str) -> NoReturn:
-    raise UserError(f"the checkpoint's settings are not those of fairseq-train: {message}")
+    raise UserError(message)
 
 
-def _differs(model: Mapping[str, Any], defaults: Mapping[str, Any], name: str) -> bool:
+def _differs(
+    model: Mapping[str, Any], defaults: Mapping[str, Any], action: argparse.Action
+) -> bool:
+    name = action.dest
     if name in _LEFT_OUT or name not in model:
         return False
     # What the architecture does not set, the model takes as not given.
-    return _comparable(model[name]) != _comparable(defaults.get(name))
+    own, default = _comparable(model[name]), _comparable(defaults.get(name))
+    if action.nargs == 0 and action.const is True:  # a switch that is off, or that nobody set
+        own, default = own or False, default or False
+    return bool(own != default)
 
 
 def _comparable(value: Any) -> Any:

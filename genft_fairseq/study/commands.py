@@ -13,10 +13,14 @@ from genft_fairseq.study.data_folders import DataFolder, has_flag
 from genft_fairseq.study.strategies import strategy_flags
 
 BEAM = 5
-# What a user may not add: genft looks after these itself, and must know them.
+# What a user may not add: genft looks after these itself, and must know them; and the strategy is
+# what it is called by its criterion and task.
 _ELSEWHERE = {
     "--save-dir": "give it to genft, before the --",
     "--finetune-from-model": "use genft finetune --baseline CKPT",
+    **dict.fromkeys(
+        ("--criterion", "--task"), "choose another --strategy, or use fairseq-train itself"
+    ),
 }
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.translation import read_lines
 from genft_fairseq.study.comparison_config import Comparison
 from genft_fairseq.study.comparison_entries import BASELINE
@@ -23,7 +22,7 @@ from genft_fairseq.study.decoding_run import (
     generate_command,
     output_file,
 )
-from genft_fairseq.study.job import Job
+from genft_fairseq.study.job import TROUBLE, Job
 from genft_fairseq.study.training_run import (
     LAST,
     TrainingRun,
@@ -160,7 +159,7 @@ def _start_ready(
         if job.is_ready:
             try:
                 _start(job, len(running(jobs)) < processes, environment, view)
-            except UserError as error:
+            except TROUBLE as error:
                 job.fail(str(error))
                 view.ended(job)
     return running(jobs)

@@ -1,5 +1,6 @@
 """The YAML file of ``genft compare``: read, checked, and refused in one line."""
 
+import json
 import os
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,6 +10,7 @@ from typing import Any
 import yaml
 
 from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.translation import read_lines
 from genft_fairseq.study.comparison_entries import (
     STANDARD,
     Entry,
@@ -85,12 +87,28 @@ def read_comparison(path: Path) -> Comparison:
         raise UserError(f"{path}: {error}") from error
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML takes the last without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise UserError(f"the key {key.value} stands there twice, again in line {line}")
+            seen.add(key.value)
+        return node
+
+
 def _mapping(path: Path) -> dict[str, Any]:
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UserError:
+        raise
+    except (yaml.YAMLError, ValueError) as error:  # no UTF-8, or a date such as 2024-02-31
         raise UserError(f"is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict):
         raise UserError("must hold keys and values, such as updates: 300")
@@ -115,15 +133,16 @@ def _comparison(path: Path, config: dict[str, Any]) -> Comparison:
     updates = _positive(config, "updates")
     strategies = read_entries(config, "strategies", "strategy", data)
     decodings = read_entries(config, "decodings", "decoding", data)
+    _require_recordable(config)
     require_distinct(strategies, decodings)
     return Comparison(
         path=path,
         data=data,
-        references=_existing(folder, "references", references),
+        references=_references(folder, references),
         source_lang=_word(config, "source_lang"),
         target_lang=target,
         baseline=_existing(folder, "baseline", _word(config, "baseline")),
-        output=Path(os.path.abspath(folder / _word(config, "output"))),
+        output=_output(_path(folder, "output", _word(config, "output")), data),
         updates=updates,
         seeds=_seeds(config["seeds"], updates),
         processes=_positive(config, "processes", 1),
@@ -152,11 +171,45 @@ def _positive(config: dict[str, Any], key: str, default: int | None = None) -> i
     return value
 
 
+def _path(folder: Path, key: str, value: str) -> Path:
+    try:
+        return Path(os.path.abspath(folder / Path(value).expanduser()))
+    except RuntimeError as error:  # ~NAME of nobody
+        raise UserError(f"{key}: {value} is in the home of nobody known here") from error
+
+
 def _existing(folder: Path, key: str, value: str, is_folder: bool = False) -> Path:
-    path = Path(os.path.abspath(folder / Path(value).expanduser()))
+    path = _path(folder, key, value)
     if not (path.is_dir() if is_folder else path.is_file()):
         raise UserError(f"{key}: there is no {'folder' if is_folder else 'file'} {path}")
     return path
+
+
+def _references(folder: Path, value: str) -> Path:
+    path = _existing(folder, "references", value)
+    try:
+        read_lines(path)
+    except UnicodeDecodeError as error:
+        raise UserError(f"references: {path} is not UTF-8 ({error})") from error
+    except OSError as error:
+        raise UserError(f"references: {path} cannot be read: {error.strerror}") from error
+    return path
+
+
+def _output(path: Path, data: Path) -> Path:
+    if path.exists() and not path.is_dir():
+        raise UserError(f"output: {path} is a file, but must be a folder")
+    if path.resolve().is_relative_to(data.resolve()):
+        raise UserError(f"output: {path} lies in the data folder: give the runs one of their own")
+    return path
+
+
+def _require_recordable(config: dict[str, Any]) -> None:
+    """Require what results.json can hold, where the whole file is put after all training."""
+    try:
+        json.dumps(config, ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:
+        raise UserError(f"holds what JSON cannot hold: {error}") from error
 
 
 def _seeds(seeds: Any, updates: int) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """The rows of a comparison: strategies and ways of decoding, with their flags."""
 
 import difflib
+import hashlib
 import re
 import shlex
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from genft_fairseq.errors import UserError
+from genft_fairseq.study.data_folders import flag_values, has_flag
 from genft_fairseq.study.strategies import STRATEGIES, strategy_flags
 
 ENTRY_KEYS = {"strategy": ("name", "strategy", "flags"), "decoding": ("name", "flags")}
@@ -20,7 +22,10 @@ OWN_FLAGS = {
     *("--keep-interval-updates", "--log-format", "--log-interval", "--disable-validation"),
     *("--no-save", "--no-last-checkpoints", "--path", "--gen-subset", "--results-path"),
     *("--patience", "--stop-time-hours", "--source-lang", "--target-lang", "-s", "-t"),
+    *("--reset-optimizer", "--reset-meters", "--reset-lr-scheduler", "--reset-dataloader"),
+    *("--checkpoint-suffix", "--stop-min-lr", "--help", "-h", "--train-subset"),
 }
+LONGEST_SLUG = 100  # a file's name has room for 255, and much is put around it
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,11 @@ class Entry:
     @property
     def slug(self) -> str:
         """The name as part of a file's name."""
-        return re.sub(r"[^a-z0-9.]+", "-", self.name.lower()).strip("-.")
+        slug = re.sub(r"[^a-z0-9.]+", "-", self.name.lower()).strip("-.")
+        digest = hashlib.sha256(self.name.encode()).hexdigest()[:8]
+        if not slug:  # a name in another alphabet
+            return f"{'strategy' if self.strategy else 'decoding'}-{digest}"
+        return slug if len(slug) <= LONGEST_SLUG else f"{slug[: LONGEST_SLUG - 9]}-{digest}"
 
 
 def nearest(word: str, known: list[str]) -> str:
@@ -68,7 +77,15 @@ def read_flags(value: Any, where: str, data: Path) -> tuple[str, ...]:
     for word in words:
         if word.partition("=")[0] in OWN_FLAGS:
             raise UserError(f"{where}: {word.partition('=')[0]} is for genft compare to set")
+    _require_printed(words, where)
     return tuple(word.replace("{data}", str(data)) for word in words)
+
+
+def _require_printed(words: list[str], where: str) -> None:
+    """The scores read what fairseq-generate prints: one translation of every sentence."""
+    hidden = [f"--nbest {value}" for value in flag_values(words, "--nbest") if value != "1"]
+    for flag in [*(["--quiet"] if has_flag(words, "--quiet") else []), *hidden]:
+        raise UserError(f"{where}: with {flag} the scores could not read the output: leave it out")
 
 
 def read_entries(config: Mapping[str, Any], key: str, kind: str, data: Path) -> tuple[Entry, ...]:
@@ -98,12 +115,14 @@ def _entry(value: Any, kind: str, data: Path) -> Entry:
         if key not in ENTRY_KEYS[kind]:
             near = nearest(str(key), list(ENTRY_KEYS[kind]))
             raise UserError(f"a {kind} has no key {key}{near}")
-    strategy = str(value.get("strategy", ""))
+    name, strategy = value.get("name"), str(value.get("strategy", ""))
+    if name is not None and not isinstance(name, str):
+        raise UserError(f"the name of a {kind} must be text (put it in quotes), but is {name}")
     if kind == "strategy":
         if strategy not in STRATEGIES:
             raise UserError(f"there is no strategy {strategy}{nearest(strategy, [*STRATEGIES])}")
         strategy_flags(strategy, "translation")  # raises where it is for another task
-    name = str(value.get("name") or strategy)
+    name = name or strategy
     if not name:
         raise UserError(f"a {kind} has no name")
     return Entry(name, strategy, read_flags(value.get("flags"), f"{kind} {name}", data))
@@ -119,7 +138,7 @@ def require_distinct(strategies: tuple[Entry, ...], decodings: tuple[Entry, ...]
     for entry in (*strategies, *decodings):
         if entry.name in names.values():
             raise UserError(f"the name {entry.name} is used twice")
-        if not entry.slug:
+        if not any(letter.isalnum() for letter in entry.name):
             raise UserError(f"the name {entry.name} has no letter or digit to call a folder by")
         if entry.slug in names:
             raise UserError(f"the names {names[entry.slug]} and {entry.name} would share a folder")

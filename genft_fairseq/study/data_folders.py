@@ -61,6 +61,16 @@ def has_flag(words: Sequence[str], *names: str) -> bool:
     return any(word in names or word.partition("=")[0] in names for word in words)
 
 
+def flag_values(words: Sequence[str], flag: str) -> list[str]:
+    """Return what a flag is given each time, as ``--flag VALUE`` or ``--flag=VALUE``."""
+    found = []
+    for position, word in enumerate(words):
+        name, has_value, value = word.partition("=")
+        if name == flag:
+            found.append(value if has_value else "".join(words[position + 1 : position + 2]))
+    return found
+
+
 def _dictionaries(folder: Path) -> list[str]:
     """The languages that have a dictionary; the empty name is a language model's."""
     names = sorted(path.name for path in folder.glob("dict*.txt"))

@@ -15,6 +15,8 @@ from genft_fairseq.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parent.parent
 SECONDS_TO_END = 10
+# What one job can meet that says nothing about the others: a mistake in its flags, or a full disk.
+TROUBLE = (OSError, ValueError)  # a UserError is a ValueError
 
 
 def program(name: str) -> str:
@@ -46,6 +48,7 @@ class Job:
     ) -> None:
         self.row, self.seed, self.kind, self.log, self.needs = row, seed, kind, log, needs
         self.state, self.error = "waiting", ""
+        self.trouble = ""  # met while it ran, and why it was ended
         self.is_checked = False  # for what an earlier call has done
         self.process: subprocess.Popen[bytes] | None = None
         self.begun = 0.0
@@ -124,20 +127,24 @@ class Job:
     def poll(self) -> None:
         """Notice the end of the command."""
         assert self.process is not None
-        self.watch()
-        status = self.process.poll()
-        if status is None:
-            return
-        self.took = self.elapsed
-        self.ended()
-        if status:
-            self.fail(failure(status, self.log))
-            return
         try:
+            self.watch()
+            status = self.process.poll()
+            if status is None:
+                return
+            self.took = self.elapsed
+            self.ended()
+            if self.trouble or status:
+                self.fail(self.trouble or failure(status, self.log))
+                return
             self.finish()
             self.state = "finished"
-        except UserError as error:
-            self.fail(str(error))
+        except TROUBLE as error:  # its own: the other jobs go on
+            self.trouble = self.trouble or str(error)
+            if self.process.poll() is None:
+                self.terminate()  # and another look finds that it has ended
+            else:
+                self.fail(self.trouble)
 
     def ended(self) -> None:
         """Keep what is known only while the command runs; called once it has ended."""
@@ -161,7 +168,8 @@ class Job:
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-        self.ended()
+        with contextlib.suppress(*TROUBLE):  # the others are still to be waited for
+            self.ended()
         self.state = "waiting"
 
     @property
@@ -188,4 +196,11 @@ def last_line(log: Path) -> str:
 def printable(words: Sequence[str]) -> str:
     """Write a command as one types it; paths below the current folder are kept relative."""
     here = os.getcwd()
-    return shlex.join(word.replace(f"{here}/", "").replace(here, ".") for word in words)
+    return shlex.join(_relative(word, here) for word in words)
+
+
+def _relative(word: str, here: str) -> str:
+    # Only a whole path: the folder's name may be part of another path, or of any other word.
+    if here == os.sep or not (word == here or word.startswith(here + os.sep)):
+        return word
+    return word[len(here) + 1 :] or "."

@@ -161,6 +161,8 @@ class TrainingRun(Job):
         self._write_usage()
 
     def finish(self) -> None:
+        if not (self.folder / LAST).exists():
+            raise UserError(f"ended without writing {LAST}")
         checkpoints = read_checkpoints(self.folder)
         if checkpoints[-1].updates != self.updates:
             raise UserError(f"ended after {checkpoints[-1].updates} of {self.updates} updates")

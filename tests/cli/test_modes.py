@@ -207,6 +207,8 @@ def test_flags_of_fairseqs_need_the_dashes(place):
 def test_what_genft_must_know_cannot_follow_the_dashes(place):
     assert "give it to genft" in refusal("train", place / "lm", "--", "--save-dir", "a")
     assert "--baseline" in refusal("train", place / "lm", "--", "--finetune-from-model", "a")
+    for flag in ("--criterion", "--task"):
+        assert "another --strategy" in refusal("train", place / "lm", "--", flag, "a")
 
 
 def test_the_exit_status_is_the_childs(place, monkeypatch):

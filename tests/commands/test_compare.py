@@ -292,6 +292,9 @@ def test_bad_input_writes_nothing(new_study, call, tmp_path):
     (study.folder / "no.pt").write_text("no checkpoint")
     page = tmp_path / "page.md"
     page.write_text("no markers")
+    full = tmp_path / "full"  # whose results could not be written after the training
+    (full / "results.json.tmp").mkdir(parents=True)
+    (full / "page.md").write_text("<!-- comparison:begin -->\n<!-- comparison:end -->\n")
     data = study.config["data"]
     for changes, arguments, message in (
         ({"update": 3}, (), f"{study.path}: there is no key update; did you mean updates?"),
@@ -308,6 +311,11 @@ def test_bad_input_writes_nothing(new_study, call, tmp_path):
         ),
         ({"baseline": "no.pt"}, (), f"{study.folder}/no.pt "),
         ({}, ("--page", page), f"--page {page}: <!-- comparison:begin --> and "),
+        (
+            {},
+            ("--page", full / "page.md"),
+            f"--page {full}/results.json cannot be written: ",
+        ),
         ({}, ("--page", tmp_path / "x"), f"--page {tmp_path}/x cannot be read: No such file"),
     ):
         done = call(study.write(**changes), *arguments)

@@ -120,6 +120,11 @@ def test_begin_go_on_and_refuse(of, tmp_path, capfd):
     assert json.loads((save_dir / "genft.json").read_text()) == record
 
     before = {path: path.stat().st_mtime_ns for path in save_dir.iterdir()}
+    result = CliRunner().invoke(genft, finetune(4))  # fairseq-train would make a fifth
+    assert (result.exit_code, result.stdout) == (
+        *(0, f"finished already: {save_dir} has 4 updates\n"),
+    )
+    assert printed("finetune", "--dry-run", *finetune(4)[1:])[0] == "fairseq-train"
     other = tmp_path / "other.pt"
     torch.save({**torch.load(baseline, weights_only=False), "another": 1}, other)
     began = f"{save_dir} was begun as scalegrad from {baseline} (SHA-256 "

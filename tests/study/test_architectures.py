@@ -50,6 +50,17 @@ CASES = {
         *("--encoder-layers", "[(24, 3)] * 2", "--decoder-layers", "[(24, 3)]"),
         *("--decoder-out-embed-dim", "16"),
     ],
+    # Both sides assert that there are as many kernels as layers.
+    "lightconv": [
+        *("--arch", "lightconv", *SMALL, "--encoder-conv-dim", "32"),
+        *("--encoder-kernel-size-list", "[3]", "--decoder-kernel-size-list", "[3, 5]"),
+        *("--decoder-embed-dim", "32", "--decoder-conv-dim", "32", "--encoder-glu", "1"),
+    ],
+    "lightconv-lm": [
+        *("--arch", "lightconv_lm", "--decoder-layers", "2", "--decoder-kernel-size-list", "[3, 5]")
+    ],
+    # Its model sets switches that the parser leaves out.
+    "bart": ["--arch", "bart_base", *SMALL],
     "lm": ["--arch", "transformer_lm", *SMALL_LM, "--tokens-per-sample", "24"],
     "lm-positions": [
         *("--arch", "transformer_lm", *SMALL_LM, "--decoder-learned-pos"),
@@ -101,7 +112,7 @@ def shapes(model: torch.nn.Module) -> dict[str, torch.Size]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_flags_build_the_same_model(name, data, tmp_path):
-    task = "language_modeling" if name.startswith("lm") else "translation"
+    task = "language_modeling" if "lm" in name.split("-") else "translation"
     cfg = configure(data, task, CASES[name])
     model = build(cfg)
     configuration = read_configuration(save(tmp_path / "c.pt", cfg, model))
@@ -153,13 +164,22 @@ def test_what_no_flag_says(data):
         architecture_flags(settings, data, "translation")
     assert str(raised.value) == (
         "the checkpoint's decoder_normalize_before is False, which no flag of "
-        "--arch transformer_wmt_en_de_big_t2t says: give the architecture's flags after --"
+        "--arch transformer_wmt_en_de_big_t2t says: give --arch transformer_wmt_en_de_big_t2t and "
+        "its flags after --"
     )
     with pytest.raises(UserError, match="architecture, mine, is not known: add -- --arch ARCH"):
         architecture_flags({"_name": "mine"}, data, "translation")
     settings = {**vars(cfg.model), "encoder_layers": "many"}
-    with pytest.raises(UserError, match="--encoder-layers: invalid int value: 'many'"):
+    with pytest.raises(UserError, match=r"--encoder-layers: invalid int value: 'many'.*: give"):
         architecture_flags(settings, data, "translation")
+    cfg = configure(data, "translation", ["--arch", "lightconv"])
+    settings = {**vars(cfg.model), "encoder_layers": 2}
+    with pytest.raises(UserError) as raised:
+        architecture_flags(settings, data, "translation")
+    assert str(raised.value) == (
+        "the checkpoint's settings are not those of fairseq-train (encoder_kernel_size_list "
+        "doesn't match encoder_layers): give --arch lightconv and its flags after --"
+    )
 
 
 def test_what_is_no_checkpoint_of_fairseq(tmp_path):

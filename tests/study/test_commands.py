@@ -6,7 +6,7 @@ import pytest
 
 from genft_fairseq.errors import UserError
 from genft_fairseq.study import commands
-from genft_fairseq.study.data_folders import DataFolder, has_flag, open_data
+from genft_fairseq.study.data_folders import DataFolder, flag_values, has_flag, open_data
 from genft_fairseq.study.strategies import STRATEGIES
 
 PLUGIN = str(Path(commands.genft_fairseq.__file__).parent)
@@ -44,8 +44,8 @@ def test_fine_tuning():
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_every_strategy_has_its_criterion_and_the_users_flags_last(strategy):
-    words = commands.train_command(TRANSLATION, strategy, Path("a"), ["--task", "mine"], cpu=True)
-    assert words[-3:] == ["--cpu", "--task", "mine"]
+    words = commands.train_command(TRANSLATION, strategy, Path("a"), ["--lr", "2"], cpu=True)
+    assert words[-3:] == ["--cpu", "--lr", "2"]
     assert words[words.index("--criterion") + 1] == STRATEGIES[strategy].criterion[0]
 
 
@@ -87,6 +87,8 @@ def test_the_beam_of_a_search():
     [
         (["--save-dir", "b"], "--save-dir cannot stand after the --: give it to genft, before"),
         (["--finetune-from-model=b"], "after the --: use genft finetune --baseline CKPT"),
+        (["--criterion", "b"], "--criterion cannot stand after the --: choose another --strategy"),
+        (["--task=b"], "--task cannot stand after the --: .*, or use fairseq-train itself$"),
     ],
 )
 def test_what_genft_looks_after_is_not_for_fairseq(flag, said):
@@ -102,6 +104,8 @@ def test_a_strategy_for_other_tasks():
 def test_flags_are_recognised_whole():
     words = ["--arch", "x", "--lr=1e-3", "--adam-betas", "(0.9, 0.98)"]
     assert has_flag(words, "--arch") and has_flag(words, "-l", "--lr")
+    assert flag_values([*words, "--lr", "2", "--lr"], "--lr") == ["1e-3", "2", ""]
+    assert flag_values([], "--lr") == flag_values(words, "--l") == []
     assert not has_flag(words, "--ar") and not has_flag(words, "--adam") and not has_flag([], "-s")
 
 

@@ -1,5 +1,6 @@
 """The file of a comparison: what is read from it, and how each mistake is refused."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,20 @@ STRATEGY_NAMES = ", ".join(STRATEGIES)
          "the names A b and a-b would share a folder"),
         ({"strategies": ["standard", {"name": "??", "strategy": "auxiliary"}]},
          "the name ?? has no letter or digit to call a folder by"),
+        ({"strategies": ["standard", {"name": 2024, "strategy": "auxiliary"}]},
+         "the name of a strategy must be text (put it in quotes), but is 2024"),
+        ({"decodings": [{"name": date(2024, 1, 31)}]},
+         "the name of a decoding must be text (put it in quotes), but is 2024-01-31"),
+        ({"generate": "--beam 5 --quiet"},
+         "generate: with --quiet the scores could not read the output: leave it out"),
+        ({"generate": ["--nbest", 2]},
+         "generate: with --nbest 2 the scores could not read the output: leave it out"),
+        ({"decodings": [{"name": "a", "flags": "--nbest=5"}]},
+         "decoding a: with --nbest 5 the scores could not read the output: leave it out"),
+        ({"generate": "--results-path x"}, "generate: --results-path is for genft compare to set"),
+        ({"strategies": ["standard", {"strategy": "auxiliary", "flags": "--help"}]},
+         "strategy auxiliary: --help is for genft compare to set"),
+        ({"train": "--reset-optimizer"}, "train: --reset-optimizer is for genft compare to set"),
         ({"strategies": ["standard", {"stratgy": "auxiliary"}]},
          "a strategy has no key stratgy; did you mean strategy?"),
         ({"strategies": ["standard", {"strategy": "auxiliary", "flags": "--criterion x"}]},
@@ -159,7 +174,60 @@ def test_what_is_no_mapping(tmp_path):
     path = tmp_path / "compare.yaml"
     path.write_text("just text\n")
     assert refusal(path) == "must hold keys and values, such as updates: 300"
+    path.write_text("updates: 3\nseeds: [1]\nupdates: 4\n")
+    assert refusal(path) == "the key updates stands there twice, again in line 3"
+    path.write_text("strategies:\n  - {strategy: standard, flags: --a, flags: --b}\n")
+    assert refusal(path) == "the key flags stands there twice, again in line 2"
+    path.write_text("updates: 2024-02-31\n")
+    assert refusal(path).startswith("is not YAML: day ")
     path.write_text("updates: [3\n")
     assert refusal(path).startswith("is not YAML: while parsing a flow sequence in ")
     path.write_text("data: !!python/object/apply:os.system [true]\n")
     assert refusal(path).startswith("is not YAML: could not determine a constructor for the tag")
+
+
+def test_the_references_are_utf_8(write, tmp_path):
+    (tmp_path / "data" / "raw" / "test.de").write_bytes("Grüße\n".encode("latin-1"))
+    said = refusal(write())
+    assert said.startswith(f"references: {tmp_path}/data/raw/test.de is not UTF-8 (")
+
+
+def test_the_output_folder(write, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert read_comparison(write(output="~/runs")).output == tmp_path / "home" / "runs"
+    assert refusal(write(output="~nobody-known/runs")).startswith("output: ~nobody-known/runs is ")
+    assert refusal(write(output="baseline.pt")) == (
+        f"output: {tmp_path}/baseline.pt is a file, but must be a folder"
+    )
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    for inside in ("data", "data/runs", "link/runs"):
+        assert refusal(write(output=inside)) == (
+            f"output: {tmp_path}/{inside} lies in the data folder: give the runs one of their own"
+        )
+    assert read_comparison(write(output="data-runs")).output == tmp_path / "data-runs"
+
+
+def test_a_name_that_no_folder_can_have(write):
+    """It is called by a number that only the name decides."""
+    long = ["a" * 300, "a" * 299 + "b"]
+    names = [{"name": name, "strategy": "auxiliary"} for name in ("модель", "模型", *long)]
+    decoding = {"name": "поиск"}
+    comparison = read_comparison(write(strategies=["standard", *names], decodings=[decoding]))
+    slugs = [entry.slug for entry in comparison.strategies[1:]]
+    assert len(set(slugs)) == 4 and max(map(len, slugs)) == 100
+    assert [entry.slug for entry in comparison.strategies[1:3]] == [
+        *("strategy-b68fadf0", "strategy-c98e118e")
+    ]
+    assert comparison.decodings[0].slug.startswith("decoding-")
+    assert Entry("a" * 100, "auxiliary").slug == "a" * 100
+
+
+def test_what_the_results_could_not_hold(write):
+    """They hold the whole file, and are written after all training."""
+    name = {"name": "a\ud800", "strategy": "auxiliary"}
+    said = refusal(write(strategies=["standard", name]))
+    assert said.startswith("holds what JSON cannot hold: 'utf-8' codec can't encode character ")
+
+
+def test_one_hypothesis_may_be_asked_for(write):
+    assert read_comparison(write(generate="--nbest 1")).generate == ("--nbest", "1")
