@@ -19,12 +19,12 @@ try:
 except Exception as error:  # a broken build raises more than ImportError
     fairseq_error = error
 else:
-    from genft_fairseq import compat, data_files, errors, processor_time, safe_loading
+    from genft_fairseq import compat, data_files, errors, safe_loading, training_time
 
     compat.apply()
     data_files.apply()
-    processor_time.apply()
     safe_loading.apply()
+    training_time.apply()
     errors.install_one_line_errors()
 
     from genft_fairseq import criterions, tasks  # noqa: F401

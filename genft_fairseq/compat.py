@@ -21,7 +21,6 @@ from fairseq.data import (
     token_block_dataset,
 )
 from fairseq.distributed import utils as distributed_utils
-from fairseq.logging import metrics
 from fairseq.models import distributed_fairseq_model
 from fairseq.ngram_repeat_block import NGramRepeatBlock
 from fairseq.tasks.translation import TranslationTask
@@ -59,7 +58,6 @@ def apply() -> None:
     data_utils.get_buckets = bucket_pad_length_dataset.get_buckets = get_buckets
     _keep_last_batch()
     _require_targets_to_train()
-    _keep_counting_after_a_resume()
     NGramRepeatBlock._no_repeat_ngram = forbid_repeated_ngrams
     _allow_ddp_on_cpu()
     _gather_objects_on_gloo()
@@ -123,22 +121,6 @@ def _require_targets_to_train() -> None:
         return result
 
     TranslationTask.load_dataset = load_dataset
-
-
-def _keep_counting_after_a_resume() -> None:
-    """After a resume fairseq counts in meters that are no longer those it saves.
-
-    It replaces the meters by the checkpoint's, but goes on logging into the old ones: in all later
-    checkpoints sums such as ``train_wall`` stand still.
-    """
-    load_apart = metrics.load_state_dict
-
-    def load_state_dict(state: Any) -> None:
-        load_apart(state)
-        if "default" in metrics._aggregators:
-            metrics._active_aggregators["default"] = metrics._aggregators["default"]
-
-    metrics.load_state_dict = load_state_dict
 
 
 def forbid_repeated_ngrams(

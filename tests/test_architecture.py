@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "genft_fairseq"
 # What each room may import besides itself.  Modules at the top (errors, compat, safe_loading) are
 # the foundation of every room but the ground floor, which needs torch only; they may use that.
 FOUNDATION = {
-    *("errors", "compat", "data_files", "processor_time"),
+    *("errors", "compat", "data_files", "training_time"),
     *("safe_arrays", "safe_loading"),
 }
 MAY_IMPORT: dict[str, set[str]] = {

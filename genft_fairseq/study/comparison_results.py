@@ -38,7 +38,7 @@ MEANING = {
     "interval": "mean ± half_width: Student's t, 95 %, over the seeds",
     "p_value": "paired bootstrap of BLEU against standard of the same seed",
     "train_seconds": "seconds in updates, as the checkpoints hold them: of the processor (all "
-    "threads) on the CPU, because others may use the machine, fairseq's train_wall on a GPU; "
+    "threads) on the CPU, because others may use the machine, by the wall clock on a GPU; "
     "without starting, validation and saving",
     "epoch_seconds": "train_seconds / updates * updates in an epoch",
     "equal_time": "the kept checkpoint nearest to the train_seconds of standard of the same seed",

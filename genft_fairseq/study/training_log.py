@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from genft_fairseq.evaluation.training_runs import piped_figures
-from genft_fairseq.processor_time import METER
+from genft_fairseq.training_time import KEY
 
 TRAINING_BEGINS = "Start iterating over samples"
 _TRAIN = re.compile(r"\| train_inner \| epoch \d+:\s+\d+ / (\d+) (.*)$")
@@ -80,7 +80,7 @@ class Checkpoint:
         train_seconds: spent in updates since the baseline; validation, saving and starting are
             not part of it, and neither is what a killed run had to do again.  Of the processor (all
             threads) for a run on the CPU, where the wall clock would count what others do on the
-            machine; by the wall clock on a GPU.
+            machine; by the wall clock on a GPU.  0 in a checkpoint of fairseq without the plugin.
     """
 
     file: str
@@ -104,11 +104,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     state = load(str(path), map_location="cpu", mmap=True)
     try:
-        meters = {name: meter for _, name, _, meter in state["extra_state"]["metrics"]["default"]}
         updates = int(state["optimizer_history"][-1]["num_updates"])
-        clock = METER if state["cfg"]["common"]["cpu"] else "train_wall"
-        return Checkpoint(path.name, updates, float(meters[clock]["sum"]))
-    except (KeyError, IndexError, TypeError) as error:
+        clock = "processor" if state["cfg"]["common"]["cpu"] else "wall"
+        seconds = state["extra_state"].get(KEY, {}).get(clock, 0.0)
+        return Checkpoint(path.name, updates, float(seconds))
+    except (AttributeError, KeyError, IndexError, TypeError) as error:
         raise UserError(f"{path} is not a checkpoint of fairseq-train") from error
 
 

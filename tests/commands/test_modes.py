@@ -153,6 +153,7 @@ def test_training_is_ended_by_sigterm_and_goes_on(of, tmp_path):
     data, baseline = of("language_modeling")
     save_dir = tmp_path / "run"
     flags = [*OPTIMISATION, "--save-interval-updates", "3", "--keep-interval-updates", "1"]
+    flags += ["--num-workers", "0"]  # those that load data may complain when they are ended
     arguments = [
         *("finetune", str(data), "--strategy", "unlikelihood", "--baseline", str(baseline)),
         *("--save-dir", str(save_dir), "--", *flags, "--max-update"),

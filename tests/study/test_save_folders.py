@@ -9,11 +9,10 @@ from genft_fairseq.study.save_folders import finished_updates, max_update
 @pytest.fixture
 def save_dir(tmp_path):
     """A folder of 40 updates."""
-    meters = [(800, "train_wall", "StopwatchMeter", {"sum": 1.0})]
     state = {
         "cfg": {"common": {"cpu": False}},
         "optimizer_history": [{"num_updates": 40}],
-        "extra_state": {"metrics": {"default": meters}},
+        "extra_state": {},
     }
     torch.save(state, tmp_path / "checkpoint_last.pt")
     return tmp_path
