@@ -7,28 +7,22 @@ What is measured is the loss alone: from logits to the loss, and back to the gra
 ``loss_measurement.py`` says how, and ``loss_comparison.py`` what the JSON holds.
 """
 
-import json
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 from loss_tables import BASELINE, LOSSES, markdown, print_tables
-from rich.console import Console
-
-from genft_fairseq.evaluation.records import replace_between_markers
+from result_files import (
+    OneLineError,
+    require_output_folder,
+    result_options,
+    show,
+    typed_command,
+    write_table,
+)
 
 DEFAULT_SHAPES = ("1,300,50257", "32,32,32000", "4,1024,50257")
 SMALLEST_VOCABULARY = 8  # fairseq's four special symbols, and some words
-REDIRECTED_WIDTH = 120  # characters, so that a log holds whole rows
-README = Path(__file__).parent / "README.md"
-
-
-class OneLineError(click.ClickException):
-    """A mistake on the command line, shown as one line."""
-
-    exit_code = 2
 
 
 class ShapeType(click.ParamType):
@@ -112,56 +106,17 @@ class LossesType(click.ParamType):
     show_default=True,
     help=f"Which to measure; {BASELINE} always is.",
 )
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON here.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
-@click.option(
-    "--table",
-    "tables",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    multiple=True,
-    help="Measure nothing: render these JSON files into --readme.",
-)
-@click.option(
-    "--readme",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    default=README,
-    help="Where --table writes.  [default: benchmarks/README.md]",
-)
+@result_options
 def main(
     tables: tuple[Path, ...], readme: Path, output: Path | None, as_json: bool, **settings: Any
 ) -> None:
     """Compare the time and peak memory of token losses, forward and backward."""
     if tables:
-        write_table(tables, readme)
+        write_table(tables, readme, "losses", markdown)
         return
-    if output is not None and not output.parent.is_dir():
-        raise OneLineError(f"--output must lie in a folder that exists, but is {output}")
-    command = shlex.join(["python", "benchmarks/losses.py", *sys.argv[1:]])
-    results = measure(command, **settings)
-    text = json.dumps(results, indent=2) + "\n"
-    if output is not None:
-        output.write_text(text, encoding="utf-8")
-    if as_json:
-        click.echo(text, nl=False)
-    else:
-        console = Console()
-        if not console.is_terminal:
-            console.width = REDIRECTED_WIDTH
-        print_tables(results, console)
-
-
-def write_table(tables: tuple[Path, ...], readme: Path) -> None:
-    """Render results into the part of a README that lies between the markers."""
-    try:
-        table = markdown([json.loads(path.read_text(encoding="utf-8")) for path in tables])
-    except (ValueError, KeyError, TypeError) as error:
-        names = ", ".join(map(str, tables))
-        raise OneLineError(f"--table {names} is not a JSON file of this script") from error
-    try:
-        text = replace_between_markers(readme.read_text(encoding="utf-8"), "losses", table)
-    except ValueError as error:
-        raise OneLineError(f"{readme}: {error}") from error
-    readme.write_text(text, encoding="utf-8")
+    require_output_folder(output)
+    results = measure(typed_command("losses.py"), **settings)
+    show(results, output, as_json, print_tables)
 
 
 def measure(command: str, **settings: Any) -> dict[str, Any]:

@@ -7,18 +7,19 @@ What is timed is a whole update, forward, backward and Adam, by fairseq's tasks 
 Transformers.  ``strategy_measurement.py`` says how, and what the JSON holds.
 """
 
-import json
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
-from losses import README, REDIRECTED_WIDTH, OneLineError
-from rich.console import Console
+from result_files import (
+    OneLineError,
+    require_output_folder,
+    result_options,
+    show,
+    typed_command,
+    write_table,
+)
 from strategy_tables import BASELINE, KINDS, STRATEGIES, markdown, print_tables
-
-from genft_fairseq.evaluation.records import replace_between_markers
 
 DEFAULT_SETTINGS = (
     "translation,small,128,16",
@@ -105,56 +106,17 @@ class StrategiesType(click.ParamType):
     default=",".join(STRATEGIES),
     help=f"Which to measure, of {', '.join(STRATEGIES)}; {BASELINE} always is.  [default: all]",
 )
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON here.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
-@click.option(
-    "--table",
-    "tables",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    multiple=True,
-    help="Measure nothing: render these JSON files into --readme.",
-)
-@click.option(
-    "--readme",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    default=README,
-    help="Where --table writes.  [default: benchmarks/README.md]",
-)
+@result_options
 def main(
     tables: tuple[Path, ...], readme: Path, output: Path | None, as_json: bool, **choices: Any
 ) -> None:
     """Compare the time of updates on the model's own output with a teacher-forced one."""
     if tables:
-        write_table(tables, readme)
+        write_table(tables, readme, "strategies", markdown)
         return
-    if output is not None and not output.parent.is_dir():
-        raise OneLineError(f"--output must lie in a folder that exists, but is {output}")
-    command = shlex.join(["python", "benchmarks/strategies.py", *sys.argv[1:]])
-    results = measure(command, **choices)
-    text = json.dumps(results, indent=2) + "\n"
-    if output is not None:
-        output.write_text(text, encoding="utf-8")
-    if as_json:
-        click.echo(text, nl=False)
-    else:
-        console = Console()
-        if not console.is_terminal:
-            console.width = REDIRECTED_WIDTH
-        print_tables(results, console)
-
-
-def write_table(tables: tuple[Path, ...], readme: Path) -> None:
-    """Render results into the part of a README that lies between the markers."""
-    try:
-        table = markdown([json.loads(path.read_text(encoding="utf-8")) for path in tables])
-    except (ValueError, KeyError, TypeError) as error:
-        names = ", ".join(map(str, tables))
-        raise OneLineError(f"--table {names} is not a JSON file of this script") from error
-    try:
-        text = replace_between_markers(readme.read_text(encoding="utf-8"), "strategies", table)
-    except ValueError as error:
-        raise OneLineError(f"{readme}: {error}") from error
-    readme.write_text(text, encoding="utf-8")
+    require_output_folder(output)
+    results = measure(typed_command("strategies.py"), **choices)
+    show(results, output, as_json, print_tables)
 
 
 def measure(command: str, **choices: Any) -> dict[str, Any]:
