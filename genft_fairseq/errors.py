@@ -25,6 +25,12 @@ class UnsuitableModel(UserError, RuntimeError):
     """
 
 
+def check_range(flag: str, value: float, allowed: bool, interval: str) -> None:
+    """Refuse a value that is out of range, or nan, when a criterion or task is built."""
+    if not allowed:
+        raise UserError(f"{flag} must lie in {interval}, but is {value}")
+
+
 def one_line(error: BaseException) -> str | None:
     """Return the line that tells a user what is wrong, or None where only a traceback can tell.
 

@@ -11,9 +11,9 @@ from genft_fairseq.criterions.token_criterion import (
     TokenCriterion,
     TokenCriterionConfig,
     TokenTerms,
-    check_range,
     log_mean,
 )
+from genft_fairseq.errors import check_range
 from genft_fairseq.functional.first_token import first_token_loss, first_token_mask
 
 

@@ -11,7 +11,8 @@ from fairseq.dataclass import ChoiceEnum
 
 from genft_fairseq.criterions.own_text import OwnTextCriterion, check_prefix
 from genft_fairseq.criterions.search_flags import search
-from genft_fairseq.criterions.token_criterion import TokenCriterionConfig, check_range
+from genft_fairseq.criterions.token_criterion import TokenCriterionConfig
+from genft_fairseq.errors import check_range
 from genft_fairseq.generation.decoder_input import (
     DecoderCall,
     DecoderInput,

@@ -14,10 +14,9 @@ from genft_fairseq.criterions.search_flags import search
 from genft_fairseq.criterions.token_criterion import (
     TokenCriterion,
     TokenCriterionConfig,
-    check_range,
     log_mean,
 )
-from genft_fairseq.errors import UnsuitableModel, UserError
+from genft_fairseq.errors import UnsuitableModel, UserError, check_range
 from genft_fairseq.functional.risk import expected_risk, first_of_equal
 from genft_fairseq.generation.candidates import (
     beam_candidates,

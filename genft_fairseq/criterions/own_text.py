@@ -9,10 +9,9 @@ from fairseq.tasks.translation_lev import TranslationLevenshteinTask
 from genft_fairseq.criterions.token_criterion import (
     TokenCriterion,
     TokenCriterionConfig,
-    check_range,
     log_mean,
 )
-from genft_fairseq.errors import UserError
+from genft_fairseq.errors import UserError, check_range
 from genft_fairseq.generation.decoder_input import require_autoregressive
 from genft_fairseq.generation.draws import happens
 

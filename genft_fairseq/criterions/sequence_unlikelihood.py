@@ -10,8 +10,8 @@ from fairseq.tasks.language_modeling import LanguageModelingTask
 from torch import Tensor
 
 from genft_fairseq.criterions.own_text import OwnTextCriterion, check_prefix, task_settings
-from genft_fairseq.criterions.token_criterion import TokenCriterionConfig, check_range
-from genft_fairseq.errors import UserError
+from genft_fairseq.criterions.token_criterion import TokenCriterionConfig
+from genft_fairseq.errors import UserError, check_range
 from genft_fairseq.functional.ngrams import repeated_ngram_mask
 from genft_fairseq.functional.selective_log_softmax import selective_log_softmax
 from genft_fairseq.functional.unlikelihood import log1mexp

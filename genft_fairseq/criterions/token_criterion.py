@@ -20,7 +20,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from fairseq.logging import metrics
 from torch import Tensor
 
-from genft_fairseq.errors import UserError
+from genft_fairseq.errors import UserError, check_range
 from genft_fairseq.functional.scalegrad import scalegrad_correction
 from genft_fairseq.functional.seen_tokens import first_occurrence_mask, seen_mask, seen_mass
 from genft_fairseq.functional.selective_log_softmax import selective_log_softmax
@@ -176,12 +176,6 @@ def log_mean(logging_outputs: list[dict[str, Any]], name: str, count: str, unit:
 def _mean(total: Any, number: Any, unit: float) -> float | None:
     # None is what fairseq shows of a meter that has seen nothing yet.
     return round(float(total) / float(number) / unit, 4) if number > 0 else None
-
-
-def check_range(flag: str, value: float, allowed: bool, interval: str) -> None:
-    """Refuse a value that is out of range, or nan, when the criterion is built."""
-    if not allowed:
-        raise UserError(f"{flag} must lie in {interval}, but is {value}")
 
 
 def _check_task(criterion: TokenCriterion, task: Any) -> None:

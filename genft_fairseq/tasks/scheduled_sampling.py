@@ -15,7 +15,7 @@ from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageMode
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from torch import nn
 
-from genft_fairseq.errors import UnsuitableModel, UserError
+from genft_fairseq.errors import UnsuitableModel, UserError, check_range
 from genft_fairseq.functional.token_mixing import DECAYS, SCHEDULES, GoldSchedule
 from genft_fairseq.generation.decoder_input import (
     replaced_decoder_input,
@@ -93,12 +93,12 @@ def mixing(cfg: Any, padding_idx: int) -> Mixing:
         UserError: a value out of range, or flags that do not go together.
     """
     mix = str(cfg.mix)
-    _require("--sampling-passes", cfg.sampling_passes, cfg.sampling_passes >= 1, "[1, inf)")
-    _require(
+    check_range("--sampling-passes", cfg.sampling_passes, cfg.sampling_passes >= 1, "[1, inf)")
+    check_range(
         "--mix-temperature", cfg.mix_temperature, 1e-6 <= cfg.mix_temperature <= 1e6, "[1e-6, 1e6]"
     )
-    _require("--mix-top-k", cfg.mix_top_k, cfg.mix_top_k >= 0, "[0, inf)")
-    _require("--mix-top-p", cfg.mix_top_p, 0 < cfg.mix_top_p <= 1, "(0, 1]")
+    check_range("--mix-top-k", cfg.mix_top_k, cfg.mix_top_k >= 0, "[0, inf)")
+    check_range("--mix-top-p", cfg.mix_top_p, 0 < cfg.mix_top_p <= 1, "(0, 1]")
     if mix != "sample" and (cfg.mix_top_k or cfg.mix_top_p < 1):
         raise UserError(f"--mix-top-k and --mix-top-p need --mix sample, but it is {mix}")
     if mix == "argmax" and cfg.mix_temperature != 1:
@@ -106,8 +106,8 @@ def mixing(cfg: Any, padding_idx: int) -> Mixing:
     if mix != "expected_embedding" and cfg.mix_gradient:
         raise UserError(f"--mix-gradient needs --mix expected_embedding, but it is {mix}")
     low, high = cfg.gold_confidence, cfg.random_confidence
-    _require("--gold-confidence", low, 0 <= low < 1, "[0, 1): at 1 every input would stay gold")
-    _require("--random-confidence", high, low <= high <= 1, f"[--gold-confidence {low}, 1]")
+    check_range("--gold-confidence", low, 0 <= low < 1, "[0, 1): at 1 every input would stay gold")
+    check_range("--random-confidence", high, low <= high <= 1, f"[--gold-confidence {low}, 1]")
     search = Search(True, cfg.mix_temperature, cfg.mix_top_k, cfg.mix_top_p)
     schedule = gold_schedule(cfg)
     return Mixing(
@@ -129,7 +129,7 @@ def gold_schedule(cfg: Any) -> GoldSchedule:
     given = f"--gold-schedule {name}"
     if name in ("constant", "decoding_step", "composite"):
         _needed(given, "--gold-probability", eps)
-        _require("--gold-probability", eps, 0 <= eps <= 1, "[0, 1]")
+        check_range("--gold-probability", eps, 0 <= eps <= 1, "[0, 1]")
     if name in ("decoding_step", "composite") and eps == 1:
         raise UserError(f"{given} would never leave gold: --gold-probability must be below 1")
     decaying = decay if name == "composite" else name
@@ -157,32 +157,27 @@ def gold_schedule(cfg: Any) -> GoldSchedule:
 def _check_decay(given: str, decay: str, k: float | None, c: float | None, minimum: float) -> None:
     _needed(given, "--gold-k", k)
     assert k is not None
-    _require(
+    check_range(
         "--gold-minimum", minimum, 0 <= minimum < 1, "[0, 1): at 1 every input would stay gold"
     )
     if decay == "linear":
         _needed(given, "--gold-c", c)
         assert c is not None
-        _require("--gold-k", k, 0 <= k < math.inf, "[0, inf)")
-        _require("--gold-c", c, 0 <= c < math.inf, "[0, inf)")
+        check_range("--gold-k", k, 0 <= k < math.inf, "[0, inf)")
+        check_range("--gold-c", c, 0 <= c < math.inf, "[0, inf)")
         if c == 0 and k >= 1:
             raise UserError(f"{given} would never leave gold: --gold-c must be above 0, but is {c}")
     elif decay == "exponential":
         if k == 1:
             raise UserError(f"{given} would never leave gold: --gold-k must be below 1, but is {k}")
-        _require("--gold-k", k, 0 <= k < 1, "[0, 1)")
+        check_range("--gold-k", k, 0 <= k < 1, "[0, 1)")
     else:
-        _require("--gold-k", k, 1 <= k < math.inf, "[1, inf)")
+        check_range("--gold-k", k, 1 <= k < math.inf, "[1, inf)")
 
 
 def _needed(given: str, flag: str, value: float | None) -> None:
     if value is None:
         raise UserError(f"{given} needs {flag}")
-
-
-def _require(flag: str, value: float, allowed: bool, interval: str) -> None:
-    if not allowed:
-        raise UserError(f"{flag} must lie in {interval}, but is {value}")
 
 
 class _ScheduledSampling:
