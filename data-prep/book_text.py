@@ -174,9 +174,9 @@ def write_splits(args: argparse.Namespace) -> None:
     """Copy the books to the input folder and write SPLIT.txt to the output folder."""
     style = Style(args.lines, args.keep_spaces and args.lines != "join")
     sources = {split: getattr(args, split) for split in ("text", "train", "valid", "test")}
-    names = ["train", "valid", "test"]
-    if not (args.test_percent if args.text else args.test):
-        names.pop()
+    # Each file given as test text is a test set of its own, named as fairseq-preprocess names them.
+    tests = ["test", *(f"test{n}" for n in range(1, len(args.test)))]
+    names = ["train", "valid", *(tests if args.test or args.test_percent else [])]
     with ExitStack() as stack:
         files = {
             name: stack.enter_context(
@@ -191,7 +191,8 @@ def write_splits(args: argparse.Namespace) -> None:
                 if split == "text":
                     split_book(book, style, args.valid_percent, args.test_percent, writer)
                 else:
-                    copy_book(book, style, split, writer)
+                    name = tests[number - 1] if split == "test" else split
+                    copy_book(book, style, name, writer)
     for name in names:
         print(f"    {name}: {writer.counts[name]} paragraphs, {writer.characters[name]} characters")
 

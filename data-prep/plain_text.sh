@@ -104,7 +104,7 @@ split_words() {
 
 # finish_text_folder SOURCE COMMAND...: binarised data, raw text and manifest in $data.
 finish_text_folder() {
-    local source=$1 split arguments=() commands=() stages=(text=text)
+    local source=$1 split arguments=() tests='' commands=() stages=(text=text)
     shift
     rm -rf "$data" && mkdir -p "$data/raw"
     case $bpe in
@@ -127,10 +127,14 @@ finish_text_folder() {
         stages+=(tokenised=tokenised)
     fi
     for split in "${splits[@]}"; do
-        arguments+=("--${split}pref" "bpe/$split.txt")
+        case $split in
+            test*) tests+=,bpe/$split.txt ;;
+            *) arguments+=("--${split}pref" "bpe/$split.txt") ;;
+        esac
         # What prompts are taken from and what output is compared with.
         if [ "$split" != train ]; then tool cp "text/$split.txt" "$data/raw"; fi
     done
+    if [ -n "$tests" ]; then arguments+=(--testpref "${tests#,}"); fi
     binarise --only-source "${arguments[@]}" --workers "$workers"
     commands+=("fairseq-preprocess --only-source$([ "$bpe" != gpt2 ] || echo ' --srcdict dict.txt')")
     "$python" "$prepare_folder/manifest.py" write "$data" --recipe "$recipe" \

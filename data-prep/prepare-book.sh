@@ -9,7 +9,7 @@ set -euo pipefail
 usage() {
     cat <<USAGE
 Usage: prepare-book.sh --text FILE [--text FILE ...] [options]
-       prepare-book.sh --train FILE [--train FILE ...] --valid FILE [--test FILE] [options]
+       prepare-book.sh --train FILE [--train FILE ...] --valid FILE [--test FILE ...] [options]
 
 Prepares UTF-8 text, gzipped or not, for language models of fairseq. What Project Gutenberg puts
 before and after a book is dropped.
@@ -17,7 +17,8 @@ before and after a book is dropped.
   --text FILE           a file to split: its last paragraphs are held out, one stretch for
                         validation and one for the test, so that they have no neighbours in training
   --train, --valid, --test FILE
-                        files that are split already
+                        files that are split already; a second --test becomes test1, and so on.
+                        --test goes with --text too: other books, and no text held out for the test
   --valid-percent N     share of each --text, in characters, for validation (default: 5)
   --test-percent N      the same for the test (default: 5; 0: no test text)
   --lines join|keep|each
@@ -48,7 +49,7 @@ USAGE
 recipe_version=1
 
 out=data-bin/book bpe_operations=8000 lines=join percents='' valid_percent=5 test_percent=5
-files=() inputs=() text='' train='' valid='' test=''
+files=() inputs=() text='' train='' valid='' test_share='' tests=()
 
 # need_percent OPTION VALUE LEAST
 need_percent() {
@@ -78,14 +79,9 @@ while [ "$#" -gt 0 ]; do
             add_file "$1" "$2"
             valid=given
             ;;
-        --test)
-            need_value "$@"
-            [ -z "$test" ] || die "give $1 once"
-            add_file "$1" "$2"
-            test=given
-            ;;
+        --test) need_value "$@"; add_file "$1" "$2"; tests+=("test${#tests[@]}") ;;
         --valid-percent) need_value "$@"; need_percent "$1" "$2" 1; valid_percent=$2 ;;
-        --test-percent) need_value "$@"; need_percent "$1" "$2" 0; test_percent=$2 ;;
+        --test-percent) need_value "$@"; need_percent "$1" "$2" 0; test_percent=$2 test_share=$2 ;;
         --lines) need_value "$@"; need_choice "$1" "$2" join keep each; lines=$2 ;;
         --bpe) need_value "$@"; need_choice "$1" "$2" subword-nmt gpt2; bpe=$2 ;;
         --tokenise) need_value "$@"; need_choice "$1" "$2" none moses; tokenise=$2 ;;
@@ -94,19 +90,27 @@ while [ "$#" -gt 0 ]; do
     shift 2
 done
 
-splits=(train valid test)
+splits=(train valid)
+if [ "${#tests[@]}" -gt 0 ]; then
+    tests[0]=test   # the names that fairseq-preprocess gives them: test, test1, ...
+    splits+=("${tests[@]}")
+fi
 style=(--lines "$lines")
 if [ -n "$text" ]; then
-    [ -z "$train$valid$test" ] || die "give --text, or --train and --valid, but not both"
+    [ -z "$train$valid" ] || die "give --text, or --train and --valid, but not both"
+    if [ "${#tests[@]}" -gt 0 ]; then
+        [ "${test_share:-0}" -eq 0 ] ||
+            die "--test-percent $test_share holds test text out, but --test gives it: one of them"
+        test_percent=0
+    fi
     [ $((valid_percent + test_percent)) -lt 100 ] ||
         die "--valid-percent $valid_percent and --test-percent $test_percent leave no training text"
-    if [ "$test_percent" -eq 0 ]; then splits=(train valid); fi
+    if [ "$test_percent" -gt 0 ]; then splits+=(test); fi
     style+=(--valid-percent "$valid_percent" --test-percent "$test_percent")
 else
     [ -n "$train" ] && [ -n "$valid" ] ||
         die "give --text FILE, or --train FILE and --valid FILE (see --help)"
     [ -z "$percents" ] || die "--valid-percent and --test-percent split --text, which is not given"
-    if [ -z "$test" ]; then splits=(train valid); fi
 fi
 [ "$tokenise" = none ] || [ "$bpe" = subword-nmt ] ||
     die "--tokenise $tokenise needs --bpe subword-nmt: GPT-2's pieces are those of plain text"

@@ -67,10 +67,15 @@ criterion() {
     echo scalegrad --gamma "${1#*-}"
   elif [ "$1" = unlikelihood ]; then
     echo unlikelihood --unlikelihood-alpha 1.0
+  elif [ "$1" = unlikelihood-sequence ]; then
+    echo sequence_unlikelihood
+  elif [ "$1" = unlikelihood-both ]; then
+    echo sequence_unlikelihood --unlikelihood-alpha 1.0
   elif [[ $1 =~ ^first-token-$share ]]; then
     echo first_token_auxiliary --first-token-weight "${1##*-}"
   else
-    die "there is no method $1: mle, scalegrad-GAMMA, unlikelihood or first-token-WEIGHT"
+    die "there is no method $1: mle, scalegrad-GAMMA, unlikelihood, unlikelihood-sequence," \
+      "unlikelihood-both or first-token-WEIGHT"
   fi
 }
 # A mistake in METHODS is told before anything is trained.

@@ -39,7 +39,14 @@ BOTH = "--valid-percent and --test-percent split --text, which is not given"
     [
         ([], "give --text FILE, or --train FILE and --valid FILE (see --help)"),
         (["--train", "BOOK"], "give --text FILE, or --train FILE and --valid FILE (see --help)"),
-        (["--text", "BOOK", "--test", "BOOK"], "give --text, or --train and --valid, but not both"),
+        (
+            ["--text", "BOOK", "--valid", "BOOK"],
+            "give --text, or --train and --valid, but not both",
+        ),
+        (
+            ["--text", "BOOK", "--test", "BOOK", "--test-percent", "3"],
+            "--test-percent 3 holds test text out, but --test gives it: one of them",
+        ),
         (["--train=BOOK", "--valid=BOOK", "--valid=BOOK"], "give --valid once"),
         (["--train=BOOK", "--valid=BOOK", "--test-percent=3"], BOTH),
         (["--text", "/nowhere"], "--text: there is no file /nowhere"),
@@ -235,3 +242,19 @@ def test_files_that_are_split_already_with_moses(prepare, books, novel, tmp_path
     assert not (out / "test.bin").exists()
     text = decode(out, "valid", lambda line: f"{line} ".replace("@@ ", "").rstrip())
     assert text == ['" Well , " said she .', "The well @-@ known end ."]
+
+
+def test_test_sets_beside_split_books(prepare, book):
+    """Other books to test on: the book itself is split in two, and each of them is a test set."""
+    texts = ["Paragraph 1", "goes Paragraph 2"]
+    out = book.with_name("data")
+    arguments = []
+    for number, text in enumerate(texts):
+        book.with_name(f"other {number}").write_text(text)
+        arguments += ["--test", book.with_name(f"other {number}")]
+    prepare.succeed("--text", book, *arguments, "--out", out, "--bpe-operations", 30)
+    join = lambda line: f"{line} ".replace("@@ ", "").rstrip()  # noqa: E731
+    assert [decode(out, split, join) for split in ("test", "test1")] == [[text] for text in texts]
+    lengths = {split: len(decode(out, split, join)) for split in ("train", "valid")}
+    assert lengths == {"train": 39, "valid": 1}
+    assert (out / "raw/test1.txt").read_text() == "goes Paragraph 2\n"
