@@ -9,6 +9,7 @@ from genft_fairseq.functional.ngrams import repeating_token_mask
 from genft_fairseq.generation.decoder_input import unreplaced_decoder_input
 from genft_fairseq.generation.draws import uniform
 from genft_fairseq.generation.model_logits import model_logits
+from genft_fairseq.generation.prefix import read_prefix
 from genft_fairseq.generation.token_choice import Search, choose_tokens
 
 GREEDY = Search()
@@ -37,7 +38,7 @@ def continue_prefixes(
     """Continue every prefix by tokens that the model chooses itself.
 
     Keys and values of earlier positions are kept in fairseq's incremental state, so that a step
-    costs one position.  Padding is never chosen, because incremental and parallel decoding disagree
+    costs one position, and a Transformer reads the prefix in one pass.  Padding is never chosen, because incremental and parallel decoding disagree
     about what follows it.  Without ``eos_idx`` the end-of-sentence symbol is a token like any
     other (a language model's text goes on after it).
 
@@ -83,13 +84,11 @@ def continue_prefixes(
     rows = torch.arange(B, device=prefix.device)
     tokens = whole.clone()
     ended = torch.zeros_like(rows, dtype=torch.bool)
-    state: dict[str, Any] = {}
-    for position in range(1, P + length):
+    state = read_prefix(model, prefix[:, :-1], encoder_out)
+    for position in range(P, P + length):
         keywords = {} if encoder_out is None else {"encoder_out": encoder_out}
         with unreplaced_decoder_input(model):
             net_output = model.decoder(tokens[:, :position], incremental_state=state, **keywords)
-        if position < P:
-            continue
         logits = model_logits(model, net_output)[:, -1]
         forbid(logits, tokens[:, :position], padding_idx, search.no_repeat_ngram_size)
         if eos_idx is not None and position - P < min_length:
