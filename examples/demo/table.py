@@ -103,7 +103,7 @@ def rows(saved: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def variety(figures: dict[str, Any]) -> tuple[str, ...]:
     rates = (f"{figures[f'seq_rep_{n}']:.3f}" for n in (1, 2, 3, 4))
-    return (*rates, str(figures["distinct_tokens"]))
+    return (*rates, str(figures["uniq_seq"]))
 
 
 def captions(saved: dict[str, Any]) -> tuple[str, str]:

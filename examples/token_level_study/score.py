@@ -151,7 +151,7 @@ def score_language_models(folder: Path, models: list[str], data: Path) -> dict[s
             "test_ppl": evaluation["perplexity"],
             "test_accuracy": evaluation["accuracy"],
             **{f"rep_{n}": evaluation["model"][f"seq_rep_{n}"] for n in (1, 2, 3, 4)},
-            "distinct_tokens": evaluation["model"]["distinct_tokens"],
+            "distinct_tokens": evaluation["model"]["uniq_seq"],
             **training_figures(files[system].parent),
             "p_value": None if system == "mle" else mean_p_value(repeated["mle"], repeated[system]),
         }
@@ -166,7 +166,7 @@ def human_figures(task: str, data: Path, folder: Path) -> Figures:
     human = json.loads((folder / "baseline" / "evaluation-test.json").read_text())["human"]
     return {
         **{f"rep_{n}": human[f"seq_rep_{n}"] for n in (1, 2, 3, 4)},
-        "distinct_tokens": human["distinct_tokens"],
+        "distinct_tokens": human["uniq_seq"],
         "continuations": human["continuations"],
     }
 

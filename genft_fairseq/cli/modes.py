@@ -149,8 +149,8 @@ def test(
     genft test data-bin/my_data --strategy scalegrad --beam 5 -- --remove-bpe
 
     For translation prints the fairseq-generate command and runs it, for a language model
-    genft evaluate-lm, whose continuations are greedy; what follows -- goes to it untouched, such
-    as -- --prefix-length 10 --length 20 for a model that was trained on short blocks.
+    genft evaluate-lm, greedy unless told a beam; what follows -- goes to it untouched, such as
+    -- --prefix-length 10 --length 20 for a model that was trained on short blocks.
     """
     from genft_fairseq.study import commands
     from genft_fairseq.study.data_folders import open_data

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,12 @@ def require_writable(flag: str, path: Path) -> None:
         raise UserError(f"{flag} {path} cannot be written: {error.strerror}") from error
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is never found half-written."""
+def write_whole(path: Path, text: str | Iterable[str]) -> None:
+    """Write a file, given at once or in parts, so that it is never found half-written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".tmp")
-    partial.write_text(text, encoding="utf-8")
+    with partial.open("w", encoding="utf-8") as file:
+        file.writelines([text] if isinstance(text, str) else text)
     os.replace(partial, path)
 
 

@@ -36,8 +36,3 @@ def mean_repetition(texts: Iterable[Sequence[Hashable]], n: int) -> MeanRepetiti
     counted = [value for value in values if value is not None]
     mean = sum(counted) / len(counted) if counted else None
     return MeanRepetition(mean, too_short=len(values) - len(counted))
-
-
-def distinct_tokens(texts: Iterable[Sequence[Hashable]]) -> int:
-    """Count the different tokens that the texts use together (uniq-seq)."""
-    return len({token for text in texts for token in text})

@@ -38,9 +38,9 @@ def continue_prefixes(
     """Continue every prefix by tokens that the model chooses itself.
 
     Keys and values of earlier positions are kept in fairseq's incremental state, so that a step
-    costs one position, and a Transformer reads the prefix in one pass.  Padding is never chosen, because incremental and parallel decoding disagree
-    about what follows it.  Without ``eos_idx`` the end-of-sentence symbol is a token like any
-    other (a language model's text goes on after it).
+    costs one position, and a Transformer reads the prefix in one pass.  Padding is never chosen,
+    because incremental and parallel decoding disagree about what follows it.  Without ``eos_idx``
+    the end-of-sentence symbol is a token like any other (a language model's text goes on after it).
 
     The naive formula for greedy search, which reads the whole prefix again at every step::
 
@@ -72,7 +72,7 @@ def continue_prefixes(
         ValueError: an empty prefix, more positions than the model has, or no token left to choose.
     """
     B, P = prefix.shape
-    _check_positions(model, P, length)
+    check_positions(model, P, length)
     if sentences is None:
         sentences = torch.arange(B, device=prefix.device)
     if candidates is None:
@@ -145,7 +145,8 @@ def forbid(logits: Tensor, text: Tensor, padding_idx: int, no_repeat_ngram_size:
             raise ValueError("no token is left to choose: every one would repeat an n-gram")
 
 
-def _check_positions(model: Any, P: int, length: int) -> None:
+def check_positions(model: Any, P: int, length: int) -> None:
+    """Raise where a prefix of P tokens and a continuation do not fit into the model."""
     if P < 1:
         raise ValueError("a continuation needs a prefix of at least one token")
     # The last token generated is never read.

@@ -116,20 +116,17 @@ def evaluation_command(
     """Return the command that tests a checkpoint.
 
     That is ``fairseq-generate`` for translation.  A language model has nothing to translate:
-    ``genft evaluate-lm`` measures it, and has it continue prefixes greedily.
+    ``genft evaluate-lm`` measures it, and has it continue prefixes, greedily unless told a beam.
 
     Raises:
-        UserError: a greedy search with a beam, or a beam search of a language model.
+        UserError: a greedy search with a beam.
     """
     if data.task == "language_modeling":
-        if search == "beam" or beam not in (None, 1):
-            raise UserError(
-                "a language model is tested on its greedy continuations: "
-                "leave out --search beam and --beam"
-            )
+        size = 1 if search is None and beam is None else beam_size(search, beam)
+        searched = ("--search", "beam", "--beam", str(size)) if size > 1 else ()
         output = () if results is None else ("--output", str(results / f"evaluation-{split}.json"))
         words = ["genft", "evaluate-lm", data.path, "--path", checkpoint, "--split", split]
-        return [*words, *output, *_tail(cpu, extra)]
+        return [*words, *searched, *output, *_tail(cpu, extra)]
     return [
         *_head("fairseq-generate", data),
         *("--task", data.task, *data.language_flags),

@@ -2,7 +2,8 @@
 
 import json
 import math
-from itertools import pairwise
+from dataclasses import replace
+from itertools import chain, pairwise
 
 import pytest
 import torch
@@ -10,8 +11,12 @@ from click.testing import CliRunner
 from fairseq_commands import TINY_LANGUAGE_MODEL, USER_DIR, run, train
 
 from genft_fairseq.cli import genft
+from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation import language_model as lm
+from genft_fairseq.evaluation.completions import Plan, complete, number_of_prefixes
 from genft_fairseq.generation.token_choice import Search
+
+SHORT = Plan(prefix_length=5, length=10)
 
 
 @pytest.fixture(scope="module")
@@ -41,40 +46,61 @@ def loaded(data, checkpoint):
     return lm.load_language_model(str(data), checkpoint, cpu=True)
 
 
+@pytest.fixture(scope="module")
+def rows(loaded, data):
+    return lm.token_rows(loaded, str(data), "test")
+
+
+@pytest.fixture(scope="module")
+def stream(rows):
+    return [token for row in rows.cut(1) for token in row.tolist()]
+
+
+def completions(loaded, rows, plan):
+    return list(chain.from_iterable(complete(loaded, rows, plan)))
+
+
+def test_rows(rows, stream):
+    """Rows of any length are the text in order, whatever the lengths of its lines."""
+    assert len(stream) == rows.tokens == 11 * 13
+    for size in (2, 13, 26, 30, 143, 144):
+        found = [row.tolist() for row in rows.cut(size)]
+        assert [len(row) for row in found] == [size] * (143 // size)
+        assert list(chain.from_iterable(found)) == stream[: 143 // size * size]
+
+
 @torch.no_grad()
-def test_token_figures_by_hand(loaded, data):
+def test_token_figures_by_hand(loaded, stream):
     """143 tokens in blocks of 24: the last, shorter block counts too."""
-    stream = lm._stream(loaded, str(data), "test").tolist()
-    assert len(stream) == 11 * 13
-    eos, nll, correct = 2, 0.0, 0
+    eos, nll, correct, repeated = 2, 0.0, 0, 0
     for start in range(0, len(stream), 24):
         block = stream[start : start + 24]
         inputs = [stream[start - 1] if start else eos, *block[:-1]]
         lprobs = loaded.model(torch.tensor([inputs]))[0][0].double().log_softmax(-1)
         nll -= sum(float(lprobs[t, y]) for t, y in enumerate(block))
-        correct += int((lprobs.argmax(-1) == torch.tensor(block)).sum())
-    for max_tokens in (24, 100):
-        figures = lm.token_figures(loaded, "test", max_tokens=max_tokens)
+        best = lprobs.argmax(-1).tolist()
+        correct += sum(x == y for x, y in zip(best, block, strict=True))
+        repeated += sum(token in block[max(0, t - 16) : t] for t, token in enumerate(best))
+    for max_tokens in (24, 100, None):
+        figures = lm.token_figures(loaded, "test", max_tokens=max_tokens).figures()
         assert figures["tokens"] == len(stream)
         assert figures["perplexity"] == pytest.approx(math.exp(nll / len(stream)), rel=1e-5)
         assert figures["accuracy"] == pytest.approx(correct / len(stream))
+        assert figures["rep_16"] == pytest.approx(repeated / len(stream))
 
 
-def test_agrees_with_fairseqs_own_perplexity(loaded, data, checkpoint):
+def fairseqs_perplexity(data, checkpoint):
     done = run(
         "fairseq-eval-lm",
         *(data, "--user-dir", USER_DIR, "--path", checkpoint, "--cpu", "--gen-subset", "test"),
         *("--tokens-per-sample", 24, "--max-tokens", 96),
     )
-    theirs = float(done.output.split("Perplexity: ")[1].split()[0])
-    assert lm.token_figures(loaded, "test")["perplexity"] == pytest.approx(theirs, abs=0.01)
+    return pytest.approx(float(done.output.split("Perplexity: ")[1].split()[0]), abs=0.01)
 
 
-def test_texts_too_short_are_left_out_and_counted():
-    figures = lm.completion_figures([[5, 5, 5], [5, 6]])
-    assert figures["seq_rep_3"] == 0.0 and figures["too_short_3"] == 1
-    assert figures["seq_rep_4"] is None and figures["too_short_4"] == 2
-    assert "too_short_2" not in figures
+def test_agrees_with_fairseqs_own_perplexity(loaded, data, checkpoint):
+    ours = lm.token_figures(loaded, "test").figures()["perplexity"]
+    assert ours == fairseqs_perplexity(data, checkpoint)
 
 
 def test_adaptive_softmax(data, tmp_path):
@@ -84,63 +110,168 @@ def test_adaptive_softmax(data, tmp_path):
         *("--tokens-per-sample", 24, "--adaptive-softmax-cutoff", "6,10"),
     )
     checkpoint = str(tmp_path / "checkpoint_last.pt")
-    done = run(
-        "fairseq-eval-lm",
-        *(data, "--user-dir", USER_DIR, "--path", checkpoint, "--cpu", "--gen-subset", "test"),
-        *("--tokens-per-sample", 24, "--max-tokens", 96),
-    )
-    theirs = float(done.output.split("Perplexity: ")[1].split()[0])
     adaptive = lm.load_language_model(str(data), checkpoint, cpu=True)
-    assert lm.token_figures(adaptive, "test")["perplexity"] == pytest.approx(theirs, abs=0.01)
-    completions = lm.complete(adaptive, str(data), "test", 5, 10)
-    assert all(0 <= token < 16 for c in completions for token in c.continuation)
+    ours = lm.token_figures(adaptive, "test").figures()["perplexity"]
+    assert ours == fairseqs_perplexity(data, checkpoint)
+    rows = lm.token_rows(adaptive, str(data), "test")
+    found = completions(adaptive, rows, SHORT)
+    assert all(0 <= token < 16 for c in found for token in c.continuation)
 
 
-def test_completions_do_not_depend_on_the_batch(loaded, data):
-    arguments = (loaded, str(data), "test", 5, 10)
-    one = lm.complete(*arguments, batch_size=1)
-    many = lm.complete(*arguments, batch_size=32)
+@pytest.mark.parametrize("beam", [0, 3])
+def test_completions_do_not_depend_on_the_batch(loaded, rows, stream, beam):
+    plan = replace(SHORT, beam=beam)
+    one = completions(loaded, rows, replace(plan, batch_size=1))
+    many = completions(loaded, rows, plan)
     assert one == many
-    assert len(one) == 143 // 15
-    stream = lm._stream(loaded, str(data), "test").tolist()
+    assert len(one) == number_of_prefixes(plan, rows.tokens) == 143 // 15
     assert one[1].prefix + one[1].human == stream[15:30]
     assert all(len(c.continuation) == 10 for c in one)
-    assert len(lm.complete(*arguments, limit=3)) == 3
+    assert len(completions(loaded, rows, replace(plan, limit=3))) == 3
 
 
-def test_command(data, checkpoint, tmp_path):
-    output = tmp_path / "deep" / "figures.json"
-    arguments = [str(data), "--path", checkpoint, "--prefix-length", "5", "--length", "10"]
-    shown = CliRunner().invoke(
-        genft, ["evaluate-lm", *arguments, "--cpu", "--json", "--output", str(output)]
+def test_prefixes_of_the_peers(loaded, data, stream):
+    """Six in succession from every 301 tokens; a human continuation ends with its row."""
+    rows = lm.token_rows(loaded, str(data), "train")
+    text = [token for row in rows.cut(1) for token in row.tolist()]
+    plan = replace(SHORT, prefix_length=50, length=100, peer_compatible=True)
+    loaded = replace(loaded, model=OneToken())
+    found = completions(loaded, rows, plan)
+    assert len(found) == number_of_prefixes(plan, rows.tokens) == 1300 // 301 * 6
+    for number, completion in enumerate(found):
+        row, place = divmod(number, 6)
+        start = row * 301 + place * 50
+        assert completion.prefix == text[start : start + 50]
+        assert completion.human == text[start + 50 : min(start + 150, row * 301 + 301)]
+    assert [len(c.human) for c in found[:6]] == [100, 100, 100, 100, 51, 1]
+
+
+class OneToken(torch.nn.Module):
+    """A model that always says the same, and has read as much as one likes."""
+
+    def __init__(self):
+        super().__init__()
+        self.decoder = self
+
+    def max_positions(self):
+        return 1000
+
+    def forward(self, tokens, incremental_state=None):
+        logits = torch.zeros(len(tokens), 1, 20)
+        logits[:, :, 7] = 1.0
+        return logits, None
+
+    def get_normalized_probs(self, net_output, log_probs, sample=None):
+        return net_output[0].log_softmax(-1)
+
+
+def test_no_bigram_is_repeated(loaded, rows):
+    plan = replace(SHORT, length=15, search=Search(no_repeat_ngram_size=2))
+    for completion in completions(loaded, rows, plan):
+        bigrams = list(pairwise(completion.prefix + completion.continuation))
+        assert len(set(bigrams)) == len(bigrams)
+
+
+def test_another_dictionary(data, checkpoint, tmp_path):
+    text = tmp_path / "text"
+    text.write_text("some other words\n")
+    run("fairseq-preprocess", "--only-source", "--destdir", tmp_path, "--trainpref", text)
+    with pytest.raises(UserError) as raised:
+        lm.load_language_model(str(tmp_path), checkpoint, cpu=True)
+    assert f"a dictionary of 16 symbols, but {tmp_path}/dict.txt has 8: give" in str(raised.value)
+
+
+def test_empty_split(data, checkpoint, tmp_path):
+    (tmp_path / "empty").touch()
+    run(
+        *("fairseq-preprocess", "--only-source", "--destdir", tmp_path / "bin"),
+        *("--testpref", tmp_path / "empty", "--srcdict", data / "dict.txt"),
     )
-    assert shown.exit_code == 0, shown.output
-    figures = json.loads(shown.stdout)
-    assert figures["completions"] == json.loads(output.read_text())["completions"]
+    done = evaluate(tmp_path / "bin", "--path", checkpoint)
+    assert done.exit_code == 1 and isinstance(done.exception, UserError)
+    assert str(done.exception) == f"--split test: {tmp_path}/bin/test holds no token"
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def evaluate(data, *arguments):
+    return CliRunner().invoke(genft, ["evaluate-lm", str(data), "--cpu", *map(str, arguments)])
+
+
+@pytest.fixture
+def shown(data, checkpoint):
+    def run(*arguments):
+        short = ["--path", checkpoint, "--prefix-length", 5, "--length", 10]
+        done = evaluate(data, *short, *arguments)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    return run
+
+
+def test_command(shown, tmp_path):
+    output = tmp_path / "deep" / "figures.json"
+    figures = json.loads(shown("--json", "--output", output))
+    assert figures == {**json.loads(output.read_text()), "seconds": figures["seconds"]}
     human = [completion["human"] for completion in figures["completions"]]
     assert human[0] == "w5 w6 w7 w8 w9 w10 w11 ¶ w0 w1"
     assert figures["human"]["seq_rep_1"] == 0.0  # ten different words, or nine and an end of line
     assert figures["human"]["continuations"] == len(human) == 9
+    assert figures["human"]["uniq_seq"] == 13
     assert 0 <= figures["model"]["seq_rep_4"] < 1
-    table = CliRunner().invoke(genft, ["evaluate-lm", *arguments, "--cpu"])
-    assert f"{figures['perplexity']:.2f}" in table.stdout
+    table = shown()
+    for title in (
+        f"{figures['perplexity']:.2f}",
+        "rep/16",
+        "wrep/512",
+        "seq-rep-4, words",
+        "diversity",
+        "human: w5 w6 w7",
+    ):
+        assert title in table
 
 
-def test_command_with_other_searches(data, checkpoint):
-    arguments = ["evaluate-lm", str(data), "--path", checkpoint, "--cpu", "--json"]
-    arguments += ["--prefix-length", "5", "--length", "10"]
+def test_modes(data, checkpoint, shown):
+    tokens = evaluate(data, "--path", checkpoint, "--mode", "tokens", "--json")
+    tokens = json.loads(tokens.stdout)
+    both = json.loads(shown("--json"))
+    completed = json.loads(shown("--mode", "completions", "--json"))
+    for figures in (tokens, both, completed):
+        del figures["seconds"]
+    assert {**completed, **tokens} == both
+    assert "model" not in tokens and "perplexity" not in completed
+    assert "seq-rep" not in evaluate(data, "--path", checkpoint, "--mode", "tokens").stdout
 
+
+def test_texts_with_marks(shown, tmp_path):
+    """The model goes round its cycle: after thirteen tokens everything is a repetition."""
+    texts, lines = tmp_path / "texts.txt", tmp_path / "texts.jsonl"
+    longer = ("--length", 19, "--show", 0)
+    shown(*longer, "--completions", texts)
+    shown(*longer, "--completions", lines)
+    records = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert len(records) == 143 // 24
+    blocks = texts.read_text().split("== ")[1:]
+    for number, (block, record) in enumerate(zip(blocks, records, strict=True), start=1):
+        head, prefix, model, continuation, human, text, *_ = block.split("\n")
+        assert [head, model, human] == [str(number), "-- model", "-- human"]
+        assert [prefix, continuation] == [record["prefix"], record["continuation_marked"]]
+        assert text == record["human_marked"]
+        plain = record["human"].split()
+        assert text.split("⟦")[1] == " ".join(plain[13:]) + "⟧"
+
+
+def test_other_searches(shown):
     def texts(*flags):
-        done = CliRunner().invoke(genft, [*arguments, *flags])
-        assert done.exit_code == 0, done.output
-        figures = json.loads(done.stdout)
+        figures = json.loads(shown("--json", *flags))
         return figures["search"], [c["continuation"] for c in figures["completions"]]
 
     # The model has learned the cycle of words: only a flat distribution leaves it.
     nucleus = ("--search", "sampling", "--top-p", "0.9", "--temperature", "5")
     search, sampled = texts(*nucleus)
     assert search == {
-        **{"search": "sampling", "top_p": 0.9, "temperature": 5.0, "seed": 1},
+        **{"search": "sampling", "top_p": 0.9, "temperature": 5.0, "seed": 1, "beam": 0},
         **{"top_k": 0, "no_repeat_ngram_size": 0},
     }
     assert sampled == texts(*nucleus, "--batch-size", "2")[1]
@@ -148,17 +279,30 @@ def test_command_with_other_searches(data, checkpoint):
     greedy = texts()[1]
     assert sampled != greedy
     assert texts("--search", "sampling", "--top-k", "1", "--temperature", "5")[1] == greedy
+    search, wide = texts("--search", "beam", "--beam", "3")
+    assert search["beam"] == 3 and len(wide) == len(greedy)
+    assert texts("--search", "beam", "--beam", "1")[1] == greedy
 
 
-def test_no_bigram_is_repeated(loaded, data):
-    search = Search(no_repeat_ngram_size=2)
-    for completion in lm.complete(loaded, str(data), "test", 5, 20, search=search):
-        bigrams = list(pairwise(completion.prefix + completion.continuation))
-        assert len(set(bigrams)) == len(bigrams)
-
-
-def test_sampling_flags_need_sampling(data, checkpoint):
-    arguments = ["evaluate-lm", str(data), "--path", checkpoint, "--cpu", "--top-p", "0.9"]
-    done = CliRunner().invoke(genft, arguments)
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--top-p", "0.9"], "--top-p 0.9 needs --search sampling"),
+        (["--seed", "1"], "--seed 1 needs --search sampling"),
+        (["--beam", "3"], "--beam 3 needs --search beam"),
+        (["--mode", "tokens", "--limit", "3"], "--limit 3 needs --mode completions or --mode both"),
+        (["--mode", "completions", "--max-tokens", "9"], "9 needs --mode tokens or --mode both"),
+        (["--top-p", "0", "--search", "sampling"], "0.0 is not in the range 0<x<=1"),
+        (["--mode", "all"], "'all' is not one of 'tokens', 'completions', 'both'"),
+    ],
+)
+def test_flags_without_effect_or_out_of_range(data, checkpoint, flags, said):
+    done = evaluate(data, "--path", checkpoint, *flags)
     assert done.exit_code == 2
-    assert "--top-p 0.9 needs --search sampling" in done.output
+    assert said in " ".join(done.output.split())
+
+
+def test_too_wide_a_beam(data, checkpoint):
+    short = ["--prefix-length", 5, "--length", 10]
+    done = evaluate(data, "--path", checkpoint, *short, "--search", "beam", "--beam", 16)
+    assert str(done.exception).startswith("--beam 16 keeps more hypotheses than there are tokens")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from genft_fairseq.evaluation.repetition import distinct_tokens, mean_repetition, repetition
+from genft_fairseq.evaluation.repetition import mean_repetition, repetition
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,3 @@ def test_mean_leaves_out_what_is_too_short():
     assert figure.mean == pytest.approx((1 / 2 + 0) / 2)
     assert figure.too_short == 1
     assert mean_repetition([["a"]], 2).mean is None
-
-
-def test_distinct_tokens():
-    assert distinct_tokens([[1, 2, 2], [2, 3]]) == 3
-    assert distinct_tokens([]) == 0

@@ -62,8 +62,10 @@ def test_testing():
         *("--output", "r/evaluation-test.json", "--limit", "5"),
     ]
     for search, beam in (("beam", None), (None, 5)):
-        with pytest.raises(UserError, match="leave out --search beam and --beam"):
-            test(LANGUAGE_MODELING, "c.pt", "test", search, beam)
+        words = test(LANGUAGE_MODELING, "c.pt", "test", search, beam)
+        assert words[-4:] == ["--search", "beam", "--beam", "5"]
+    with pytest.raises(UserError, match="leave out --beam 5"):
+        test(LANGUAGE_MODELING, "c.pt", "test", "greedy", 5)
 
 
 def test_inference():

@@ -16,8 +16,8 @@ model=(--task language_modeling --arch transformer_lm --share-decoder-input-outp
   --decoder-layers 3 --decoder-embed-dim 192 --decoder-ffn-embed-dim 768 --decoder-attention-heads 4
   --dropout 0.1 --tokens-per-sample 300 --max-tokens 2400 --optimizer adam
   --adam-betas '(0.9, 0.98)' --weight-decay 0.01 --clip-norm 1.0 --report-accuracy --num-workers 0)
-baseline=(--lr 1.5e-3 --lr-scheduler inverse_sqrt --warmup-updates 400 --max-update 4000)
+baseline=(--lr 1.5e-3 --lr-scheduler inverse_sqrt --warmup-updates 400 --max-update 2400)
 # Warm-up and decay in lines, as the papers fine-tune GPT-2.
-updates=${UPDATES:-300}
-finetune=(--lr 3e-4 --lr-scheduler polynomial_decay --warmup-updates 30
+updates=${UPDATES:-150}
+finetune=(--lr 3e-4 --lr-scheduler polynomial_decay --warmup-updates 15
   --total-num-update "$updates" --max-update "$updates")

@@ -4,7 +4,7 @@
 #
 #   examples/open_ended_generation/three_books/train.sh [DATA [RUNS]] [-- FAIRSEQ_TRAIN_FLAGS]
 #
-# In the environment: SEEDS='1001 2001 3001', METHODS, UPDATES=300 of fine-tuning; see ../../training.sh
+# In the environment: SEEDS='1001 2001 3001', METHODS, UPDATES=150 of fine-tuning; see ../../training.sh
 # for more.  A finished run is not trained again, so that more seeds add to the table.
 set -euo pipefail
 # shellcheck source=examples/training.sh

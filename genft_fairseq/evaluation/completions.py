@@ -1,0 +1,213 @@
+"""How a language model continues held-out prefixes, beside how their authors did.
+
+S. Welleck et al., *Neural Text Generation with Unlikelihood Training*, ICLR 2020, arXiv:1908.04319,
+section 6: 50 tokens of a held-out text are continued by 100, and repetition is measured on these.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.language_model import LoadedModel, TokenRows
+from genft_fairseq.evaluation.pieces import words
+from genft_fairseq.evaluation.repetition import repetition
+from genft_fairseq.functional.ngrams import repeated_ngram_mask
+from genft_fairseq.generation.beam import beam_continuations
+from genft_fairseq.generation.rollout import GREEDY, continue_prefixes
+from genft_fairseq.generation.token_choice import Search
+
+NGRAMS = (1, 2, 3, 4)
+# The n-grams of which the share of repeated tokens is counted, and which are marked in the texts.
+MARKED = 4
+# The authors' code cuts the text into rows of so many tokens, and one more that nothing reads.
+_PEER_ROW = 300
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to continue, and how.
+
+    Attributes:
+        prefix_length: tokens read.
+        length: tokens generated.
+        limit: the number of prefixes; None: the whole split.
+        batch_size: prefixes at a time; the texts do not depend on it.
+        search: how a token is chosen.
+        beam: hypotheses of a beam search; 0: no beam.
+        seed: of sampling.
+        peer_compatible: take prefixes as the authors' code does: six in succession from every 301
+            tokens, so that a continuation's place in the text overlaps the next prefixes.
+    """
+
+    prefix_length: int = 50
+    length: int = 100
+    limit: int | None = None
+    batch_size: int = 32
+    search: Search = GREEDY
+    beam: int = 0
+    seed: int = 1
+    peer_compatible: bool = False
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A held-out prefix, what the model made of it, and what its author wrote; token ids."""
+
+    prefix: list[int]
+    continuation: list[int]
+    human: list[int]
+
+
+def number_of_prefixes(plan: Plan, tokens: int) -> int:
+    """Return how many prefixes a text of so many tokens gives."""
+    if plan.peer_compatible:
+        number = tokens // (_PEER_ROW + 1) * (_PEER_ROW // plan.prefix_length)
+    else:
+        number = tokens // (plan.prefix_length + plan.length)
+    return number if plan.limit is None else min(number, plan.limit)
+
+
+def require_room(plan: Plan, positions: int, tokens: int, split: str) -> None:
+    """Refuse, before the work, continuations that the model or the text is too short for.
+
+    Raises:
+        UserError: so it is.
+    """
+    window = plan.prefix_length + plan.length
+    asked = f"a prefix of {plan.prefix_length} and a continuation of {plan.length} need"
+    advice = "give a shorter --prefix-length and --length (to genft test: after --)"
+    if window - 1 > positions:
+        raise UserError(
+            f"{asked} {window - 1} positions, but the model was trained with {positions}: {advice}"
+        )
+    if plan.peer_compatible and max(plan.prefix_length, plan.length) > _PEER_ROW:
+        raise UserError(
+            f"--peer-compatible takes prefixes and human continuations from rows of {_PEER_ROW} "
+            f"tokens, but --prefix-length is {plan.prefix_length} and --length {plan.length}"
+        )
+    needed = _PEER_ROW + 1 if plan.peer_compatible else window
+    if tokens < needed:
+        asked = "--peer-compatible takes rows of" if plan.peer_compatible else asked
+        raise UserError(f"{asked} {needed} tokens, but {split} holds {tokens}: {advice}")
+
+
+def complete(loaded: LoadedModel, rows: TokenRows, plan: Plan) -> Iterator[list[Completion]]:
+    """Continue prefixes of a text, one batch after the other.
+
+    The text is cut into windows of prefix and continuation that do not overlap.  What is sampled
+    depends on the seed and the window, not on the batch.  No batch is held after the next.
+    """
+    windows = islice(_windows(rows, plan), plan.limit)
+    number = 0
+    while batch := list(islice(windows, plan.batch_size)):
+        prefix = torch.stack([prefix for prefix, _ in batch])  # (B, P)
+        sentences = torch.arange(number, number + len(batch), device=loaded.device)
+        number += len(batch)
+        continuation = _continuations(loaded, prefix.to(loaded.device), sentences, plan).tolist()
+        humans = [human.tolist() for _, human in batch]
+        yield [Completion(*row) for row in zip(prefix.tolist(), continuation, humans, strict=True)]
+
+
+def _continuations(loaded: LoadedModel, prefix: Tensor, sentences: Tensor, plan: Plan) -> Tensor:
+    given = (loaded.model, prefix, plan.length, loaded.dictionary.pad())
+    if plan.beam:
+        return beam_continuations(*given, plan.beam, plan.search.no_repeat_ngram_size)
+    return continue_prefixes(*given, plan.search, plan.seed, sentences)
+
+
+def _windows(rows: TokenRows, plan: Plan) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pairs of a prefix and what follows it in the text; see ``Plan.peer_compatible``."""
+    P = plan.prefix_length
+    if not plan.peer_compatible:
+        for window in rows.cut(P + plan.length):
+            yield window[:P], window[P:]
+        return
+    for row in rows.cut(_PEER_ROW + 1):
+        for start in range(0, _PEER_ROW - P + 1, P):
+            yield row[start : start + P], row[start + P : start + P + plan.length]
+
+
+@dataclass
+class CompletionFigures:
+    """Sums over continuations, to which one after the other is added.
+
+    Attributes:
+        peer_compatible: as the authors' code computes them: a text of fewer than four words is left
+            out of all repetition of words, different words are what spaces part, and the last
+            n-gram never counts as repeated.
+    """
+
+    peer_compatible: bool = False
+    count: int = 0
+    lengths: dict[str, int] = field(default_factory=dict)
+    # By name and n: the sum of the shares, and how many texts were long enough.
+    shares: dict[str, tuple[float, int]] = field(default_factory=dict)
+    distinct: dict[str, set] = field(default_factory=lambda: {"seq": set(), "word": set()})
+    repeated: int = 0
+
+    def add(self, ids: list[int], text: str) -> None:
+        """Add a continuation, as token ids and as text."""
+        self.count += 1
+        self.repeated += sum(repeated_tokens(ids, self.peer_compatible))
+        both: dict[str, Sequence[int | str]] = {"seq": ids, "word": words(text)}
+        for name, units in both.items():
+            self.lengths[name] = self.lengths.get(name, 0) + len(units)
+            self.distinct[name].update(
+                text.split(" ") if self.peer_compatible and name == "word" else units
+            )
+            if self.peer_compatible and name == "word" and len(units) < max(NGRAMS):
+                continue
+            for n in NGRAMS:
+                share = repetition(units, n)
+                total, counted = self.shares.get(f"{name}_rep_{n}", (0.0, 0))
+                if share is not None:
+                    self.shares[f"{name}_rep_{n}"] = (total + share, counted + 1)
+
+    def figures(self) -> dict[str, float | int | None]:
+        """Return the figures by name.
+
+        ``seq_rep_n`` and ``word_rep_n``, the mean share of n-grams (of dictionary tokens, of
+        words) that repeat an earlier one of the same text, with ``..._too_short_n``, the number of
+        texts shorter than n, if any; ``diversity``, the product of 1 - seq_rep_n over n = 2 to 4;
+        ``repeated_tokens``, the share of tokens inside a repeated 4-gram; ``uniq_seq`` and
+        ``uniq_words``, different ones; ``length`` and ``word_length``, means; ``continuations``.
+        """
+        found: dict[str, float | int | None] = {}
+        for name in ("seq", "word"):
+            for n in NGRAMS:
+                total, counted = self.shares.get(f"{name}_rep_{n}", (0.0, 0))
+                found[f"{name}_rep_{n}"] = total / counted if counted else None
+                if counted < self.count:
+                    found[f"{name}_too_short_{n}"] = self.count - counted
+        diversity: float | None = 1.0
+        for n in (2, 3, 4):
+            share = found[f"seq_rep_{n}"]
+            diversity = None if share is None or diversity is None else diversity * (1 - share)
+        tokens = self.lengths.get("seq", 0)
+        return {
+            **found,
+            "diversity": diversity,
+            "repeated_tokens": self.repeated / tokens if tokens else None,
+            "uniq_seq": len(self.distinct["seq"]),
+            "uniq_words": len(self.distinct["word"]),
+            "length": tokens / self.count if self.count else None,
+            "word_length": self.lengths.get("word", 0) / self.count if self.count else None,
+            "continuations": self.count,
+        }
+
+
+def repeated_tokens(ids: list[int], peer_compatible: bool = False) -> list[bool]:
+    """Tell of each token whether it lies inside a 4-gram that occurred earlier in the text."""
+    if not ids:
+        return []
+    text = torch.tensor([ids])
+    mask = repeated_ngram_mask(text, MARKED, -1)[0]
+    if peer_compatible and len(ids) >= MARKED:
+        # Their loop ends before the last n-gram.
+        shorter = repeated_ngram_mask(text[:, :-1], MARKED, -1)[0]
+        mask = torch.cat([shorter, torch.zeros(1, dtype=torch.bool)])
+    return mask.tolist()

@@ -1,0 +1,96 @@
+"""One evaluation of a language model: what is asked of it, in order."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.completion_files import CompletionLog
+from genft_fairseq.evaluation.completions import Plan, complete, number_of_prefixes, require_room
+from genft_fairseq.evaluation.language_model import (
+    Progress,
+    load_language_model,
+    token_figures,
+    token_rows,
+)
+from genft_fairseq.evaluation.pieces import Pieces
+
+# Called with what begins now and its number of tokens; returns what to tell of the progress.
+Begin = Callable[[str, int], Progress]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is evaluated.
+
+    Attributes:
+        data: the binarized folder.
+        path: the checkpoint.
+        split: part of the data.
+        predicting: compute the figures of gold prefixes.
+        plan: how to complete prefixes; None: not at all.
+        bpe: how pieces make up text; see ``Pieces``.
+        max_tokens: tokens predicted at a time; None: by memory.
+        cpu: do not use a GPU.
+        peer_compatible: as the code behind the published tables, where it differs from the papers.
+    """
+
+    data: str
+    path: str
+    split: str
+    predicting: bool = True
+    plan: Plan | None = None
+    bpe: str = "auto"
+    max_tokens: int | None = None
+    cpu: bool = False
+    peer_compatible: bool = False
+
+
+def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], CompletionLog | None]:
+    """Evaluate, and return the figures by name, and the completions.
+
+    Raises:
+        UserError: the model, the data and what is asked of them do not fit.
+    """
+    loaded = load_language_model(asked.data, asked.path, asked.cpu)
+    rows = token_rows(loaded, asked.data, asked.split)
+    plan, log = asked.plan, None
+    if plan:  # whatever does not fit is said before the work
+        require_room(plan, loaded.model.max_positions(), rows.tokens, asked.split)
+        if plan.beam > len(loaded.dictionary) - 1:
+            raise UserError(
+                f"--beam {plan.beam} keeps more hypotheses than there are tokens to choose from, "
+                f"{len(loaded.dictionary) - 1}"
+            )
+        folders = [Path(asked.data), Path(asked.path).parent]
+        pieces = Pieces(loaded.dictionary, asked.bpe, folders)
+        log = CompletionLog(pieces, plan.length, asked.peer_compatible)
+    begun = time.perf_counter()
+    figures: dict[str, Any] = {
+        **{name: getattr(asked, name) for name in ("path", "split", "peer_compatible")},
+    }
+    if asked.predicting:
+        progress = begin("predicting", rows.tokens)
+        found = token_figures(loaded, asked.split, asked.max_tokens, progress)
+        figures.update(found.figures(asked.peer_compatible))
+    if plan and log:
+        progress = begin("completing", number_of_prefixes(plan, rows.tokens) * plan.length)
+        for batch in complete(loaded, rows, plan):
+            for completion in batch:
+                log.add(completion)
+            progress(len(batch) * plan.length)
+        figures.update(_settings(plan), bpe=log.pieces.kind)
+        figures.update(model=log.model.figures(), human=log.human.figures())
+    figures["seconds"] = round(time.perf_counter() - begun, 1)
+    return figures, log
+
+
+def _settings(plan: Plan) -> dict[str, Any]:
+    search = asdict(plan.search)
+    name = "sampling" if search.pop("sampling") else "beam" if plan.beam else "greedy"
+    return {
+        **{name: getattr(plan, name) for name in ("prefix_length", "length", "limit")},
+        "search": {"search": name, "beam": plan.beam, "seed": plan.seed, **search},
+    }

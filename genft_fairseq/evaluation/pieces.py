@@ -1,0 +1,104 @@
+"""From token ids back to text and words, with repeated parts marked."""
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from genft_fairseq.errors import UserError
+
+KINDS = ("auto", "none", "subword_nmt", "gpt2")
+# How the end-of-sentence symbol is shown: in a language model's text, a paragraph ends there.
+END = "¶"
+OPEN, CLOSE = "⟦", "⟧"
+# A word, a sign of punctuation, or the end of a line.
+_WORD = re.compile(r"\w+|[^\w\s]|\n")
+
+Text = Callable[[Sequence[str]], str]
+
+
+def words(text: str) -> list[str]:
+    """Split text into words and signs of punctuation, each a word of its own.
+
+    S. Welleck et al. (ICLR 2020, arXiv:1908.04319) count the words of GPT-2's text so.
+    """
+    return _WORD.findall(text)
+
+
+class Pieces:
+    """Knows how the symbols of a dictionary make up text.
+
+    Args:
+        dictionary: fairseq's, of the data.
+        kind: one of ``KINDS``; ``auto`` goes by the files that are there.
+        folders: where GPT-2's ``encoder.json`` and ``vocab.bpe``, or subword-nmt's ``bpe.codes``,
+            may be.
+
+    Raises:
+        UserError: GPT-2's files are needed, but in none of the folders.
+    """
+
+    def __init__(self, dictionary: Any, kind: str, folders: Sequence[Path]):
+        self.dictionary = dictionary
+        self.kind = _found_kind(folders) if kind == "auto" else kind
+        self._join: Text = {
+            "none": " ".join,
+            "subword_nmt": lambda symbols: (" ".join(symbols) + " ").replace("@@ ", "").rstrip(" "),
+            "gpt2": _gpt2_text(folders) if self.kind == "gpt2" else "".join,
+        }[self.kind]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids; the end-of-sentence symbol becomes ``END``."""
+        return self._join(self._symbols(ids))
+
+    def marked(self, ids: Sequence[int], repeated: Sequence[bool]) -> str:
+        """Return the text with the repeated tokens between ``OPEN`` and ``CLOSE``."""
+        symbols = self._symbols(ids)
+        spans = groupby(zip(symbols, repeated, strict=True), key=lambda pair: pair[1])
+        parts = [(again, [symbol for symbol, _ in pairs]) for again, pairs in spans]
+        if self.kind == "gpt2":
+            texts = [OPEN * again + self._join(part) + CLOSE * again for again, part in parts]
+            return "".join(texts)
+        for again, part in parts:
+            if again:
+                part[0] = OPEN + part[0]
+                # Before the sign that glues the next piece to this one.
+                glue = "@@" if self.kind == "subword_nmt" and part[-1].endswith("@@") else ""
+                part[-1] = part[-1].removesuffix(glue) + CLOSE + glue
+        return self._join([symbol for _, part in parts for symbol in part])
+
+    def _symbols(self, ids: Sequence[int]) -> list[str]:
+        end = self.dictionary.eos()
+        return [END if token == end else self.dictionary[token] for token in ids]
+
+
+def _found_kind(folders: Sequence[Path]) -> str:
+    if _gpt2_folder(folders):
+        return "gpt2"
+    return "subword_nmt" if any((folder / "bpe.codes").exists() for folder in folders) else "none"
+
+
+def _gpt2_folder(folders: Sequence[Path]) -> Path | None:
+    both = ("encoder.json", "vocab.bpe")
+    return next((f for f in folders if all((f / name).exists() for name in both)), None)
+
+
+def _gpt2_text(folders: Sequence[Path]) -> Text:
+    from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
+
+    folder = _gpt2_folder(folders)
+    if folder is None:
+        places = " or ".join(map(str, folders))
+        raise UserError(f"--bpe gpt2 needs encoder.json and vocab.bpe in {places}")
+    bpe = get_encoder(str(folder / "encoder.json"), str(folder / "vocab.bpe"))
+
+    def join(symbols: Sequence[str]) -> str:
+        # Runs of GPT-2's ids, and what lies between them: END, and fairseq's own symbols.
+        runs = groupby(symbols, key=str.isdecimal)
+        return "".join(
+            bpe.decode([int(symbol) for symbol in run]) if ids else "".join(run)
+            for ids, run in runs
+        )
+
+    return join

@@ -1,0 +1,82 @@
+"""Token ids as text, words, and text with marks."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from fairseq.data import Dictionary
+
+from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.pieces import Pieces, words
+
+# GPT-2's alphabet of bytes is printable ASCII as itself, and Ġ for a space.
+ENCODER = {"a": 0, "b": 1, "Ġ": 2, "Ġa": 3, "ab": 4, "Ã": 5, "¼": 6, "<|endoftext|>": 7}
+
+
+def dictionary_of(symbols):
+    dictionary = Dictionary()
+    for symbol in symbols:
+        dictionary.add_symbol(symbol)
+    return dictionary
+
+
+def ids(dictionary, symbols):
+    return [dictionary.index(symbol) for symbol in symbols.split()]
+
+
+@pytest.fixture
+def gpt2(tmp_path):
+    (tmp_path / "encoder.json").write_text(json.dumps(ENCODER))
+    (tmp_path / "vocab.bpe").write_text("#version: 0.2\nĠ a\na b\n")
+    return tmp_path
+
+
+def test_words():
+    assert words("It's 3.5, née\nÜbung¶ ⟦a⟧") == [
+        *("It", "'", "s", "3", ".", "5", ",", "née", "\n", "Übung", "¶", "⟦", "a", "⟧")
+    ]
+    assert words("") == words("  ") == []
+
+
+def test_none_and_subword_nmt(tmp_path):
+    dictionary = dictionary_of(["he@@", "llo", "th@@", "ere"])
+    tokens = ids(dictionary, "he@@ llo th@@ ere </s> he@@")
+    assert Pieces(dictionary, "auto", [tmp_path]).text(tokens) == "he@@ llo th@@ ere ¶ he@@"
+    (tmp_path / "bpe.codes").touch()
+    pieces = Pieces(dictionary, "auto", [tmp_path / "other", tmp_path])
+    assert pieces.kind == "subword_nmt"
+    assert pieces.text(tokens) == "hello there ¶ he@@"[:-2]
+    assert pieces.text([]) == ""
+
+
+@pytest.mark.parametrize("kind", ["none", "subword_nmt"])
+def test_marks_leave_the_text_as_it_is(kind):
+    dictionary = dictionary_of(["he@@", "llo", "th@@", "ere"])
+    tokens = ids(dictionary, "he@@ llo th@@ ere </s> he@@ llo")
+    pieces = Pieces(dictionary, kind, [])
+    for bits in range(2 ** len(tokens)):
+        flags = [bool(bits >> place & 1) for place in range(len(tokens))]
+        marked = pieces.marked(tokens, flags)
+        assert re.sub("[⟦⟧]", "", marked) == pieces.text(tokens)
+        assert marked.count("⟦") == marked.count("⟧") == f"0{bits:07b}".count("01")
+    if kind == "subword_nmt":
+        assert pieces.marked(tokens, [0, 1, 1, 0, 0, 1, 1]) == "he⟦llo th⟧ere ¶ ⟦hello⟧"
+
+
+def test_gpt2(gpt2):
+    dictionary = dictionary_of([str(number) for number in range(8)])
+    pieces = Pieces(dictionary, "auto", [gpt2])
+    assert pieces.kind == "gpt2"
+    tokens = ids(dictionary, "4 3 2 1 </s> 5 6 7 <unk>")
+    assert pieces.text(tokens) == "ab a b¶ü<|endoftext|><unk>"
+    assert pieces.marked(tokens, [0, 1, 1, 0, 0, 0, 0, 0, 0]) == "ab⟦ a ⟧b¶ü<|endoftext|><unk>"
+    # Half a letter is shown as such, and nothing fails.
+    assert pieces.text(ids(dictionary, "0 5")) == "a�"
+
+
+def test_gpt2_without_its_files(gpt2, tmp_path):
+    (gpt2 / "vocab.bpe").unlink()
+    with pytest.raises(UserError, match=r"--bpe gpt2 needs encoder.json and vocab.bpe in .* or x"):
+        Pieces(dictionary_of(["0"]), "gpt2", [tmp_path, Path("x")])
+    assert Pieces(dictionary_of(["0"]), "auto", [tmp_path]).kind == "none"
