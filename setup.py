@@ -48,10 +48,13 @@ setup(
         "rouge-score",
     ],
     extras_require={
+        # genft import-hf and export-hf.
+        "hf": ["transformers>=5"],
         "dev": [
+            "transformers>=5",
             *("pytest", "pytest-xdist", "hypothesis", "ruff", "mypy"),
             *("types-PyYAML", "types-psutil"),
-        ]
+        ],
     },
     entry_points={"console_scripts": ["genft=genft_fairseq.cli:main"]},
 )

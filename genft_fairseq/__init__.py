@@ -1,8 +1,8 @@
 """GENeration Fine-Tuning for fairseq: what ``--user-dir genft_fairseq`` imports.
 
 Importing the package mends fairseq for today's Python and torch (``compat``, ``safe_loading``) and
-registers the criterions.  Without a working fairseq the package still imports, so that
-``genft doctor`` can say what is wrong; ``fairseq_error`` then holds the reason.
+registers the criterions, models and tasks.  Without a working fairseq the package still imports, so
+that ``genft doctor`` can say what is wrong; ``fairseq_error`` then holds the reason.
 """
 
 import logging
@@ -27,4 +27,4 @@ else:
     training_time.apply()
     errors.install_one_line_errors()
 
-    from genft_fairseq import criterions, tasks  # noqa: F401
+    from genft_fairseq import criterions, models, tasks  # noqa: F401

@@ -11,6 +11,8 @@ from genft_fairseq.cli.average_checkpoints import average_checkpoints
 from genft_fairseq.cli.compare import compare
 from genft_fairseq.cli.doctor import doctor
 from genft_fairseq.cli.evaluate_lm import evaluate_lm
+from genft_fairseq.cli.export_hf import export_hf
+from genft_fairseq.cli.import_hf import import_hf
 from genft_fairseq.cli.modes import finetune, inference, test, train
 from genft_fairseq.cli.user_dir import user_dir
 from genft_fairseq.errors import one_line
@@ -24,15 +26,16 @@ def genft() -> None:
 
 for command in (
     *(train, finetune, test, inference),
-    *(average_checkpoints, compare, doctor, evaluate_lm, user_dir),
+    *(average_checkpoints, compare, doctor, evaluate_lm, export_hf, import_hf, user_dir),
 ):
     genft.add_command(command)
 
 
 def main() -> None:
     """Run the command; a mistake of its user's ends it with one line and status 2."""
-    # fairseq tells every step of loading a model, and torch what fairseq should change.
-    logging.getLogger("fairseq").setLevel(logging.WARNING)
+    # fairseq and hydra tell every step of loading a model, and torch what fairseq should change.
+    for library in ("fairseq", "hydra"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="torch|hydra")
     try:
         genft(prog_name="genft")

@@ -1,0 +1,95 @@
+"""``genft export-hf``: a GPT-2 trained by fairseq as a folder for transformers."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from genft_fairseq.errors import UserError
+
+
+@click.command("export-hf")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("out_dir", type=click.Path(path_type=Path))
+@click.option(
+    "--gpt2-bpe",
+    type=click.Path(path_type=Path),
+    help="Folder of the tokeniser, such as genft import-hf's, where CHECKPOINT's has none.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder it was trained on, for dict.txt (default: the one that CHECKPOINT names).",
+)
+@click.option(
+    "--endoftext",
+    type=click.Choice(["own", "line-end"]),
+    default="own",
+    show_default=True,
+    help="Which row becomes <|endoftext|>: its own, or that of </s>, which ended the lines.",
+)
+def export_hf(
+    checkpoint: Path, out_dir: Path, gpt2_bpe: Path | None, data: Path | None, endoftext: str
+) -> None:
+    """Turn CHECKPOINT, of --arch gpt2 or another of its sizes, into OUT_DIR for transformers.
+
+    \b
+    genft export-hf scalegrad/checkpoint_best.pt gpt2-scalegrad/ --gpt2-bpe gpt2-fairseq/
+    AutoModelForCausalLM.from_pretrained("gpt2-scalegrad/")
+
+    fairseq ends lines with </s>, which transformers' GPT-2 does not have. By default it is left
+    out, and all tokens have the logits that they have in fairseq. With --endoftext line-end it
+    takes the place of <|endoftext|>, so that a model trained on lines ends them.
+    """
+    # Imported here: they bring in fairseq, which --help does not need.
+    from genft_fairseq.interchange import gpt2_tokeniser, hugging_face_folder
+    from genft_fairseq.interchange.gpt2_checkpoint import read_gpt2
+    from genft_fairseq.interchange.hugging_face_gpt2 import to_hugging_face
+    from genft_fairseq.interchange.whole_folder import require_new, written_whole
+
+    require_new(out_dir)  # before the work, not after it
+    hugging_face_folder.require_transformers()
+    read = read_gpt2(checkpoint)
+    settings = read.settings
+    dictionary = _dictionary(checkpoint, read.data, data)
+    gpt2_tokeniser.require_same_dictionary(dictionary, settings.vocabulary)
+    tokeniser = gpt2_tokeniser.require_tokeniser(checkpoint.parent, gpt2_bpe)
+    tokeniser.require_size(settings.vocabulary)
+    end = tokeniser.end_of_text
+    line_end_at = end if endoftext == "line-end" else None
+    weights = to_hugging_face(read.weights, settings.layers, line_end_at)
+    with written_whole(out_dir) as folder:
+        hugging_face_folder.write_model(settings, weights, end, folder)
+        gpt2_tokeniser.write_for_hugging_face(tokeniser, folder, settings.positions)
+    count = sum(w.numel() for name, w in weights.items() if name != "lm_head.weight")
+    click.echo(
+        f"{out_dir}: {count:,} parameters, {settings.vocabulary:,} tokens, "
+        f"{settings.positions:,} positions; "
+        f"go on: AutoModelForCausalLM.from_pretrained({str(out_dir)!r})"
+    )
+    _tell_the_rows_apart(read.weights["decoder.embed_tokens.weight"], end, endoftext)
+
+
+def _dictionary(checkpoint: Path, trained_on: Path | None, given: Path | None) -> Path:
+    """The dictionary is not in the checkpoint, and another order would make another model."""
+    folders = [given] if given else [trained_on, checkpoint.parent]
+    paths = [folder / "dict.txt" for folder in folders if folder is not None]
+    for path in paths:
+        if path.is_file():
+            return path
+    if given:
+        raise UserError(f"--data {given} has no dict.txt")
+    looked = " nor ".join(map(str, paths))
+    raise UserError(f"no dictionary of {checkpoint}: neither {looked} is there; add --data DIR")
+
+
+def _tell_the_rows_apart(embedding: Any, end: int, endoftext: str) -> None:
+    from genft_fairseq.interchange.hugging_face_gpt2 import LINE_END, SYMBOLS
+
+    if bool((embedding[LINE_END] == embedding[SYMBOLS + end]).all()):
+        return
+    written, left_out = ("</s>'s", "its own") if endoftext == "line-end" else ("its own", "</s>'s")
+    click.echo(
+        f"training moved the rows of <|endoftext|> and </s> apart: <|endoftext|> has {written}, "
+        f"{left_out} is left out (--endoftext)"
+    )
