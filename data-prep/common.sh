@@ -108,7 +108,7 @@ begin() {
             # Killed after the rename, a run leaves its work behind.
             if [ -f "$out.partial/recipe" ]; then rm -rf "$out.partial"; fi
             progress "$out is complete and was made with the same options\
-${unpinned:+ (with --unpinned the text is not compared)}: nothing to do"
+${unpinned:+ (with ${unpinned_by:---unpinned} the text is not compared)}: nothing to do"
             # shellcheck disable=SC2034   # read by the scripts
             complete=yes
             return

@@ -77,25 +77,35 @@ def stage_counts(stages: list[str]) -> dict[str, dict[str, int]]:
     return counts
 
 
+def describe_size(path: Path, text: bool) -> dict[str, int]:
+    """Return the number of lines of a text, and of bytes of any other file."""
+    return {"lines": count_lines(path)} if text else {"bytes": path.stat().st_size}
+
+
 def describe(args: argparse.Namespace) -> dict[str, Any]:
     """Return the whole content of the manifest."""
     folder: Path = args.folder
-    inputs = sorted(path for path in args.inputs.iterdir() if path.is_file())
+    # A link whose file has gone meanwhile is an error, not an input less.
+    inputs = sorted(p for p in args.inputs.iterdir() if p.is_file() or p.is_symlink())
     outputs = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != NAME)
-    counts = stage_counts(args.stages)
+    if args.counts is None:
+        counts = stage_counts(args.stages)
+    else:  # of what has no lines
+        counts = json.loads(args.counts.read_text(encoding="utf-8"))
     binarised = {path.stem: count_sentences(path) for path in sorted(folder.glob("*.idx"))}
     last_stage, last_counts = list(counts.items())[-1]
     if sorted(binarised.values()) != sorted(last_counts.values()):
         raise PrepareError(
-            f"fairseq-preprocess made {binarised} sentences out of the lines of stage "
-            f"'{last_stage}', {last_counts}"
+            f"there are {binarised} binarised items of what stage '{last_stage}' counted, "
+            f"{last_counts}"
         )
     return {
         "recipe": {"command": args.recipe, "version": args.version},
         "source": args.source,
         "versions": versions(),
         "inputs": {
-            path.name: {"lines": count_lines(path), "sha256": digest(path)} for path in inputs
+            path.name: {**describe_size(path, args.counts is None), "sha256": digest(path)}
+            for path in inputs
         },
         "counts": {**counts, "binarised": binarised},
         # fairseq adds its own four symbols (<s>, <pad>, </s>, <unk>) to these.
@@ -149,7 +159,9 @@ def main() -> None:
     parser.add_argument("--version", type=int, required=True, help="of the recipe")
     parser.add_argument("--source", default="", help="where the raw text comes from")
     parser.add_argument("--inputs", type=Path, help="folder of the raw text")
-    parser.add_argument("--stages", nargs="+", metavar="NAME=FOLDER", help="in order")
+    counted = parser.add_mutually_exclusive_group()
+    counted.add_argument("--stages", nargs="+", metavar="NAME=FOLDER", help="in order")
+    counted.add_argument("--counts", type=Path, help="of each stage, in a file of JSON")
     parser.add_argument("--commands", nargs="*", default=[], help="what was run, without paths")
     args = parser.parse_args()
     if args.action == "write":

@@ -102,6 +102,13 @@ split_words() {
     done
 }
 
+# copy_gpt2_bpe: GPT-2's files into $data, and the dictionary that goes with them.
+copy_gpt2_bpe() {
+    tool cp gpt2/encoder.json gpt2/vocab.bpe "$data"
+    # All of GPT-2's symbols in their order, so that the dictionary depends on no text.
+    "$python" "$prepare_folder/gpt2_bpe.py" dictionary gpt2 gpt2/dict.txt
+}
+
 # finish_text_folder SOURCE COMMAND...: binarised data, raw text and manifest in $data.
 finish_text_folder() {
     local source=$1 split arguments=() tests='' commands=() stages=(text=text)
@@ -109,9 +116,7 @@ finish_text_folder() {
     rm -rf "$data" && mkdir -p "$data/raw"
     case $bpe in
         gpt2)
-            tool cp gpt2/encoder.json gpt2/vocab.bpe "$data"
-            # All of GPT-2's symbols in their order, so that the dictionary depends on no text.
-            "$python" "$prepare_folder/gpt2_bpe.py" dictionary gpt2 gpt2/dict.txt
+            copy_gpt2_bpe
             arguments=(--srcdict gpt2/dict.txt)
             commands=("gpt2_bpe.py (fairseq.data.encoders.gpt2_bpe_utils)")
             ;;
@@ -153,6 +158,11 @@ make_data() {
     stage "bpe" split_words "$folder"
     stage "binarise" finish_text_folder "$@"
     publish
+    tell_bpe
+}
+
+# tell_bpe: the options by which fairseq's commands turn pieces into text.
+tell_bpe() {
     case $bpe in
         gpt2) set -- gpt2 "--gpt2-encoder-json $out/encoder.json --gpt2-vocab-bpe $out/vocab.bpe" ;;
         subword-nmt) set -- subword_nmt "--bpe-codes $out/bpe.codes" ;;

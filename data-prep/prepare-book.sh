@@ -1,15 +1,19 @@
 #!/usr/bin/env bash
-# Plain-text books, or any other text in files, to a fairseq data folder for a language model.
+# Plain-text books, or any other text in files, to a fairseq data folder for a language model; or
+# files of GPT-2's ids.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 # shellcheck source-path=SCRIPTDIR source=plain_text.sh
 . "$(dirname "${BASH_SOURCE[0]}")/plain_text.sh"
+# shellcheck source-path=SCRIPTDIR source=token_ids.sh
+. "$prepare_folder/token_ids.sh"
 
 usage() {
     cat <<USAGE
 Usage: prepare-book.sh --text FILE [--text FILE ...] [options]
        prepare-book.sh --train FILE [--train FILE ...] --valid FILE [--test FILE ...] [options]
+       prepare-book.sh --ids DIR [options]
 
 Prepares UTF-8 text, gzipped or not, for language models of fairseq. What Project Gutenberg puts
 before and after a book is dropped.
@@ -25,7 +29,7 @@ before and after a book is dropped.
                         join (default): a paragraph becomes one line, blank lines go;
                         keep, for verse and plays: lines stay, one blank line between paragraphs;
                         each: every line is a paragraph already
-  --limit N             only the first N training paragraphs, for a quick try
+  --limit N             only the first N training paragraphs (with --ids: blocks), for a quick try
   --bpe subword-nmt|gpt2
                         pieces learned from the training text (default), or GPT-2's
   --bpe-operations N    merges that subword-nmt learns (default: 8000)
@@ -33,6 +37,14 @@ before and after a book is dropped.
                         downloading them
   --tokenise none|moses moses, with subword-nmt only: split English text into Moses tokens first
                         (default: none, so that joined pieces are plain text)
+  --ids DIR             take ids of GPT-2's pieces instead of text: DIR/train.bin, DIR/val.bin and,
+                        if there is one, DIR/test.bin, of 16 bits each, the low byte first and
+                        without a header, as nanoGPT writes them. No option about text goes with it
+  --block-length N      with --ids: tokens of one item of the result (default: $block_length); there is no
+                        </s>, and what does not fill the last item is dropped. For training with
+                        --sample-break-mode none; N should not be the --tokens-per-sample, because
+                        fairseq begins a sample with </s>, not with the token before it, where an
+                        item begins
   --out DIR             result (default: data-bin/book)
   --workers N           processes (default: 2); the result does not depend on it
   --help                this text
@@ -67,6 +79,73 @@ add_file() {
     inputs+=("$1" "$file")
 }
 
+# describe_files COMMAND CHECKSUMS: begins $recipe; of each input not its name but its checksum.
+describe_files() {
+    local checksums=$2 i
+    recipe=$1
+    for ((i = 0; i < ${#inputs[@]}; i += 2)); do
+        recipe+=" ${inputs[i]} ${checksums:0:12}"
+        checksums=${checksums#*$'\n'}
+    done
+}
+
+# --- ids instead of text --------------------------------------------------------------------------
+
+# find_ids: leaves in ${splits[@]}, ${inputs[@]} and ${files[@]} what there is in $ids.
+find_ids() {
+    local split
+    [ -d "$ids" ] || die "--ids: there is no folder $ids"
+    ids=$(cd -- "$ids" && pwd)
+    splits=(train valid)
+    if [ -e "$ids/test.bin" ]; then splits+=(test); fi
+    for split in "${splits[@]}"; do add_file --ids "$ids/${split/valid/val}.bin"; done
+    # nanoGPT leaves this file beside ids of a vocabulary that is not GPT-2's.
+    [ ! -e "$ids/meta.pkl" ] || die "--ids: the ids in $ids are not GPT-2's, but of a vocabulary of\
+ their own, meta.pkl; give the text itself with --text"
+}
+
+# link_ids: the user's files, in input/ under their own names, in ids/ under those of the splits.
+link_ids() {
+    local i
+    rm -rf input ids && mkdir input ids
+    for ((i = 0; i < ${#splits[@]}; i++)); do
+        tool ln -s "${files[i]}" input
+        tool ln -s "${files[i]}" "ids/${splits[i]}.bin"
+    done
+}
+
+prepare_ids() {
+    local ids='' checksums
+    while [ "$#" -gt 0 ]; do
+        case $1 in
+            --help | -h) usage; exit 0 ;;
+            --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}"; continue ;;
+            --ids)
+                need_value "$@"
+                [ -z "$ids" ] || die "give $1 once"
+                ids=$2
+                ;;
+            *) ids_option --ids "$@" ;;
+        esac
+        shift 2
+    done
+    find_ids
+    describe_ids
+    find_python
+    checksums=$("$python" "$prepare_folder/token_ids.py" digest "${files[@]}" \
+        --block-length "$block_length")
+    describe_files "$PREPARE_PROGRAM" "$checksums"
+    begin "$out" "$recipe $ids_recipe" "$recipe_version"
+    if [ -n "$complete" ]; then exit 0; fi
+    link_ids   # not a stage: the files may have moved since
+    make_ids_data "the user's files" "token_ids.py digest"
+}
+
+if has_option --ids "$@"; then
+    prepare_ids "$@"
+    exit 0
+fi
+
 while [ "$#" -gt 0 ]; do
     case $1 in
         --help | -h) usage; exit 0 ;;
@@ -85,6 +164,7 @@ while [ "$#" -gt 0 ]; do
         --lines) need_value "$@"; need_choice "$1" "$2" join keep each; lines=$2 ;;
         --bpe) need_value "$@"; need_choice "$1" "$2" subword-nmt gpt2; bpe=$2 ;;
         --tokenise) need_value "$@"; need_choice "$1" "$2" none moses; tokenise=$2 ;;
+        --block-length) die "$1 needs --ids" ;;
         *) text_option "$@" ;;
     esac
     shift 2
@@ -125,13 +205,8 @@ prepare_text() {
 }
 
 find_python
-# Every option that decides about the bytes; of a text not its name but its checksum.
 checksums=$("$python" "$prepare_folder/book_text.py" digest "${files[@]}")
-recipe=$PREPARE_PROGRAM
-for ((i = 0; i < ${#inputs[@]}; i += 2)); do
-    recipe+=" ${inputs[i]} ${checksums:0:12}"
-    checksums=${checksums#*$'\n'}
-done
+describe_files "$PREPARE_PROGRAM" "$checksums"
 describe_text
 recipe+=" ${style[*]} --tokenise $tokenise $text_recipe"
 begin "$out" "$recipe" "$recipe_version"

@@ -76,7 +76,7 @@ prepare_wikitext() {
     splits=(train valid test) bpe=gpt2 out=''
     while [ "$#" -gt 0 ]; do
         case $1 in
-            --help | -h) wikitext_usage; exit 0 ;;
+            --help | -h) "${usage:-wikitext_usage}"; exit 0 ;;
             --unpinned) unpinned='--unpinned '; shift; continue ;;
             --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}"; continue ;;
             --from) need_value "$@"; from=$2 ;;

@@ -8,6 +8,7 @@
 #   GPUS=n               as if there were n GPUs; 0: the CPU (default: those that torch sees)
 #   PRECISION=fp16|bf16|fp32    for the recipes that say so (default: fp16 on a GPU, fp32 on the CPU)
 #   MAX_TOKENS=n         most tokens on a GPU at a time, where its memory is short (see set_batch)
+#   HF_DIR=folder   GPT-2's weights, for the recipes that start from them (see import_gpt2)
 #   METHODS='mle scalegrad-0.5'    some methods of fine-tuning instead of a recipe's own (see criterion)
 
 unset CDPATH   # with it, cd prints where it went
@@ -99,28 +100,49 @@ need_data() {
   die "$data is no prepared data folder: run $1"
 }
 
+# import_gpt2 FOLDER: GPT-2 as fairseq reads it, in FOLDER/model.pt, from HF_DIR, a folder that
+# transformers saved it in; unless it is there already.
+import_gpt2() {
+  local words=(genft import-hf "${HF_DIR:-HF_DIR}" "$1") command
+  command=$(printable "${words[@]}")
+  if [ -n "${DRY_RUN:-}" ]; then printf '%s\n' "$command"; return; fi
+  if [ -e "$1/model.pt" ]; then
+    [ -z "${HF_DIR:-}" ] || [ ! -e "$1/command" ] || [ "$(cat "$1/command")" = "$command" ] ||
+      die "$1 was imported from another folder (see $1/command); remove it to import again"
+    return
+  fi
+  [ -n "${HF_DIR:-}" ] || die "set HF_DIR to a folder with GPT-2 as transformers saves it"
+  mkdir -p "$(dirname "$1")"
+  "${words[@]}" || exit
+  printf '%s\n' "$command" >"$1/command"
+}
+
 # train NAME FAIRSEQ_TRAIN_ARGUMENTS...: train in $runs/NAME, or go on from where it stopped, or do
 # nothing when it is finished.  Beside the checkpoints lie `command`, `train.log` and `seconds`.
+# `up_to_epoch=3 train ...` pauses there; the same with a later epoch goes on.
 train() {
-  local name=$1 folder=$runs/$1 begun=$SECONDS before=0 command
+  local name=$1 folder=$runs/$1 begun=$SECONDS before=0 command finished=$runs/$1/finished until=()
   shift
   local words=(fairseq-train "$@" --user-dir "$root/genft_fairseq" --save-dir "$folder"
     --no-epoch-checkpoints --log-format simple "${device[@]}" ${extra[@]+"${extra[@]}"})
   command=$(printable "${words[@]}")
-  if [ -n "${DRY_RUN:-}" ]; then printf '%s\n' "$command"; return; fi
+  if [ -n "${up_to_epoch:-}" ]; then
+    until=(--max-epoch "$up_to_epoch") finished+=-epoch-$up_to_epoch
+  fi
+  if [ -n "${DRY_RUN:-}" ]; then printable "${words[@]}" ${until[@]+"${until[@]}"}; return; fi
   if [ -e "$folder/command" ] && [ "$(cat "$folder/command")" != "$command" ]; then
     die "$folder was trained with other flags (see $folder/command); remove it to train again"
   fi
-  if [ -e "$folder/finished" ]; then echo "== $name: finished already, in $folder"; return; fi
+  if [ -e "$finished" ]; then echo "== $name: finished already, in $folder"; return; fi
   mkdir -p "$folder"
   # The training run inherits the lock and holds it as long as it lives, even where this script dies.
   exec 9>>"$folder/lock"
   python3 -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null ||
     die "another run is training in $folder"
   printf '%s\n' "$command" >"$folder/command"
-  printf '== %s\n   %s\n' "$name" "$command"
+  printf '== %s\n   %s\n' "$name${up_to_epoch:+, epoch $up_to_epoch}" "$command"
   if [ -e "$folder/seconds" ]; then before=$(cat "$folder/seconds"); fi
-  "${words[@]}" >>"$folder/train.log" 2>&1 &
+  "${words[@]}" ${until[@]+"${until[@]}"} >>"$folder/train.log" 2>&1 &
   local status=0
   follow $! "$folder/train.log" || status=$?
   # Of an interrupted run, too: the next one adds its own.
@@ -130,7 +152,7 @@ train() {
     130 | 143) die "$name was interrupted; the same command continues" ;;
     *) tail -n 3 "$folder/train.log" >&2; die "$name failed: see $folder/train.log" ;;
   esac
-  touch "$folder/finished"
+  touch "$finished"
 }
 
 # need_run NAME SCRIPT: the run must be finished.

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from fairseq_commands import REPOSITORY, USER_DIR, parameters, run
 from test_examples import shell
-from test_recipes import LANGUAGE, TRANSLATION, loaded
+from test_recipes import EXAMPLES, LANGUAGE, TRANSLATION, loaded
+from tiny_gpt2 import VOCABULARY, call, hugging_face_folder
 
 TINY = [
     *("--decoder-layers", "1", "--decoder-embed-dim", "16", "--decoder-ffn-embed-dim", "16"),
@@ -59,7 +60,7 @@ def step(script: Path, *arguments: object, **environment: str) -> str:
 
 def pages() -> dict[Path, bytes]:
     """What RECORD=1 would write, in the repository."""
-    found = [*REPOSITORY.glob("examples/*/*/*.json"), *REPOSITORY.glob("examples/*/*/*.md")]
+    found = [path for end in ("json", "md") for path in REPOSITORY.glob(f"examples/**/*.{end}")]
     return {path: path.read_bytes() for path in found}
 
 
@@ -113,6 +114,60 @@ def test_wikitext103_in_miniature(text, tmp_path):
     assert "| unlikelihood |" in shown and "| human text |" in shown
     results = json.loads((runs / "results.json").read_text())
     assert results["runs"]["unlikelihood"]["prefix_length"] == 5
+    assert pages() == before
+
+
+def test_a_book_in_miniature(text, tmp_path):
+    """Two epochs from scratch with a sample after each; what was made is not made again."""
+    data, runs = prepared(text, tmp_path / "data", ".en", "--only-source"), tmp_path / "runs"
+    tiny = ("--decoder-layers", 1, "--decoder-embed-dim", 16, "--decoder-attention-heads", 2)
+    train = (EXAMPLES / "book" / "train.sh", data, runs, "--", *tiny)
+    shown = step(*train, EPOCHS="2")
+    run = runs / "small-scalegrad-0.5"
+    samples = [(run / f"sample-epoch-{epoch}.txt").read_text() for epoch in (1, 2)]
+    assert all(sample in shown for sample in samples) and samples[0] != samples[1]
+    log = (run / "train.log").read_text()
+    assert log.count("| epoch 001 | valid ") == log.count("| epoch 002 | valid ") == 1
+    before = {path: path.stat().st_mtime_ns for path in run.iterdir() if path.name != "finished"}
+    again = step(*train, EPOCHS="2")
+    assert again.count("finished already") == 2
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    refused = shell("bash", *train, **{**CPU, "EPOCHS": "3"})  # its rate falls more slowly
+    assert refused.returncode == 2 and "was trained with other flags" in refused.stderr
+    generate = (EXAMPLES / "book" / "generate.sh", data, runs)
+    (data / "bpe.codes").write_text("#version: 0.2\nw 1</w>\n")  # w1 is a piece
+    assert step(*generate, "--", "--min-len", 8, PROMPT="w1 w1").startswith("w1 w1 w")
+    unknown = shell("bash", *generate, **{**CPU, "PROMPT": "x"})
+    assert unknown.returncode == 2 and "character that the book does not have" in unknown.stderr
+    assert "w" in step(*generate, "--", "--limit", 1)
+
+
+@pytest.mark.slow  # ten processes
+def test_gpt2_in_miniature(tmp_path):
+    """Import, fine-tune, continue by every search, compare."""
+    draw, runs, before = random.Random(5), tmp_path / "runs", pages()
+    hugging_face_folder(tmp_path / "gpt2", n_positions=160)
+    call("import-hf", tmp_path / "gpt2", tmp_path / "dictionary")
+    for split, size in (("train", 40), ("valid", 40), ("test", 40)):
+        lines = [draw.choices(range(VOCABULARY), k=20) for _ in range(size)]
+        (tmp_path / f"{split}.en").write_text("".join(f"{' '.join(map(str, w))}\n" for w in lines))
+        shutil.copy(tmp_path / f"{split}.en", tmp_path / f"{split}.de")
+    given = ("--only-source", "--srcdict", tmp_path / "dictionary" / "dict.txt")
+    data = prepared(tmp_path, tmp_path / "data", ".en", *given)
+    for name in ("encoder.json", "vocab.bpe"):
+        shutil.copy(tmp_path / "dictionary" / name, data)
+    (data / "bpe.codes").unlink()
+    sizes = ("--decoder-layers", 2, "--decoder-embed-dim", 32, "--decoder-attention-heads", 4)
+    short = ("--tokens-per-sample", 60, "--max-tokens", 60, "--max-target-positions", 160)
+    environment = {"METHODS": "mle", "HF_DIR": str(tmp_path / "gpt2")}
+    folder = EXAMPLES / "open_ended_generation"
+    flags = ("--", *sizes, *short, "--max-update", 3)
+    step(folder / "train.sh", "small", data, runs, *flags, **environment)
+    shown = step(folder / "generate.sh", "small", data, runs, "--", "--limit", 3, **environment)
+    assert "| mle | beam |" in shown and "| human text |" in shown
+    results = json.loads((runs / "results.json").read_text())
+    assert list(results["runs"]["mle"]["searches"]) == ["greedy", "nucleus", "top-k", "beam"]
+    assert (runs / "mle" / "completions-nucleus.txt").exists()
     assert pages() == before
 
 

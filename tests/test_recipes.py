@@ -28,7 +28,7 @@ SETUPS = {  # recipe and set-up: its scripts, as (folder, first argument)
     "wikitext103 small": (LANGUAGE / "wikitext103", ("small",)),
     "wikitext103 medium": (LANGUAGE / "wikitext103", ("medium",)),
 }
-SCRIPTS = sorted(path for path in EXAMPLES.rglob("*.sh") if path.parent.parent != EXAMPLES)
+SCRIPTS = sorted(EXAMPLES.rglob("*.sh"))
 # What may differ between methods that are compared.
 METHOD = {"criterion", "gamma", "unlikelihood_alpha", "first_token_weight", "save_dir"}
 
@@ -225,8 +225,10 @@ def test_scripts(script):
     settings = script.parent / "settings.sh"
     everything = text + (settings.read_text() if settings.exists() else "")
     for preparation in re.findall(r"data-prep/prepare-[\w-]+\.sh", text):
-        (folder,) = set(re.findall(r"\$root/(data-bin/[\w-]+)", everything))
-        assert folder in shell("bash", preparation, "--help").stdout
+        folders = set(re.findall(r"\$root/(data-bin/[\w-]+)", everything))
+        named = shell("bash", preparation, "--help").stdout + everything
+        written = re.findall(r"(?:default: |--out )(data-bin/[\w-]+)", named)
+        assert folders & set(written)
 
 
 @pytest.mark.parametrize(

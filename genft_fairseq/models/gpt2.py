@@ -125,10 +125,11 @@ def require_gpt2(settings: Any) -> None:
             raise UserError(f"{_flag(name)} makes no GPT-2: use --arch transformer_lm")
     width, heads = settings.decoder_embed_dim, settings.decoder_attention_heads
     for name in ("decoder_input_dim", "decoder_output_dim"):
-        if safe_getattr(settings, name, width) != width:
+        value = safe_getattr(settings, name)
+        if value not in (None, width):
             raise UserError(
                 f"{_flag(name)} must be --decoder-embed-dim, which is {width}, for GPT-2, but is "
-                f"{safe_getattr(settings, name)}: use --arch transformer_lm"
+                f"{value}: use --arch transformer_lm"
             )
     if width % heads:
         raise UserError(

@@ -90,7 +90,7 @@ def test_help_names_every_option(prepare):
     text = prepare.path.read_text() + (DATA_PREP / "plain_text.sh").read_text()
     cases = re.findall(r"^ {8}(--[a-z0-9 |-]+)\)", text, re.MULTILINE)
     options = {option for case in cases for option in re.findall(r"--[a-z0-9-]+", case)}
-    assert len(options) == 15
+    assert len(options) == 16
     assert all(option in help_text for option in options)
 
 

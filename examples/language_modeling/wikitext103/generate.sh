@@ -17,5 +17,5 @@ for name in "${names[@]}"; do
   need_run "$name" examples/language_modeling/wikitext103/train.sh
   evaluate "$name" "$data" --prefix-length 50 --length 100
 done
-score "$root/examples/language_modeling/score.py" wikitext103 --data "$data" --runs "$runs" \
+score "$root/examples/language_modeling/score.py" language_modeling/wikitext103 --data "$data" --runs "$runs" \
   --results "results-$size" "${names[@]}"
