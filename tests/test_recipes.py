@@ -179,7 +179,7 @@ def test_the_published_decoding_and_fine_tuning():
     assert tuned["unlikelihood"].unlikelihood_alpha == 1.0
     lm = trained("wikitext103 small", GPUS="8")["scalegrad-0.2"]  # Lin et al.: one GPU
     assert (lm.tokens_per_sample, tokens_an_update(lm), lm.max_update) == (300, 300, 35_000)
-    assert (lm.lr, lm.gamma, lm.clip_norm) == ([2e-5], 0.2, 1.0)
+    assert (lm.lr, lm.gamma, lm.clip_norm, lm.dropout) == ([2e-5], 0.2, 0.0, 0.0)
 
 
 def test_eight_processes_are_started(monkeypatch):

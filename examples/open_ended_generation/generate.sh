@@ -21,7 +21,7 @@ search() {
 
 for name in "${names[@]}"; do
   need_run "$name" examples/open_ended_generation/train.sh
-  search greedy
+  search greedy --tokens-per-sample 1024   # the blocks that their code predicts
   search nucleus --mode completions --search sampling --top-p 0.9
   search top-k --mode completions --search sampling --top-k 50
   search beam --mode completions --search beam --beam 10

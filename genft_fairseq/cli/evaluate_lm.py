@@ -22,7 +22,7 @@ NEEDS = {
     "--search sampling": ("temperature", "top_k", "top_p", "seed"),
     "--search beam": ("beam",),
     "--mode completions or --mode both": COMPLETING,
-    "--mode tokens or --mode both": ("max_tokens",),
+    "--mode tokens or --mode both": ("max_tokens", "tokens_per_sample"),
 }
 
 
@@ -85,6 +85,11 @@ NEEDS = {
     "--max-tokens", type=POSITIVE, help="Tokens predicted at a time (default: by memory)."
 )
 @click.option(
+    "--tokens-per-sample",
+    type=POSITIVE,
+    help="Tokens of a block that is predicted, such as 1024 (default: as in training).",
+)
+@click.option(
     "--peer-compatible",
     is_flag=True,
     help="As the code behind the published tables computes, where it differs from the papers.",
@@ -110,7 +115,7 @@ def evaluate_lm(
     """Evaluate a language model on the binarized folder DATA.
 
     Perplexity, accuracy, rank and repetition (rep/l: the prediction is among the previous l
-    tokens) are per dictionary token, on gold prefixes, in the blocks the model was trained on.
+    tokens of its block) are per dictionary token, on gold prefixes.
     Completions continue held-out prefixes; seq-rep-n is the share of n-grams that repeat an
     earlier one of the same continuation. The human figures stand beside.
     """

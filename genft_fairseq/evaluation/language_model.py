@@ -126,16 +126,19 @@ def token_figures(
     split: str,
     max_tokens: int | None = None,
     progress: Progress = _no_progress,
+    block: int | None = None,
 ) -> TokenFigures:
-    """Predict every token of a split on gold prefixes, in the blocks the model was trained on.
+    """Predict every token of a split on gold prefixes, block by block.
 
     Args:
         loaded: the model.
         split: of its data folder.
         max_tokens: tokens at a time, at least a block; None: as many as memory should hold.
         progress: told how many tokens have been predicted.
+        block: tokens a block; None: as many as the model was trained on.
     """
     task = loaded.task
+    task.args.tokens_per_sample = block or task.args.tokens_per_sample
     task.load_dataset(split)
     batches = task.get_batch_iterator(
         task.dataset(split),

@@ -33,6 +33,7 @@ class Evaluation:
         plan: how to complete prefixes; None: not at all.
         bpe: how pieces make up text; see ``Pieces``.
         max_tokens: tokens predicted at a time; None: by memory.
+        tokens_per_sample: of a block that is predicted; None: as in training.
         cpu: do not use a GPU.
         peer_compatible: as the code behind the published tables, where it differs from the papers.
     """
@@ -44,6 +45,7 @@ class Evaluation:
     plan: Plan | None = None
     bpe: str = "auto"
     max_tokens: int | None = None
+    tokens_per_sample: int | None = None
     cpu: bool = False
     peer_compatible: bool = False
 
@@ -56,9 +58,15 @@ def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], Completio
     """
     loaded = load_language_model(asked.data, asked.path, asked.cpu)
     rows = token_rows(loaded, asked.data, asked.split)
-    plan, log = asked.plan, None
-    if plan:  # whatever does not fit is said before the work
-        require_room(plan, loaded.model.max_positions(), rows.tokens, asked.split)
+    plan, log, positions = asked.plan, None, loaded.model.max_positions()
+    # Whatever does not fit is said before the work.
+    if asked.tokens_per_sample and asked.tokens_per_sample > positions:
+        raise UserError(
+            f"--tokens-per-sample must be at most the model's {positions} positions, "
+            f"but is {asked.tokens_per_sample}"
+        )
+    if plan:
+        require_room(plan, positions, rows.tokens, asked.split)
         if plan.beam > len(loaded.dictionary) - 1:
             raise UserError(
                 f"--beam {plan.beam} keeps more hypotheses than there are tokens to choose from, "
@@ -73,8 +81,11 @@ def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], Completio
     }
     if asked.predicting:
         progress = begin("predicting", rows.tokens)
-        found = token_figures(loaded, asked.split, asked.max_tokens, progress)
+        found = token_figures(
+            loaded, asked.split, asked.max_tokens, progress, asked.tokens_per_sample
+        )
         figures.update(found.figures(asked.peer_compatible))
+        figures["tokens_per_sample"] = loaded.task.args.tokens_per_sample
     if plan and log:
         progress = begin("completing", number_of_prefixes(plan, rows.tokens) * plan.length)
         for batch in complete(loaded, rows, plan):

@@ -302,6 +302,19 @@ def test_flags_without_effect_or_out_of_range(data, checkpoint, flags, said):
     assert said in " ".join(done.output.split())
 
 
+def test_other_blocks(loaded, data, checkpoint):
+    """Shorter ones are predicted with less to go by."""
+    flags = ["--path", checkpoint, "--mode", "tokens", "--json"]
+    shorter = json.loads(evaluate(data, *flags, "--tokens-per-sample", 2).stdout)
+    as_trained = json.loads(evaluate(data, *flags).stdout)
+    assert (shorter["tokens_per_sample"], as_trained["tokens_per_sample"]) == (2, 24)
+    assert shorter["rep_16"] == 0 < as_trained["rep_16"]
+    assert shorter["perplexity"] != pytest.approx(as_trained["perplexity"], rel=1e-3)
+    refused = evaluate(data, *flags, "--tokens-per-sample", 25)
+    said = "--tokens-per-sample must be at most the model's 24 positions, but is 25"
+    assert str(refused.exception) == said
+
+
 def test_too_wide_a_beam(data, checkpoint):
     short = ["--prefix-length", 5, "--length", 10]
     done = evaluate(data, "--path", checkpoint, *short, "--search", "beam", "--beam", 16)

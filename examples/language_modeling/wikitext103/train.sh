@@ -26,14 +26,15 @@ if [ -z "${BASELINE:-}" ]; then
     --max-update 50000
 fi
 
-# The ScaleGrad authors' set-up for GPT-2: 35,000 updates of one block of 300 tokens, which is work
+# The ScaleGrad authors' set-up for GPT-2 (see ../../open_ended_generation): 35,000 updates of one
+# block of 300 tokens, no dropout, a rate that falls to 0 at the end of the epoch; which is work
 # for one GPU.
 if [ "$gpus" -gt 1 ]; then device=(--distributed-world-size 1); fi
 for name in ${METHODS:-"${methods[@]}"}; do
   flags=$(criterion "$name")
   # shellcheck disable=SC2086   # words are meant
   train "$name" "${shared[@]}" --finetune-from-model "$baseline" --criterion $flags \
-    --tokens-per-sample 300 --max-tokens 300 --update-freq 1 --clip-norm 1.0 \
-    --lr 2e-5 --lr-scheduler polynomial_decay --total-num-update 35000 --max-update 35000 \
+    --tokens-per-sample 300 --max-tokens 300 --update-freq 1 --clip-norm 0.0 --dropout 0 \
+    --lr 2e-5 --lr-scheduler polynomial_decay --total-num-update 395000 --max-update 35000 \
     --save-interval-updates 5000 --keep-interval-updates 1
 done
