@@ -121,7 +121,7 @@ def test_the_published_decoding():
     assert all({"--peer-compatible", "50", "100"} <= set(words) for words in commands[:-1])
     searches = [" ".join(words[words.index("100") + 3 :]) for words in commands[:-1]]
     assert searches == [
-        "",
+        "--tokens-per-sample 1024",
         "--mode completions --search sampling --top-p 0.9",
         "--mode completions --search sampling --top-k 50",
         "--mode completions --search beam --beam 10",
@@ -225,3 +225,49 @@ def test_updates_an_epoch_by_hand():
     assert updates(1000, 100, 900, 1) == 2
     assert updates(1000, 100, 900, 2) == 1
     assert updates(1001, 100, 300, 1) == 4
+
+
+# --- the study of three books ---------------------------------------------------------------------
+
+BOOKS = EXAMPLES / "open_ended_generation" / "three_books"
+
+
+def books(script: str, **environment: str) -> list[list[str]]:
+    done = shell("bash", BOOKS / script, DRY_RUN="1", GPUS="0", **environment)
+    assert done.returncode == 0, done.stderr
+    return [shlex.split(line) for line in done.stdout.splitlines()]
+
+
+def test_the_study_trains_every_method_from_one_baseline():
+    baseline, *tuned = [parse(words[1:]) for words in books("train.sh")]
+    assert len(tuned) == 3 * 7
+    assert len({(run.seed, run.save_dir) for run in tuned}) == 21
+    allowed = METHOD | {"seed"}
+    first, *others = tuned
+    for run in others:
+        changed = {name for name in vars(first) if getattr(run, name, None) != vars(first)[name]}
+        assert changed <= allowed
+    assert baseline.criterion == "label_smoothed_cross_entropy"
+    both = tuned[6]
+    assert (both.criterion, both.unlikelihood_alpha) == ("sequence_unlikelihood", 1.0)
+    assert (both.sequence_rate, both.sequence_prefix_length) == (0.5, 50)
+
+
+def test_the_study_evaluates_what_it_trained():
+    *evaluated, scored = books("generate.sh", SEEDS="1001 2001")
+    for words in evaluated:
+        accept(genft.commands[words[1]], words[2:])
+    paths = {words[words.index("--path") + 1] for words in evaluated}
+    runs = [parse(words[1:]).save_dir for words in books("train.sh", SEEDS="1001 2001")]
+    assert {path.rsplit("/", 1)[0] for path in paths} == set(runs)
+    # Two texts, greedily and from the nucleus; each MLE model once more.
+    assert len(evaluated) == 2 * 2 * 15 + 2 * 2
+    accept(loaded(BOOKS / "table.py").main, scored[2:])
+
+
+def test_cells_of_the_study():
+    table = loaded(BOOKS / "table.py")
+    assert table.cell([{"x": 1.0}, {"x": 2.0}, {"x": 3.0}], "x", 1) == "2.0 ± 1.0"
+    assert table.cell([{"x": 1234.5}], "x", 1) == "1,234.5"
+    assert table.cell([{}, {"x": None}], "x", 1) == ""
+    assert table.in_cell("a|b <c> ⟦_d_⟧") == "a&#124;b &lt;c&gt; <b>\\_d\\_</b>"
