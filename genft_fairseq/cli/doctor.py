@@ -33,6 +33,8 @@ LIBRARIES = [
     *("regex", "bitarray", "scikit-learn", "click", "rich"),
     *("PyYAML", "psutil", "matplotlib", "rouge-score"),
 ]
+# What only some commands need, and how to get it.
+EXTRAS = {"transformers": "for import-hf and export-hf: pip install 'genft_fairseq[hf]'"}
 CRITERIONS = (
     *("scalegrad", "unlikelihood", "first_token_auxiliary"),
     *("generative_rollout", "sequence_unlikelihood", "minimum_risk"),
@@ -76,6 +78,11 @@ def examine() -> Iterator[Check]:
         yield from _attempt(
             library, partial(importlib.metadata.version, library), f"pip install {library}"
         )
+    for library, use in EXTRAS.items():
+        try:
+            yield Check(library, importlib.metadata.version(library))
+        except importlib.metadata.PackageNotFoundError:
+            yield Check(library, f"not installed; {use}")
 
 
 def _attempt(name: str, find: Callable[[], str], advice: str) -> Iterator[Check]:

@@ -65,6 +65,14 @@ def test_a_library_is_missing(monkeypatch):
     assert found["no-such-library"]["advice"] == "pip install no-such-library"
 
 
+def test_an_extra_may_be_missing(monkeypatch):
+    module = importlib.import_module("genft_fairseq.cli.doctor")
+    monkeypatch.setattr(module, "EXTRAS", {"no-such-library": "for nothing"})
+    status, found = checks()
+    assert status == 0
+    assert found["no-such-library"]["found"] == "not installed; for nothing"
+
+
 def test_the_table_says_what_to_do(monkeypatch):
     error = ModuleNotFoundError("No module named 'fairseq'", name="fairseq")
     monkeypatch.setattr(genft_fairseq, "fairseq_error", error)
