@@ -44,6 +44,8 @@ bench: install
 	$(BIN)/python benchmarks/strategies.py $(BASE_SIZE) --output benchmarks/results/strategies-base-cpu.json
 	$(BIN)/python benchmarks/strategies.py $(STRATEGIES_RESULTS)
 	$(BIN)/python benchmarks/strategies.py $(STRATEGIES_RESULTS) --readme README.md
+	$(BIN)/python benchmarks/completions.py --output benchmarks/results/completions-cpu.json
+	$(BIN)/python benchmarks/completions.py --table benchmarks/results/completions-cpu.json
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

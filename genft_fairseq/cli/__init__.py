@@ -1,5 +1,6 @@
 """The ``genft`` command: one file a subcommand."""
 
+import io
 import logging
 import sys
 import warnings
@@ -37,6 +38,9 @@ def main() -> None:
     for library in ("fairseq", "hydra"):
         logging.getLogger(library).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="torch|hydra")
+    # Text is text: what a terminal has no letter for must not end a command.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
         genft(prog_name="genft")
     except Exception as error:

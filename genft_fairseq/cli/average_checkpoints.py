@@ -41,7 +41,9 @@ def average_checkpoints(
         raise UserError("a checkpoint is given twice, and would count twice")
     if output.resolve() in [path.resolve() for path in paths]:
         raise UserError(f"--output {output} is one of the checkpoints to average")
-    averaging.write_checkpoint(averaging.average_checkpoints(paths), output)
+    averaged = averaging.average_checkpoints(paths)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    averaging.write_checkpoint(averaged, output)
     click.echo(f"{output}: the mean of {', '.join(path.name for path in paths)}")
 
 

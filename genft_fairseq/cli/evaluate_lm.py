@@ -1,6 +1,7 @@
 """``genft evaluate-lm``: how a language model predicts text, and how it continues it."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,18 @@ from click.core import ParameterSource
 
 from genft_fairseq.cli.language_model_view import show_completions, show_figures, working_bar
 from genft_fairseq.evaluation.records import require_writable, write_whole
+
+
+class Number(click.FloatRange):
+    """A number in a range, which not-a-number would pass by."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Parse and check the number."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
+
 
 POSITIVE = click.IntRange(min=1)
 NATURAL = click.IntRange(min=0)
@@ -53,7 +66,7 @@ NEEDS = {
 @click.option("--beam", type=POSITIVE, default=5, show_default=True, help="Beam: hypotheses.")
 @click.option(
     "--temperature",
-    type=click.FloatRange(min=1e-6, max=1e6),
+    type=Number(min=1e-6, max=1e6),
     default=1.0,
     show_default=True,
     help="Sampling: below 1 sharper, above 1 flatter.",
@@ -61,7 +74,7 @@ NEEDS = {
 @click.option("--top-k", type=NATURAL, default=0, help="Sampling: only among the k most likely.")
 @click.option(
     "--top-p",
-    type=click.FloatRange(min=0, max=1, min_open=True),
+    type=Number(min=0, max=1, min_open=True),
     default=1.0,
     show_default=True,
     help="Sampling: only among the likeliest that together have this probability (nucleus).",
@@ -120,6 +133,8 @@ def evaluate_lm(
     earlier one of the same continuation. The human figures stand beside.
     """
     _require_effect(context)
+    if output and completions and Path(output).resolve() == Path(completions).resolve():
+        raise click.UsageError(f"--output and --completions are both {output}: name two files")
     for flag, path in {"--output": output, "--completions": completions}.items():
         if path:
             require_writable(flag, Path(path))  # before the work, not after it

@@ -36,6 +36,7 @@ def working_bar(quiet: bool) -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
+        disable=not console.is_terminal,  # a log would get an empty line
     )
 
 
@@ -54,7 +55,8 @@ def show_figures(figures: dict[str, Any]) -> None:
 
 
 def _token_rows(table: Table, figures: dict[str, Any]) -> None:
-    table.add_row("perplexity", f"{figures['perplexity']:.2f}", "")
+    perplexity = figures["perplexity"]
+    table.add_row("perplexity", "-" if perplexity is None else f"{perplexity:,.2f}", "")
     table.add_row("accuracy", _shown(figures["accuracy"]), "")
     table.add_row("rank of the gold token, mean", f"{figures['mean_rank']:.1f}", "")
     table.add_row("rank of the gold token, median", f"{figures['median_rank']:g}", "")
@@ -63,6 +65,8 @@ def _token_rows(table: Table, figures: dict[str, Any]) -> None:
             beside = _shown(figures[f"{human}_{n}"]) if human else ""
             table.add_row(f"{name}/{n}", _shown(figures[f"{name}_{n}"]), beside)
     table.add_row("uniq", f"{figures['uniq']:,}", f"{figures['human_uniq']:,}")
+    if figures["unknown"]:
+        table.add_row("<unk>", "", f"{figures['unknown']:,} of {figures['tokens']:,}")
 
 
 def _completion_rows(table: Table, figures: dict[str, Any]) -> None:

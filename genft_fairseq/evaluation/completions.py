@@ -4,6 +4,7 @@ S. Welleck et al., *Neural Text Generation with Unlikelihood Training*, ICLR 202
 section 6: 50 tokens of a held-out text are continued by 100, and repetition is measured on these.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -23,8 +24,8 @@ from genft_fairseq.generation.token_choice import Search
 NGRAMS = (1, 2, 3, 4)
 # The n-grams of which the share of repeated tokens is counted, and which are marked in the texts.
 MARKED = 4
-# The authors' code cuts the text into rows of so many tokens, and one more that nothing reads.
-_PEER_ROW = 300
+# The authors' code cuts the text into rows, 300 tokens and their targets, and these into prefixes.
+_PEER_ROW = 301
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Plan:
         beam: hypotheses of a beam search; 0: no beam.
         seed: of sampling.
         peer_compatible: take prefixes as the authors' code does: six in succession from every 301
-            tokens, so that a continuation's place in the text overlaps the next prefixes.
+            tokens.  What a human wrote after one is then the next two prefixes, and is missing
+            after the last ones of the text.
     """
 
     prefix_length: int = 50
@@ -65,7 +67,7 @@ class Completion:
 def number_of_prefixes(plan: Plan, tokens: int) -> int:
     """Return how many prefixes a text of so many tokens gives."""
     if plan.peer_compatible:
-        number = tokens // (_PEER_ROW + 1) * (_PEER_ROW // plan.prefix_length)
+        number = tokens // _PEER_ROW * (_PEER_ROW // plan.prefix_length)
     else:
         number = tokens // (plan.prefix_length + plan.length)
     return number if plan.limit is None else min(number, plan.limit)
@@ -84,12 +86,12 @@ def require_room(plan: Plan, positions: int, tokens: int, split: str) -> None:
         raise UserError(
             f"{asked} {window - 1} positions, but the model was trained with {positions}: {advice}"
         )
-    if plan.peer_compatible and max(plan.prefix_length, plan.length) > _PEER_ROW:
+    if plan.peer_compatible and plan.prefix_length > _PEER_ROW:
         raise UserError(
-            f"--peer-compatible takes prefixes and human continuations from rows of {_PEER_ROW} "
-            f"tokens, but --prefix-length is {plan.prefix_length} and --length {plan.length}"
+            f"--peer-compatible takes prefixes from rows of {_PEER_ROW} tokens, but "
+            f"--prefix-length is {plan.prefix_length}"
         )
-    needed = _PEER_ROW + 1 if plan.peer_compatible else window
+    needed = _PEER_ROW if plan.peer_compatible else window
     if tokens < needed:
         asked = "--peer-compatible takes rows of" if plan.peer_compatible else asked
         raise UserError(f"{asked} {needed} tokens, but {split} holds {tokens}: {advice}")
@@ -113,6 +115,8 @@ def complete(loaded: LoadedModel, rows: TokenRows, plan: Plan) -> Iterator[list[
 
 
 def _continuations(loaded: LoadedModel, prefix: Tensor, sentences: Tensor, plan: Plan) -> Tensor:
+    if loaded.begins_with_bos:
+        prefix = torch.cat([prefix.new_full((len(prefix), 1), loaded.dictionary.bos()), prefix], 1)
     given = (loaded.model, prefix, plan.length, loaded.dictionary.pad())
     if plan.beam:
         return beam_continuations(*given, plan.beam, plan.search.no_repeat_ngram_size)
@@ -126,9 +130,14 @@ def _windows(rows: TokenRows, plan: Plan) -> Iterator[tuple[Tensor, Tensor]]:
         for window in rows.cut(P + plan.length):
             yield window[:P], window[P:]
         return
-    for row in rows.cut(_PEER_ROW + 1):
+    # What a human wrote goes on in the next rows.
+    ahead = deque(islice(cut := rows.cut(_PEER_ROW), 1 + -(-plan.length // _PEER_ROW)))
+    while ahead:
+        text = torch.cat(list(ahead))
         for start in range(0, _PEER_ROW - P + 1, P):
-            yield row[start : start + P], row[start + P : start + P + plan.length]
+            yield text[start : start + P], text[start + P : start + P + plan.length]
+        ahead.popleft()
+        ahead.extend(islice(cut, 1))
 
 
 @dataclass

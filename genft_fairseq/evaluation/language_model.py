@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from fairseq import checkpoint_utils, utils
-from fairseq.data import data_utils
+from fairseq.data import Dictionary, data_utils
 from torch import Tensor
 
 from genft_fairseq.errors import UserError
@@ -16,6 +16,9 @@ from genft_fairseq.generation.model_logits import model_logits
 
 # The logits of a batch take this many bytes at most, in float32, where one block allows it.
 _LOGITS_BYTES = 2**28
+
+# So many tokens tell whether a text is in the dictionary's pieces.
+_LOOKED_AT = 10_000
 
 # Called with what has just been done (a number of tokens); a progress bar, or nothing.
 Progress = Callable[[int], None]
@@ -35,37 +38,63 @@ class LoadedModel:
 
     @property
     def dictionary(self) -> Any:
-        return self.task.target_dictionary
+        """Of the text; with --output-dictionary-size the model predicts its first part only."""
+        return self.task.source_dictionary
+
+    @property
+    def begins_with_bos(self) -> bool:
+        """Whether the model was trained on blocks that begin with ``<s>``."""
+        return bool(self.task.args.add_bos_token)
+
+    @property
+    def positions(self) -> int:
+        """How many tokens of text the model can read."""
+        return int(self.model.max_positions()) - self.begins_with_bos
 
 
 def load_language_model(data: str, path: str, cpu: bool = False) -> LoadedModel:
     """Load a checkpoint for the binarized data folder.
 
     Raises:
-        UserError: no such file, not a language model, or not one of the data's dictionary.
-        FileNotFoundError: the folder has no dictionary.
+        UserError: no such file, not a language model, not one of the data's dictionary, or one
+            that training has broken; the folder has no dictionary.
     """
-    if not os.path.exists(path):
-        raise UserError(f"--path names {path}, which does not exist")
+    if not os.path.isfile(path):
+        what = "is no file" if os.path.exists(path) else "does not exist"
+        raise UserError(f"--path names {path}, which {what}")
     state = checkpoint_utils.load_checkpoint_to_cpu(path, {"data": data})
     _require_same_dictionary(state, data, path)
-    models, _, task = checkpoint_utils.load_model_ensemble_and_task(
-        [path], arg_overrides={"data": data}, state=state
-    )
+    try:
+        models, _, task = checkpoint_utils.load_model_ensemble_and_task(
+            [path], arg_overrides={"data": data}, state=state
+        )
+    except RuntimeError as error:
+        if "size mismatch" not in str(error):
+            raise
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise UserError(f"{path} does not fit the dictionary of {data}: {reason}") from error
     if len(models) != 1 or hasattr(models[0], "encoder"):
         raise UserError(f"{path} holds a {type(models[0]).__name__}, not a language model")
+    for name, parameter in models[0].named_parameters():
+        if not parameter.isfinite().all():
+            raise UserError(f"{path} holds {name}, some of which is no finite number")
     device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
     return LoadedModel(models[0].to(device).eval(), task, device)
 
 
 def _require_same_dictionary(state: dict[str, Any], data: str, path: str) -> None:
     """fairseq would speak of the size of a tensor."""
-    embedded = (state.get("model") or {}).get("decoder.embed_tokens.weight")
     file = os.path.join(data, "dict.txt")
-    if embedded is None or not os.path.exists(file):
+    embedded = (state.get("model") or {}).get("decoder.embed_tokens.weight")
+    if "model" in state and any(name.startswith("encoder.") for name in state["model"]):
+        return  # no language model, which is said later
+    if not os.path.exists(file):
+        raise UserError(
+            f"{data} holds no dict.txt: a language model's data is what fairseq-preprocess "
+            f"--only-source makes"
+        )
+    if embedded is None:
         return
-    from fairseq.data import Dictionary
-
     symbols = len(Dictionary.load(file))
     if len(embedded) != symbols:
         raise UserError(
@@ -107,17 +136,34 @@ def token_rows(loaded: LoadedModel, data: str, split: str) -> TokenRows:
     """Open a split of the data folder.
 
     Raises:
-        FileNotFoundError: there is none of this name.
-        UserError: it holds no text.
+        UserError: there is none of this name, or it holds no text.
     """
     path = os.path.join(data, split)
+    if not os.path.isfile(f"{path}.idx"):
+        there = sorted(name[:-4] for name in os.listdir(data) if name.endswith(".idx"))
+        raise UserError(f"--split {split!r}: {data} holds {', '.join(there) or 'no split'}")
     # Nothing at all cannot be mapped into memory.
-    if os.path.exists(f"{path}.bin") and not os.path.getsize(f"{path}.bin"):
+    if os.path.isfile(f"{path}.bin") and not os.path.getsize(f"{path}.bin"):
         raise UserError(f"--split {split}: {path} holds no token")
     dataset = data_utils.load_indexed_dataset(path, loaded.dictionary)
     if dataset is None:
         raise FileNotFoundError(f"Dataset not found: {split} ({path})")
     return TokenRows(dataset, int(sum(dataset.sizes)))
+
+
+def require_known(rows: TokenRows, loaded: LoadedModel, split: str) -> None:
+    """Refuse text that the dictionary does not know, such as words where it has pieces.
+
+    Raises:
+        UserError: most of the first tokens are unknown.
+    """
+    first = next(rows.cut(min(rows.tokens, _LOOKED_AT)))
+    unknown = int(first.eq(loaded.dictionary.unk()).sum())
+    if unknown * 2 > len(first):
+        raise UserError(
+            f"--split {split}: {unknown:,} of the first {len(first):,} tokens are <unk>: was the "
+            "text split into the pieces of the model's dictionary before fairseq-preprocess?"
+        )
 
 
 @torch.no_grad()
@@ -137,20 +183,23 @@ def token_figures(
         progress: told how many tokens have been predicted.
         block: tokens a block; None: as many as the model was trained on.
     """
-    task = loaded.task
+    task, dictionary = loaded.task, loaded.task.target_dictionary
     task.args.tokens_per_sample = block or task.args.tokens_per_sample
     task.load_dataset(split)
     batches = task.get_batch_iterator(
         task.dataset(split),
         max_tokens=max_tokens
-        or max(task.args.tokens_per_sample, _LOGITS_BYTES // (4 * len(loaded.dictionary))),
+        or max(task.args.tokens_per_sample, _LOGITS_BYTES // (4 * len(dictionary))),
         ignore_invalid_inputs=False,
         required_batch_size_multiple=1,
     ).next_epoch_itr(shuffle=False)
-    figures = TokenFigures(len(loaded.dictionary), loaded.dictionary.pad())
+    figures = TokenFigures(len(dictionary), dictionary.pad(), dictionary.unk())
     for batch in batches:
         batch = utils.move_to_cuda(batch) if loaded.device.type == "cuda" else batch
+        target = batch["target"]
+        if loaded.begins_with_bos:  # which is a target then, but no text
+            target = target.masked_fill(target.eq(dictionary.bos()), dictionary.pad())
         net_output = loaded.model(**batch["net_input"])
         # A model with an adaptive softmax returns features: its log-probabilities are scores too.
-        progress(figures.add(model_logits(loaded.model, net_output), batch["target"]))
+        progress(figures.add(model_logits(loaded.model, net_output), target))
     return figures

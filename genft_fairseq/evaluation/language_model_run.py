@@ -10,8 +10,10 @@ from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.completion_files import CompletionLog
 from genft_fairseq.evaluation.completions import Plan, complete, number_of_prefixes, require_room
 from genft_fairseq.evaluation.language_model import (
+    LoadedModel,
     Progress,
     load_language_model,
+    require_known,
     token_figures,
     token_rows,
 )
@@ -58,19 +60,17 @@ def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], Completio
     """
     loaded = load_language_model(asked.data, asked.path, asked.cpu)
     rows = token_rows(loaded, asked.data, asked.split)
-    plan, log, positions = asked.plan, None, loaded.model.max_positions()
+    plan, log = asked.plan, None
     # Whatever does not fit is said before the work.
-    if asked.tokens_per_sample and asked.tokens_per_sample > positions:
-        raise UserError(
-            f"--tokens-per-sample must be at most the model's {positions} positions, "
-            f"but is {asked.tokens_per_sample}"
-        )
+    require_known(rows, loaded, asked.split)
+    _require_blocks(asked, loaded)
     if plan:
-        require_room(plan, positions, rows.tokens, asked.split)
-        if plan.beam > len(loaded.dictionary) - 1:
+        require_room(plan, loaded.positions, rows.tokens, asked.split)
+        tokens = len(loaded.task.target_dictionary) - 1
+        if plan.beam > tokens:
             raise UserError(
                 f"--beam {plan.beam} keeps more hypotheses than there are tokens to choose from, "
-                f"{len(loaded.dictionary) - 1}"
+                f"{tokens}"
             )
         folders = [Path(asked.data), Path(asked.path).parent]
         pieces = Pieces(loaded.dictionary, asked.bpe, folders)
@@ -85,7 +85,8 @@ def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], Completio
             loaded, asked.split, asked.max_tokens, progress, asked.tokens_per_sample
         )
         figures.update(found.figures(asked.peer_compatible))
-        figures["tokens_per_sample"] = loaded.task.args.tokens_per_sample
+        by_line = loaded.task.args.sample_break_mode == "eos"
+        figures["tokens_per_sample"] = None if by_line else loaded.task.args.tokens_per_sample
     if plan and log:
         progress = begin("completing", number_of_prefixes(plan, rows.tokens) * plan.length)
         for batch in complete(loaded, rows, plan):
@@ -96,6 +97,27 @@ def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], Completio
         figures.update(model=log.model.figures(), human=log.human.figures())
     figures["seconds"] = round(time.perf_counter() - begun, 1)
     return figures, log
+
+
+def _require_blocks(asked: Evaluation, loaded: LoadedModel) -> None:
+    """Refuse blocks that the model cannot read, or that are no blocks."""
+    args = loaded.task.args
+    block = asked.tokens_per_sample
+    if block and args.sample_break_mode == "eos":
+        raise UserError(
+            f"--tokens-per-sample {block}: the model reads line by line (--sample-break-mode eos)"
+        )
+    if block and block > loaded.positions:
+        raise UserError(
+            f"--tokens-per-sample must be at most the model's {loaded.positions} positions, "
+            f"but is {block}"
+        )
+    block = block or args.tokens_per_sample
+    if asked.predicting and asked.max_tokens and asked.max_tokens < block:
+        raise UserError(
+            f"--max-tokens must be at least the {block} of a block (--tokens-per-sample), "
+            f"but is {asked.max_tokens}"
+        )
 
 
 def _settings(plan: Plan) -> dict[str, Any]:

@@ -15,7 +15,10 @@ OPEN, CLOSE = "⟦", "⟧"
 # A word, a sign of punctuation, or the end of a line.
 _WORD = re.compile(r"\w+|[^\w\s]|\n")
 
+_NO_MARKS = str.maketrans({OPEN: "[", CLOSE: "]"})
+
 Text = Callable[[Sequence[str]], str]
+Bytes = Callable[[str], bytes]
 
 
 def words(text: str) -> list[str]:
@@ -42,10 +45,11 @@ class Pieces:
     def __init__(self, dictionary: Any, kind: str, folders: Sequence[Path]):
         self.dictionary = dictionary
         self.kind = _found_kind(folders) if kind == "auto" else kind
+        self._bytes: Bytes = _gpt2_bytes(folders) if self.kind == "gpt2" else str.encode
         self._join: Text = {
             "none": " ".join,
             "subword_nmt": lambda symbols: (" ".join(symbols) + " ").replace("@@ ", "").rstrip(" "),
-            "gpt2": _gpt2_text(folders) if self.kind == "gpt2" else "".join,
+            "gpt2": lambda symbols: b"".join(map(self._bytes, symbols)).decode(errors="replace"),
         }[self.kind]
 
     def text(self, ids: Sequence[int]) -> str:
@@ -54,12 +58,12 @@ class Pieces:
 
     def marked(self, ids: Sequence[int], repeated: Sequence[bool]) -> str:
         """Return the text with the repeated tokens between ``OPEN`` and ``CLOSE``."""
-        symbols = self._symbols(ids)
+        # Marks of the text's own would be taken for ours.
+        symbols = [symbol.translate(_NO_MARKS) for symbol in self._symbols(ids)]
         spans = groupby(zip(symbols, repeated, strict=True), key=lambda pair: pair[1])
         parts = [(again, [symbol for symbol, _ in pairs]) for again, pairs in spans]
         if self.kind == "gpt2":
-            texts = [OPEN * again + self._join(part) + CLOSE * again for again, part in parts]
-            return "".join(texts)
+            return _gpt2_marked(parts, self._bytes)
         for again, part in parts:
             if again:
                 part[0] = OPEN + part[0]
@@ -84,7 +88,8 @@ def _gpt2_folder(folders: Sequence[Path]) -> Path | None:
     return next((f for f in folders if all((f / name).exists() for name in both)), None)
 
 
-def _gpt2_text(folders: Sequence[Path]) -> Text:
+def _gpt2_bytes(folders: Sequence[Path]) -> Bytes:
+    """What each symbol stands for: GPT-2's pieces are of bytes, and cut letters in two."""
     from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
 
     folder = _gpt2_folder(folders)
@@ -93,12 +98,26 @@ def _gpt2_text(folders: Sequence[Path]) -> Text:
         raise UserError(f"--bpe gpt2 needs encoder.json and vocab.bpe in {places}")
     bpe = get_encoder(str(folder / "encoder.json"), str(folder / "vocab.bpe"))
 
-    def join(symbols: Sequence[str]) -> str:
-        # Runs of GPT-2's ids, and what lies between them: END, and fairseq's own symbols.
-        runs = groupby(symbols, key=str.isdecimal)
-        return "".join(
-            bpe.decode([int(symbol) for symbol in run]) if ids else "".join(run)
-            for ids, run in runs
-        )
+    def spelled(symbol: str) -> bytes:
+        piece = bpe.decoder.get(int(symbol)) if symbol.isdecimal() else None
+        if piece is None:  # END, and fairseq's own symbols
+            return symbol.encode()
+        return bytes(bpe.byte_decoder[character] for character in piece)
 
-    return join
+    return spelled
+
+
+def _gpt2_marked(parts: Sequence[tuple[bool, list[str]]], spelled: Bytes) -> str:
+    """Put marks around the repeated parts, but never inside a letter."""
+    text = bytearray()
+    waiting = ""
+    for again, symbols in parts:
+        waiting += OPEN * again
+        for byte in b"".join(map(spelled, symbols)):
+            if waiting and byte & 0xC0 != 0x80:  # where a letter of UTF-8 begins
+                text += waiting.replace(OPEN + CLOSE, "").encode()
+                waiting = ""
+            text.append(byte)
+        waiting += CLOSE * again
+    text += waiting.replace(OPEN + CLOSE, "").encode()
+    return text.decode(errors="replace")

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -58,16 +59,17 @@ def replace_between_markers(text: str, name: str, content: str) -> str:
 
 
 def require_writable(flag: str, path: Path) -> None:
-    """Make the folder of a file that will be written later, and try to write there.
+    """Try to write where a file will be written later; nothing is left behind, no folder either.
 
     Raises:
         UserError: it cannot be written; the message names the flag.
     """
-    probe = path.with_name(path.name + ".tmp")
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise UserError(f"{flag} {path} cannot be written: {error.strerror}") from error
 
@@ -75,10 +77,13 @@ def require_writable(flag: str, path: Path) -> None:
 def write_whole(path: Path, text: str | Iterable[str]) -> None:
     """Write a file, given at once or in parts, so that it is never found half-written."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".tmp")
-    with partial.open("w", encoding="utf-8") as file:
-        file.writelines([text] if isinstance(text, str) else text)
-    os.replace(partial, path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.writelines([text] if isinstance(text, str) else text)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def record_results(results: dict[str, Any], path: Path, page: Path, name: str, table: str) -> None:

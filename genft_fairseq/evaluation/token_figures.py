@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genft_fairseq.errors import UserError
 from genft_fairseq.functional.recency import steps_since
 
 LENGTHS = (16, 32, 128, 512)
@@ -28,11 +29,14 @@ class TokenFigures:
     Attributes:
         vocabulary: V.
         padding_idx: the id of padding.
+        unknown_idx: the id of what the dictionary does not know; None: not counted.
     """
 
     vocabulary: int
     padding_idx: int
+    unknown_idx: int | None = None
     tokens: int = 0
+    unknown: int = 0
     nll: float = 0.0
     # How often the gold token had each rank; on the processor, V numbers.
     ranks: Tensor = field(init=False)
@@ -56,11 +60,18 @@ class TokenFigures:
 
         Returns:
             the number of tokens added.
+
+        Raises:
+            UserError: the scores are no numbers.
         """
         nll, prediction, rank = _scored(scores, target)
         real = target.ne(self.padding_idx)
+        if not nll[real].isfinite().all():
+            raise UserError("the model gives some tokens a probability that is no positive number")
         added = int(real.sum())
         self.tokens += added
+        if self.unknown_idx is not None:
+            self.unknown += int(target.eq(self.unknown_idx).sum())
         self.nll += nll[real].double().sum().item()
         self.ranks += torch.bincount(rank[real].cpu(), minlength=self.vocabulary + 1)
         self.predicted[prediction[real].cpu()] = True
@@ -86,10 +97,11 @@ class TokenFigures:
     def figures(self, peer_compatible: bool = False) -> dict[str, Any]:
         """Return the figures by name.
 
-        ``perplexity`` a token; ``accuracy``; ``mean_rank`` and ``median_rank`` of the gold token, 1
+        ``perplexity`` a token, None beyond what a number holds, and ``nll``, its logarithm (nats);
+        ``accuracy``; ``mean_rank`` and ``median_rank`` of the gold token, 1
         being the best; ``rep_l``, ``wrep_l``, ``human_rep_l``, shares of the tokens; ``uniq`` and
-        ``human_uniq``, different tokens; ``tokens``.  The authors' code counts ranks from 0, and
-        reports the mean of the blocks' medians.
+        ``human_uniq``, different tokens; ``tokens``, and of these ``unknown``.  The authors' code
+        counts ranks from 0, and reports the mean of the blocks' medians.
         """
         places = torch.arange(len(self.ranks), dtype=torch.double)
         mean = float((self.ranks * places).sum()) / self.tokens
@@ -97,8 +109,10 @@ class TokenFigures:
         if peer_compatible:
             mean -= 1
             median = sum(self.row_medians) / len(self.row_medians) - 1
+        nll = self.nll / self.tokens
         return {
-            "perplexity": math.exp(self.nll / self.tokens),
+            "perplexity": math.exp(nll) if nll < 700 else None,
+            "nll": nll,
             "accuracy": int(self.ranks[1]) / self.tokens,
             "mean_rank": mean,
             "median_rank": median,
@@ -106,6 +120,7 @@ class TokenFigures:
             "uniq": int(self.predicted.sum()),
             "human_uniq": int(self.gold.sum()),
             "tokens": self.tokens,
+            "unknown": self.unknown,
         }
 
 

@@ -14,6 +14,8 @@ from torch import Tensor
 # cache, on a GPU they should not fill its memory.
 CPU_BLOCK_ELEMENTS = 2**18
 GPU_BLOCK_ELEMENTS = 2**25
+# A nucleus is looked for among so many of the most probable tokens first.
+_CANDIDATES = 2048
 
 
 @dataclass(frozen=True)
@@ -84,16 +86,39 @@ def _sample(logits: Tensor, search: Search, draws: Tensor) -> Tensor:
     if search.top_k and search.top_k < probs.size(-1):
         probs, order = _most_probable(probs, search.top_k)
     elif search.top_p < 1:
-        # Stable: tokens of equal probability keep the order of their ids on every device.
-        probs, order = probs.sort(dim=-1, descending=True, stable=True)  # (B, V)
+        return _from_nucleus(probs, search.top_p, draws)
     else:
         return _inverse_cdf(probs, draws)  # sorting the whole vocabulary would change nothing
     if search.top_p < 1:
-        total = probs.sum(dim=-1, keepdim=True)
-        before = probs.cumsum(dim=-1) - probs
-        # The first token has nothing before it and so always stays.
-        probs = probs.masked_fill(before >= search.top_p * total, 0.0)
+        probs = probs.masked_fill(_outside(probs, search.top_p, probs.sum(-1, keepdim=True)), 0.0)
     return order.gather(1, _inverse_cdf(probs, draws)[:, None])[:, 0]
+
+
+def _from_nucleus(probs: Tensor, top_p: float, draws: Tensor) -> Tensor:
+    """Draw from the nuclei, (B,).
+
+    Few of a large vocabulary are in a nucleus, and finding these takes a fifth of the time that
+    sorting all takes, which is done where they do not suffice.
+    """
+    total = probs.sum(dim=-1, keepdim=True)
+    if probs.size(-1) > _CANDIDATES:
+        likely, order = _most_probable(probs, _CANDIDATES)
+        outside = _outside(likely, top_p, total)
+        last = (~outside).sum(dim=-1, keepdim=True) - 1
+        # The nucleus ends among them, and before the ties that the last of them may be one of.
+        if (outside[:, -1:] & (likely.gather(1, last) > likely[:, -1:])).all():
+            likely = likely.masked_fill(outside, 0.0)
+            return order.gather(1, _inverse_cdf(likely, draws)[:, None])[:, 0]
+    # Stable: tokens of equal probability keep the order of their ids on every device.
+    probs, order = probs.sort(dim=-1, descending=True, stable=True)  # (B, V)
+    probs = probs.masked_fill(_outside(probs, top_p, total), 0.0)
+    return order.gather(1, _inverse_cdf(probs, draws)[:, None])[:, 0]
+
+
+def _outside(probs: Tensor, top_p: float, total: Tensor) -> Tensor:
+    """Mark what comes after the nucleus, of probabilities in falling order."""
+    # The first token has nothing before it and so always stays.
+    return probs.cumsum(dim=-1) - probs >= top_p * total
 
 
 def _most_probable(probs: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -116,8 +116,9 @@ def _read_one_file(path: Path) -> Tokeniser:
             **{a["content"]: a["id"] for a in whole.get("added_tokens", ())},
         }
         merges = tuple(_pair(merge, path) for merge in model["merges"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} is broken: it lacks {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        lacking = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{path} is broken: {lacking}") from error
     return Tokeniser(pieces, merges, str(path))
 
 

@@ -146,6 +146,7 @@ def read_weights(folder: Path, config: Any) -> dict[str, Tensor]:
             dtype=torch.float32,
             local_files_only=True,
             weights_only=True,
+            ignore_mismatched_sizes=True,  # to be told of them, below
             output_loading_info=True,
         )
     except pickle.UnpicklingError as error:
@@ -156,12 +157,22 @@ def read_weights(folder: Path, config: Any) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # what a broken file raises depends on where it is broken
         raise UserError(f"the weights in {folder} cannot be read ({_first_line(error)})") from error
+    for name, saved, wanted in sorted(found["mismatched_keys"]):
+        raise UserError(
+            f"the weights in {folder} hold {name} of shape {tuple(saved)}, but config.json says "
+            f"{tuple(wanted)}"
+        )
     unexpected = [name for name in found["unexpected_keys"] if not name.endswith(_MASKS)]
     if found["missing_keys"]:
         raise UserError(f"the weights in {folder} lack {min(found['missing_keys'])}")
     if unexpected:
         raise UserError(f"the weights in {folder} hold {min(unexpected)}, unknown in GPT-2")
     weights: dict[str, Tensor] = model.state_dict()
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise UserError(
+                f"the weights in {folder} hold {name}, some of which is no finite number"
+            )
     if not torch.equal(weights["transformer.wte.weight"], weights["lm_head.weight"]):
         raise UserError(
             f"the weights in {folder} hold an lm_head.weight of their own: fairseq's GPT-2 reads "

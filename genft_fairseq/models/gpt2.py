@@ -98,6 +98,9 @@ def symbol_bias(dictionary: Any, size: int) -> Tensor:
     learned.  A freshly imported model's softmax therefore differs from the original's by the factor
     1 / (1 + p / e), where p is the original's probability of ``<|endoftext|>``.
 
+    On another dictionary than GPT-2's numbers (a model that is trained from scratch), only ``<s>``
+    and ``<pad>`` are kept back: text may hold what that dictionary does not know.
+
     Args:
         dictionary: fairseq's.
         size: V, the number of rows.
@@ -106,9 +109,16 @@ def symbol_bias(dictionary: Any, size: int) -> Tensor:
         (V,), nats.
     """
     bias = torch.zeros(size)
-    bias[[dictionary.bos(), dictionary.pad(), dictionary.unk()]] = NEVER
-    bias[dictionary.eos()] = LINE_END
+    bias[[dictionary.bos(), dictionary.pad()]] = NEVER
+    if _is_of_gpt2(dictionary):
+        bias[dictionary.unk()] = NEVER
+        bias[dictionary.eos()] = LINE_END
     return bias
+
+
+def _is_of_gpt2(dictionary: Any) -> bool:
+    tokens = dictionary.symbols[dictionary.nspecial :]
+    return bool(tokens) and tokens == [str(number) for number in range(len(tokens))]
 
 
 def require_gpt2(settings: Any) -> None:
@@ -167,6 +177,22 @@ class GPT2Model(TransformerLanguageModel):
         bias = symbol_bias(task.source_dictionary, len(embedding))
         model.decoder.output_projection = TiedOutput(embedding, bias)
         return model
+
+    def load_state_dict(self, state_dict: Any, *args: Any, **keywords: Any) -> Any:
+        """Load parameters, which say what dictionary they are for.
+
+        Raises:
+            UserError: they are for GPT-2's numbers and the data is not, or the reverse.
+        """
+        saved = state_dict.get("decoder.output_projection.bias")
+        own = self.decoder.output_projection.bias
+        if saved is not None and saved.shape == own.shape and not torch.equal(saved.to(own), own):
+            raise UserError(
+                "the checkpoint and the data disagree about the dictionary: one has GPT-2's "
+                "numbers 0, 1, 2, ... in order, the other has not; give data made with the model's "
+                "dict.txt"
+            )
+        return super().load_state_dict(state_dict, *args, **keywords)
 
 
 def _register_size(name: str) -> None:

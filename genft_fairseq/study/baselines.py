@@ -125,6 +125,7 @@ def training_lock(save_dir: Path) -> Iterator[int]:
         UserError: another run has it, or the folder cannot be written.
     """
     require_writable("--save-dir", save_dir / LOCK)
+    save_dir.mkdir(parents=True, exist_ok=True)
     with (save_dir / LOCK).open("a") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

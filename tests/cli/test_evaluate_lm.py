@@ -26,5 +26,5 @@ def test_rows_of_the_peers():
         UserError, match="--peer-compatible takes rows of 301 tokens, but test holds"
     ):
         require_room(Plan(peer_compatible=True), 149, 300, "test")
-    with pytest.raises(UserError, match="from rows of 300 tokens, but --prefix-length is 301"):
-        require_room(Plan(prefix_length=301, peer_compatible=True), 999, 999, "test")
+    with pytest.raises(UserError, match="from rows of 301 tokens, but --prefix-length is 302"):
+        require_room(Plan(prefix_length=302, peer_compatible=True), 999, 999, "test")

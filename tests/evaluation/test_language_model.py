@@ -131,7 +131,7 @@ def test_completions_do_not_depend_on_the_batch(loaded, rows, stream, beam):
 
 
 def test_prefixes_of_the_peers(loaded, data, stream):
-    """Six in succession from every 301 tokens; a human continuation ends with its row."""
+    """Six in succession from every 301 tokens; humans go on in the text, as long as it lasts."""
     rows = lm.token_rows(loaded, str(data), "train")
     text = [token for row in rows.cut(1) for token in row.tolist()]
     plan = replace(SHORT, prefix_length=50, length=100, peer_compatible=True)
@@ -142,8 +142,10 @@ def test_prefixes_of_the_peers(loaded, data, stream):
         row, place = divmod(number, 6)
         start = row * 301 + place * 50
         assert completion.prefix == text[start : start + 50]
-        assert completion.human == text[start + 50 : min(start + 150, row * 301 + 301)]
-    assert [len(c.human) for c in found[:6]] == [100, 100, 100, 100, 51, 1]
+        assert completion.human == text[: 4 * 301][start + 50 : start + 150]
+    assert [len(c.human) for c in found] == [100] * 22 + [51, 1]
+    other = replace(plan, prefix_length=43)  # which 301 holds seven times, and 300 six times
+    assert len(completions(loaded, rows, other)) == number_of_prefixes(other, rows.tokens) == 28
 
 
 class OneToken(torch.nn.Module):
@@ -188,7 +190,7 @@ def test_empty_split(data, checkpoint, tmp_path):
         *("--testpref", tmp_path / "empty", "--srcdict", data / "dict.txt"),
     )
     done = evaluate(tmp_path / "bin", "--path", checkpoint)
-    assert done.exit_code == 1 and isinstance(done.exception, UserError)
+    assert isinstance(done.exception, UserError)
     assert str(done.exception) == f"--split test: {tmp_path}/bin/test holds no token"
 
 
@@ -293,6 +295,9 @@ def test_other_searches(shown):
         (["--mode", "tokens", "--limit", "3"], "--limit 3 needs --mode completions or --mode both"),
         (["--mode", "completions", "--max-tokens", "9"], "9 needs --mode tokens or --mode both"),
         (["--top-p", "0", "--search", "sampling"], "0.0 is not in the range 0<x<=1"),
+        (["--top-p", "nan", "--search", "sampling"], "is not"),
+        (["--temperature", "nan", "--search", "sampling"], "is not"),
+        (["--output", "a", "--completions", "./a"], "are both a: name two files"),
         (["--mode", "all"], "'all' is not one of 'tokens', 'completions', 'both'"),
     ],
 )
@@ -315,7 +320,71 @@ def test_other_blocks(loaded, data, checkpoint):
     assert str(refused.exception) == said
 
 
-def test_too_wide_a_beam(data, checkpoint):
-    short = ["--prefix-length", 5, "--length", 10]
-    done = evaluate(data, "--path", checkpoint, *short, "--search", "beam", "--beam", 16)
-    assert str(done.exception).startswith("--beam 16 keeps more hypotheses than there are tokens")
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--search", "beam", "--beam", 16], "--beam 16 keeps more hypotheses than there are tok"),
+        (["--max-tokens", 23], "--max-tokens must be at least the 24 of a block (--tokens-per-sam"),
+        (["--split", ""], "--split '': "),
+        (["--split", "dev"], "bin holds test, train, valid"),
+        (["--path", "/"], "--path names /, which is no file"),
+    ],
+)
+def test_what_does_not_fit_the_model_or_the_data(data, checkpoint, flags, said, tmp_path):
+    output = tmp_path / "new" / "figures.json"
+    short = ["--path", checkpoint, "--prefix-length", 5, "--length", 10, "--output", output]
+    done = evaluate(data, *short, *flags)
+    assert isinstance(done.exception, UserError) and said in str(done.exception)
+    assert not output.parent.exists()
+
+
+def broken(checkpoint, path, value):
+    state = torch.load(checkpoint, weights_only=False)
+    state["model"]["decoder.layers.0.fc1.weight"][0, 0] = value
+    torch.save(state, path)
+    return str(path)
+
+
+def test_a_model_that_is_broken(data, checkpoint, tmp_path):
+    for value in (math.nan, math.inf):
+        path = broken(checkpoint, tmp_path / "broken.pt", value)
+        with pytest.raises(UserError, match=r"holds decoder.layers.0.fc1.weight, some of which is"):
+            lm.load_language_model(str(data), path, cpu=True)
+
+
+def test_text_that_the_dictionary_does_not_know(data, checkpoint, tmp_path):
+    """Such as words where it has pieces."""
+    (tmp_path / "text").write_text("never seen before\n" * 50 + "w1 w2\n")
+    run(
+        *("fairseq-preprocess", "--only-source", "--destdir", tmp_path / "bin"),
+        *("--testpref", tmp_path / "text", "--srcdict", data / "dict.txt"),
+    )
+    done = evaluate(tmp_path / "bin", "--path", checkpoint)
+    said = "--split test: 150 of the first 203 tokens are <unk>: was the text split into the pieces"
+    assert str(done.exception).startswith(said)
+
+
+def test_other_ways_of_training(data, tmp_path):
+    """Blocks that begin with <s>, and lines instead of blocks."""
+    train(
+        *(data, tmp_path / "bos", TINY_LANGUAGE_MODEL, "--criterion", "scalegrad"),
+        *("--max-update", 2, "--tokens-per-sample", 24, "--add-bos-token"),
+    )
+    short = ["--prefix-length", 5, "--length", 10, "--json"]
+    path = tmp_path / "bos" / "checkpoint_last.pt"
+    figures = json.loads(evaluate(data, "--path", path, *short).stdout)
+    assert figures["tokens"] == 143 and figures["human_uniq"] == 13
+    loaded = lm.load_language_model(str(data), str(path), cpu=True)
+    read = []
+    loaded.model.decoder.register_forward_hook(lambda m, args, out: read.append(args[0]))
+    list(complete(loaded, lm.token_rows(loaded, str(data), "test"), replace(SHORT, limit=2)))
+    assert all(tokens[:, 0].eq(loaded.dictionary.bos()).all() for tokens in read)
+    train(
+        *(data, tmp_path / "eos", TINY_LANGUAGE_MODEL, "--criterion", "scalegrad"),
+        *("--max-update", 2, "--tokens-per-sample", 24, "--sample-break-mode", "eos"),
+    )
+    path = tmp_path / "eos" / "checkpoint_last.pt"
+    figures = json.loads(evaluate(data, "--path", path, *short).stdout)
+    assert figures["tokens_per_sample"] is None
+    done = evaluate(data, "--path", path, *short, "--tokens-per-sample", 9)
+    assert str(done.exception).startswith("--tokens-per-sample 9: the model reads line by line")

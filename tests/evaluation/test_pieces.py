@@ -80,3 +80,24 @@ def test_gpt2_without_its_files(gpt2, tmp_path):
     with pytest.raises(UserError, match=r"--bpe gpt2 needs encoder.json and vocab.bpe in .* or x"):
         Pieces(dictionary_of(["0"]), "gpt2", [tmp_path, Path("x")])
     assert Pieces(dictionary_of(["0"]), "auto", [tmp_path]).kind == "none"
+
+
+def test_marks_of_gpt2_keep_letters_whole(gpt2):
+    """The two bytes of ü are pieces of their own: a mark between them moves behind the letter."""
+    dictionary = dictionary_of([str(number) for number in range(8)])
+    pieces = Pieces(dictionary, "gpt2", [gpt2])
+    tokens = ids(dictionary, "0 5 6 5 6 1")
+    for bits in range(2 ** len(tokens)):
+        flags = [bool(bits >> place & 1) for place in range(len(tokens))]
+        marked = pieces.marked(tokens, flags)
+        assert re.sub("[⟦⟧]", "", marked) == pieces.text(tokens) == "aüüb"
+        assert marked.count("⟦") == marked.count("⟧")
+    assert pieces.marked(tokens, [0, 0, 1, 1, 0, 0]) == "aü⟦ü⟧b"
+
+
+def test_marks_of_the_text_itself():
+    dictionary = dictionary_of(["⟦a", "b⟧"])
+    tokens = ids(dictionary, "⟦a b⟧")
+    pieces = Pieces(dictionary, "none", [])
+    assert pieces.text(tokens) == "⟦a b⟧"
+    assert pieces.marked(tokens, [0, 1]) == "[a ⟦b]⟧"

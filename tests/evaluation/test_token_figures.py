@@ -1,11 +1,13 @@
 """Figures of gold prefixes, against the loops of their definitions."""
 
+import json
 import math
 import statistics
 
 import pytest
 import torch
 
+from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.token_figures import LENGTHS, TokenFigures
 
 PAD, V = 1, 40
@@ -49,6 +51,8 @@ def by_loops(scores, target):
         medians.append(statistics.median_low(of_row))
     figures = {
         "perplexity": math.exp(nll / len(ranks)),
+        "nll": nll / len(ranks),
+        "unknown": sum(row.count(3) for row in target.tolist()),
         "accuracy": ranks.count(1) / len(ranks),
         "mean_rank": statistics.mean(ranks),
         "median_rank": statistics.median_low(ranks),
@@ -61,7 +65,7 @@ def by_loops(scores, target):
 def test_equal_the_loops(batch):
     scores, target = batch
     want, medians = by_loops(scores, target)
-    sums = TokenFigures(V, PAD)
+    sums = TokenFigures(V, PAD, unknown_idx=3)
     assert sums.add(scores, target) == want["tokens"] == 401
     assert sums.figures() == pytest.approx(want, rel=1e-6)
     assert 0 < want["rep_16"] < want["rep_32"] < want["rep_128"]  # the case has something to count
@@ -90,3 +94,15 @@ def test_half_precision_is_raised(batch):
     half.add(scores.bfloat16(), target)
     single.add(scores.bfloat16().float(), target)
     assert half.figures() == single.figures()
+
+
+def test_what_is_no_number_or_beyond(batch):
+    scores, target = batch
+    sums = TokenFigures(V, PAD)
+    with pytest.raises(UserError, match="no positive number"):
+        sums.add(torch.where(torch.arange(V) == 7, torch.nan, scores), target)
+    impossible = TokenFigures(V, PAD)
+    impossible.add(scores.clone().scatter_(2, target[..., None], -1e4), target)
+    figures = impossible.figures()
+    assert figures["perplexity"] is None and figures["nll"] > 9_000
+    json.dumps(figures, allow_nan=False)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from genft_fairseq.generation import token_choice
 from genft_fairseq.generation.token_choice import Search, choose_tokens
 
 # Worked by hand; in the order of probability: tokens 2, 0, 3, 1.
@@ -64,3 +65,25 @@ def test_the_impossible_is_never_chosen():
 def test_values_out_of_range(wrong, message):
     with pytest.raises(ValueError, match=message):
         Search(**wrong)
+
+
+@pytest.mark.parametrize("spread", [6.0, 1.0, 0.0])
+def test_nuclei_found_among_candidates(spread, monkeypatch):
+    """The same tokens as by sorting all, whether the candidates suffice, do not, or are ties."""
+    generator = torch.Generator().manual_seed(4)
+    logits = spread * torch.randn(40, 600, generator=generator)
+    logits[:, 300:] = logits[:, :300]  # every probability twice
+    draws = torch.rand(40, generator=generator, dtype=torch.double)
+    search = Search(sampling=True, top_p=0.9)
+    monkeypatch.setattr(token_choice, "_CANDIDATES", 600)
+    everything = choose_tokens(logits, search, draws)
+    sorts = []
+    sort = torch.Tensor.sort
+    monkeypatch.setattr(
+        torch.Tensor, "sort", lambda x, *a, **k: sorts.append(x.size(-1)) or sort(x, *a, **k)
+    )
+    for candidates in (50, 51):
+        monkeypatch.setattr(token_choice, "_CANDIDATES", candidates)
+        sorts.clear()
+        assert torch.equal(choose_tokens(logits, search, draws), everything)
+        assert (600 in sorts) == (spread < 6)

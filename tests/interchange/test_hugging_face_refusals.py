@@ -112,7 +112,7 @@ REFUSED = {
         configured(vocab_size=9),
         f"has {VOCABULARY} pieces, but the model a vocabulary",
     ),
-    "shapes": (configured(n_positions=32), "the weights in {hf} cannot be read ("),
+    "shapes": (configured(n_positions=32), "hold transformer.wpe.weight of shape (64, 32), but"),
     "deeper": (configured(n_layer=3), "the weights in {hf} lack transformer.h.2.attn.c_attn.bias"),
     "shallower": (configured(n_layer=1), "the weights in {hf} hold transformer.h.1.attn.c_attn"),
     "truncated": (truncated, "the weights in {hf} cannot be read ("),

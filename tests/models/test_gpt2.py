@@ -4,6 +4,7 @@ import copy
 import importlib
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,10 @@ TINY = ["--decoder-layers", "2", "--decoder-embed-dim", "16", "--decoder-attenti
 BOS, PAD, EOS, UNK = range(4)
 
 
-def build(folder: Path, *flags: str, tokens: int = 20):
-    """The model that ``fairseq-train`` builds of these flags."""
-    (folder / "dict.txt").write_text("".join(f"{number} 1\n" for number in range(tokens)))
+def build(folder: Path, *flags: str, tokens: Iterable[object] = range(20)):
+    """The model that ``fairseq-train`` builds of these flags, for a dictionary of these tokens."""
+    folder.mkdir(exist_ok=True)
+    (folder / "dict.txt").write_text("".join(f"{token} 1\n" for token in tokens))
     words = [str(folder), "--task", "language_modeling", *flags]
     args = options.parse_args_and_arch(options.get_training_parser(), words)
     cfg = convert_namespace_to_omegaconf(args)
@@ -42,7 +44,7 @@ PARAMETERS = {  # counted in the published models
 def test_the_sizes_are_the_published_ones(arch, tmp_path):
     """Beside fairseq's four symbols and two rows of padding; on no device, so without memory."""
     with torch.device("meta"):
-        model = build(tmp_path, "--arch", arch, tokens=50_257)
+        model = build(tmp_path, "--arch", arch, tokens=range(50_257))
     layers, width, heads = SIZES[arch]
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[arch] + 6 * width
     assert len(model.decoder.layers) == layers
@@ -88,15 +90,26 @@ def test_the_constants_are_kept_and_never_trained(tmp_path):
 
     twin = copy.deepcopy(model)
     assert twin.decoder.output_projection.weight is twin.decoder.embed_tokens.weight
-    twin.decoder.output_projection.bias.zero_()
+    twin.decoder.embed_tokens.weight.data.zero_()
     twin.load_state_dict(model.state_dict())
-    assert torch.equal(twin.decoder.output_projection.bias, output.bias)
+    assert torch.equal(twin.decoder.embed_tokens.weight, model.decoder.embed_tokens.weight)
 
     half = twin.half().decoder.output_projection
     assert half.bias.dtype == torch.float16 and half.bias.isfinite().all()
     logits = half(torch.full((1, 16), 20.0, dtype=torch.float16)).float()
     assert logits.isfinite().all()
     assert logits.softmax(-1)[0, [BOS, PAD, UNK]].tolist() == [0, 0, 0]
+
+
+def test_another_dictionary(tmp_path):
+    """Text may hold what a dictionary of words lacks; weights of the one are not for the other."""
+    numbers = build(tmp_path / "numbers", "--arch", "gpt2", *TINY)
+    for name, symbols in (("words", "abcdefghijklmnopqrst"), ("reversed", range(19, -1, -1))):
+        other = build(tmp_path / name, "--arch", "gpt2", *TINY, tokens=symbols)
+        bias = other.decoder.output_projection.bias
+        assert bias[:4].tolist() == [NEVER, NEVER, 0, 0] and not bias[4:].any()
+        with pytest.raises(UserError, match="disagree about the dictionary: one has GPT-2's"):
+            other.load_state_dict(numbers.state_dict())
 
 
 def test_a_second_import_changes_nothing(tmp_path):

@@ -10,6 +10,7 @@ for seed in $seeds; do
   [[ $seed =~ ^(0|[1-9][0-9]{0,8})$ ]] || die "SEEDS must be numbers, but has $seed"
 done
 methods=${METHODS:-mle scalegrad-0.2 scalegrad-0.5 scalegrad-0.8 unlikelihood unlikelihood-sequence unlikelihood-both}
+case " $methods " in *' mle '*) ;; *) die "METHODS must have mle, which the others are compared with" ;; esac
 need_data 'data-prep/prepare-book.sh --text BOOK ... --test BOOK ... --bpe-operations 4000 --out data-bin/three_books'
 
 model=(--task language_modeling --arch transformer_lm --share-decoder-input-output-embed

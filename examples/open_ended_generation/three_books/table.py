@@ -159,7 +159,9 @@ def samples(runs: Path, names: dict[str, list[str]], seed: str) -> str:
     systems = [(name, runs_of[0], "greedy") for name, runs_of in names.items()]
     systems.append((BLOCKED, names["mle"][0], "no-repeat"))
     systems += [
-        (f"{name}, nucleus", names[name][0], "nucleus") for name in ("mle", "scalegrad-0.2")
+        (f"{name}, nucleus", names[name][0], "nucleus")
+        for name in ("mle", "scalegrad-0.2")
+        if name in names
     ]
     lines = []
     for name, run, search in systems:
