@@ -22,7 +22,8 @@ NGRAMS = (1, 2, 3, 4)
 
 class _TokensPerSecond(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:,.0f} tokens/s", style="dim")
+        speed = task.finished_speed or task.speed or 0
+        return Text(f"{speed:,.0f} tokens/s", style="dim")
 
 
 def working_bar(quiet: bool) -> Progress:
