@@ -299,7 +299,7 @@ def genft(*arguments: object):
     ("arguments", "expected"),
     [
         (["--path", "nowhere.pt"], "--path names nowhere.pt, which does not exist"),
-        (["--path", "{model}", "--split", "missing"], "Dataset not found: missing"),
+        (["--path", "{model}", "--split", "missing"], "--split 'missing': "),
         (["--path", "{model}", "--prefix-length", "9", "--length", "90"], "trained with 16"),
         (["--path", "{model}", "--prefix-length", "9999"], "need 10098"),
         (["--path", "{model}", "--length", "0"], "'--length': 0 is not in the range x>=1"),
