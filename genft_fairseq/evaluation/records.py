@@ -1,5 +1,6 @@
 """Where a figure comes from, and how it gets into a page: never typed by hand."""
 
+import errno
 import importlib.metadata
 import json
 import os
@@ -68,6 +69,8 @@ def require_writable(flag: str, path: Path) -> None:
     while not folder.exists():
         folder = folder.parent
     try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

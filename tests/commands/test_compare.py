@@ -293,7 +293,7 @@ def test_bad_input_writes_nothing(new_study, call, tmp_path):
     page = tmp_path / "page.md"
     page.write_text("no markers")
     full = tmp_path / "full"  # whose results could not be written after the training
-    (full / "results.json.tmp").mkdir(parents=True)
+    (full / "results.json").mkdir(parents=True)
     (full / "page.md").write_text("<!-- comparison:begin -->\n<!-- comparison:end -->\n")
     data = study.config["data"]
     for changes, arguments, message in (

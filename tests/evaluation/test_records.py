@@ -6,12 +6,14 @@ import platform
 import pytest
 import torch
 
+from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.records import (
     hardware,
     provenance_line,
     record_results,
     replace_between_markers,
     versions,
+    require_writable,
     write_whole,
 )
 
@@ -58,3 +60,19 @@ def test_results_and_their_table_are_written_both_or_neither(tmp_path):
     record_results({"größer": 1}, path, page, "x", "| table |")
     assert json.loads(path.read_text()) == {"größer": 1} and "größer" in path.read_text()
     assert page.read_text() == PAGE.replace("old", "| table |")
+
+
+def test_trying_to_write_leaves_nothing(tmp_path):
+    path = tmp_path / "new" / "folder" / "results.json"
+    require_writable("--output", path)
+    assert list(tmp_path.iterdir()) == []
+    beside = tmp_path / "results.json.tmp"  # somebody's own
+    beside.write_text("precious")
+    require_writable("--output", tmp_path / "results.json")
+    write_whole(tmp_path / "results.json", ["in ", "parts"])
+    assert beside.read_text() == "precious"
+    assert (tmp_path / "results.json").read_text() == "in parts"
+    assert len(list(tmp_path.iterdir())) == 2
+    for wrong, said in ((tmp_path, "Is a directory"), (beside / "f", "Not a directory")):
+        with pytest.raises(UserError, match=rf"--output {wrong} cannot be written: {said}"):
+            require_writable("--output", wrong)
