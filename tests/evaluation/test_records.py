@@ -12,8 +12,8 @@ from genft_fairseq.evaluation.records import (
     provenance_line,
     record_results,
     replace_between_markers,
-    versions,
     require_writable,
+    versions,
     write_whole,
 )
 
