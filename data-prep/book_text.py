@@ -176,7 +176,7 @@ def write_splits(args: argparse.Namespace) -> None:
     sources = {split: getattr(args, split) for split in ("text", "train", "valid", "test")}
     # Each file given as test text is a test set of its own, named as fairseq-preprocess names them.
     tests = ["test", *(f"test{n}" for n in range(1, len(args.test)))]
-    names = ["train", "valid", *(tests if args.test or args.test_percent else [])]
+    names = ["train", "valid", *(tests if args.test or (args.text and args.test_percent) else [])]
     with ExitStack() as stack:
         files = {
             name: stack.enter_context(

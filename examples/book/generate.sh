@@ -40,4 +40,4 @@ if [ -n "${DRY_RUN:-}" ]; then printable "${words[@]}"; exit; fi
 log=$runs/$name/interactive.log
 if [ "$PROMPT" = - ]; then cat; else printf '%s\n' "$PROMPT"; fi |
   "${words[@]}" 2>"$log" | sed -un 's/^D-[0-9]*\t[^\t]*\t//p' ||
-  { tail -n 1 "$log" >&2; die "see $log (has the prompt a character that the book does not have?)"; }
+  { tail -n 1 "$log" >&2; die "see $log"; }
