@@ -145,7 +145,7 @@ def test_a_book_in_miniature(text, tmp_path):
 def test_gpt2_in_miniature(tmp_path):
     """Import, fine-tune, continue by every search, compare."""
     draw, runs, before = random.Random(5), tmp_path / "runs", pages()
-    hugging_face_folder(tmp_path / "gpt2", n_positions=160)
+    hugging_face_folder(tmp_path / "gpt2", n_positions=1024)  # what is measured has so many
     call("import-hf", tmp_path / "gpt2", tmp_path / "dictionary")
     for split, size in (("train", 40), ("valid", 40), ("test", 40)):
         lines = [draw.choices(range(VOCABULARY), k=20) for _ in range(size)]
@@ -157,7 +157,7 @@ def test_gpt2_in_miniature(tmp_path):
         shutil.copy(tmp_path / "dictionary" / name, data)
     (data / "bpe.codes").unlink()
     sizes = ("--decoder-layers", 2, "--decoder-embed-dim", 32, "--decoder-attention-heads", 4)
-    short = ("--tokens-per-sample", 60, "--max-tokens", 60, "--max-target-positions", 160)
+    short = ("--tokens-per-sample", 60, "--max-tokens", 60)
     environment = {"METHODS": "mle", "HF_DIR": str(tmp_path / "gpt2")}
     folder = EXAMPLES / "open_ended_generation"
     flags = ("--", *sizes, *short, "--max-update", 3)
