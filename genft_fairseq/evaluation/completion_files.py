@@ -32,14 +32,12 @@ class CompletionLog:
             part: self.pieces.text(getattr(completion, part))
             for part in ("prefix", "continuation", "human")
         }
-        self.model.add(completion.continuation, texts["continuation"])
-        if len(completion.human) == self.length:
-            self.human.add(completion.human, texts["human"])
-        for part in ("continuation", "human"):
+        for part, figures in (("continuation", self.model), ("human", self.human)):
             ids = getattr(completion, part)
-            texts[f"{part}_marked"] = self.pieces.marked(
-                ids, repeated_tokens(ids, self.peer_compatible)
-            )
+            repeated = repeated_tokens(ids, self.peer_compatible)
+            if len(ids) == self.length:
+                figures.add(ids, texts[part], repeated)
+            texts[f"{part}_marked"] = self.pieces.marked(ids, repeated)
         self._file.write(json.dumps(texts, ensure_ascii=False) + "\n")
 
     def __iter__(self) -> Iterator[dict[str, str]]:

@@ -146,8 +146,7 @@ class CompletionFigures:
 
     Attributes:
         peer_compatible: as the authors' code computes them: a text of fewer than four words is left
-            out of all repetition of words, different words are what spaces part, and the last
-            n-gram never counts as repeated.
+            out of all repetition of words, and different words are what spaces part.
     """
 
     peer_compatible: bool = False
@@ -158,10 +157,10 @@ class CompletionFigures:
     distinct: dict[str, set] = field(default_factory=lambda: {"seq": set(), "word": set()})
     repeated: int = 0
 
-    def add(self, ids: list[int], text: str) -> None:
-        """Add a continuation, as token ids and as text."""
+    def add(self, ids: list[int], text: str, repeated: list[bool]) -> None:
+        """Add a continuation, as token ids and as text, and what ``repeated_tokens`` says of it."""
         self.count += 1
-        self.repeated += sum(repeated_tokens(ids, self.peer_compatible))
+        self.repeated += sum(repeated)
         both: dict[str, Sequence[int | str]] = {"seq": ids, "word": words(text)}
         for name, units in both.items():
             self.lengths[name] = self.lengths.get(name, 0) + len(units)
@@ -210,7 +209,10 @@ class CompletionFigures:
 
 
 def repeated_tokens(ids: list[int], peer_compatible: bool = False) -> list[bool]:
-    """Tell of each token whether it lies inside a 4-gram that occurred earlier in the text."""
+    """Tell of each token whether it lies inside a 4-gram that occurred earlier in the text.
+
+    As the authors' code computes it, the last 4-gram never did.
+    """
     if not ids:
         return []
     text = torch.tensor([ids])
