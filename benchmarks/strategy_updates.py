@@ -1,6 +1,6 @@
 """The updates that are compared: a task and a criterion each, and what the trainer does besides."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor
 
 import genft_fairseq  # noqa: F401  (registers the criterions)
 from genft_fairseq.criterions.token_criterion import TokenCriterion, TokenCriterionConfig
+from genft_fairseq.functional.linear_loss import Wanted
+from genft_fairseq.generation.decoder_output import DecoderOutput
 
 SMOOTHING = 0.1
 CANDIDATES = 5
@@ -47,8 +49,10 @@ class UnrolledCriterion(TokenCriterion):
             allowed = logits[:, -1].detach().clone()
             allowed[:, self.padding_idx] = -torch.inf
             tokens = torch.cat([tokens, allowed.argmax(dim=-1, keepdim=True)], dim=1)
-        net_output = (torch.cat(steps, dim=1), {})
-        loss = self.token_terms(model, net_output, sample).loss.sum()
+        output = DecoderOutput(torch.cat(steps, dim=1))
+        targets = self.targets(sample["target"], sample)
+        token_loss = replace(self.token_loss, vocabulary=output.vocabulary)
+        loss, _ = output.loss(targets, token_loss, Wanted(total=True))
         return loss, sample["ntokens"], {"loss": loss.detach()}
 
 

@@ -1,7 +1,7 @@
 """``--criterion first_token_auxiliary``: the token loss plus the first token's own."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fairseq.criterions import register_criterion
@@ -10,11 +10,11 @@ from torch import Tensor
 from genft_fairseq.criterions.token_criterion import (
     TokenCriterion,
     TokenCriterionConfig,
-    TokenTerms,
     log_mean,
 )
 from genft_fairseq.errors import check_range
 from genft_fairseq.functional.first_token import first_token_loss, first_token_mask
+from genft_fairseq.functional.token_loss import Targets, TokenTerms
 
 
 @dataclass
@@ -42,20 +42,23 @@ class FirstTokenAuxiliaryCriterion(TokenCriterion):
         super().__init__(cfg, task)
         self.weight = cfg.first_token_weight
         check_range("--first-token-weight", self.weight, 0 <= self.weight <= 1, "[0, 1]")
+        self.token_loss = replace(self.token_loss, share=1 - self.weight)
 
-    def position_loss(self, terms: TokenTerms, sample: dict[str, Any]) -> Tensor:
+    def targets(self, sequence: Tensor, sample: dict[str, Any]) -> Targets:
+        """Weigh the first scored position of every row."""
+        targets = super().targets(sequence, sample)
         nsentences = sample["target"].size(0)
         ratio = 1.0 if self.sentence_avg else sample["ntokens"] / max(1, nsentences)
-        first = first_token_mask(terms.target, self.padding_idx)
-        first_nll = terms.nll.masked_fill(~first, 0.0)
-        return (1 - self.weight) * terms.loss + self.weight * ratio * first_nll
+        first = first_token_mask(targets.scored, self.padding_idx)
+        return replace(targets, nll_weight=self.weight * ratio * first.double())
 
-    def method_figures(self, terms: TokenTerms) -> dict[str, Any]:
-        first_nll = first_token_loss(terms.nll.detach(), terms.target, self.padding_idx)
+    def method_figures(self, terms: TokenTerms, targets: Targets) -> dict[str, Any]:
+        """Add the first token's own loss."""
+        first_nll = first_token_loss(terms.nll.detach(), targets.scored, self.padding_idx)
         return {
-            **super().method_figures(terms),
+            **super().method_figures(terms, targets),
             "first_token_nll": first_nll.sum(),
-            "first_tokens": terms.target.ne(self.padding_idx).any(dim=-1).sum(),
+            "first_tokens": targets.scored.ne(self.padding_idx).any(dim=-1).sum(),
         }
 
     @classmethod

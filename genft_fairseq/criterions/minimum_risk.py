@@ -67,8 +67,8 @@ class MinimumRiskCriterionConfig(TokenCriterionConfig):
     risk_chunk_size: int = field(
         default=0,
         metadata={
-            "help": "candidates whose logits are held at a time, at the price of computing them "
-            "twice; 0: those of the whole batch"
+            "help": "candidates whose activations are held at a time, at the price of computing "
+            "them twice; 0: those of the whole batch"
         },
     )
 
@@ -123,7 +123,7 @@ class MinimumRiskCriterion(TokenCriterion):
             loss, sample_size, logging_output = super().forward(model, sample, reduce)
         lprobs = sequence_lprobs(
             *(model, recorded[0], sample["net_input"]["prev_output_tokens"][:, :1]),
-            *(texts, owners, self.padding_idx, self.risk.risk_chunk_size),
+            *(texts, owners, self.padding_idx, self.risk.risk_chunk_size, self.loss_chunk_size),
         )
         found = rewards(
             *(self.risk.risk_reward, texts, sample["target"], owners),

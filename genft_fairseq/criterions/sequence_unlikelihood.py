@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from fairseq.criterions import register_criterion
@@ -13,7 +13,8 @@ from genft_fairseq.criterions.own_text import OwnTextCriterion, check_prefix, ta
 from genft_fairseq.criterions.token_criterion import TokenCriterionConfig
 from genft_fairseq.errors import UserError, check_range
 from genft_fairseq.functional.ngrams import repeated_ngram_mask
-from genft_fairseq.functional.selective_log_softmax import selective_log_softmax
+from genft_fairseq.functional.selective_log_softmax import SelectedLprobs
+from genft_fairseq.functional.token_loss import Positions, Targets
 from genft_fairseq.functional.unlikelihood import log1mexp
 from genft_fairseq.generation.decoder_input import (
     DecoderCall,
@@ -22,7 +23,7 @@ from genft_fairseq.generation.decoder_input import (
     replaced_decoder_input,
     unreplaced_decoder_input,
 )
-from genft_fairseq.generation.model_logits import model_logits
+from genft_fairseq.generation.decoder_output import DecoderOutput, decoder_output
 from genft_fairseq.generation.rollout import continue_prefixes
 
 
@@ -104,15 +105,15 @@ class SequenceUnlikelihoodCriterion(OwnTextCriterion):
     def own_text_loss(self, model: Any, sample: dict[str, Any], reduce: bool) -> tuple:
         """Compute the unlikelihood of repeats in the model's own text."""
         if "prev_output_tokens" in sample["net_input"]:
-            logits, text = self._translate(model, sample)
+            output, text = self._translate(model, sample)
         else:
-            logits, text = self._complete(model, sample)
-        # (B, L, V) and (B, L); B or L may be 0, but the logits have a gradient
+            output, text = self._complete(model, sample)
+        # (B, L) positions and tokens; B or L may be 0, but the output has a gradient
         generated = text.ne(self.padding_idx)
         repeated = repeated_ngram_mask(text, self.ngram, self.padding_idx)
-        lprobs = selective_log_softmax(logits, text).target
-        loss = -log1mexp(lprobs.masked_fill(~repeated, -torch.inf))
-        total = loss.sum()
+        # What is not repeated costs nothing, as padding does.
+        targets = Targets(text.masked_fill(~repeated, self.padding_idx), self.padding_idx)
+        total, terms = output.loss(targets, _unlikelihood, per_position=not reduce)
         ntokens = generated.sum()
         logging_output = {
             "loss": total.detach(),
@@ -124,10 +125,10 @@ class SequenceUnlikelihoodCriterion(OwnTextCriterion):
             "repeated_tokens": repeated.sum(),
             "generated_tokens": ntokens,
         }
-        return total if reduce else loss.view(-1, 1), ntokens, logging_output
+        return total if reduce else terms.loss.view(-1, 1), ntokens, logging_output
 
-    def _translate(self, model: Any, sample: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """(B, L, V) logits and (B, L) tokens of the model's own translations."""
+    def _translate(self, model: Any, sample: dict[str, Any]) -> tuple[DecoderOutput, Tensor]:
+        """The output at (B, L) tokens of the model's own translations, and these."""
         texts: list[Tensor] = []
         limits = (self.max_len_a * sample["net_input"]["src_lengths"] + self.max_len_b).long()
 
@@ -146,25 +147,27 @@ class SequenceUnlikelihoodCriterion(OwnTextCriterion):
             return DecoderInput(torch.cat([first, text[:, :-1]], dim=1))
 
         with replaced_decoder_input(model, translate):
-            net_output = model(**sample["net_input"])
-        return model_logits(model, net_output), texts[0]
+            output = self._output(model, sample["net_input"])
+        return output, texts[0]
 
-    def _complete(self, model: Any, sample: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """(B', L, V) logits and (B', L) tokens of completions of the B' prefixes in the batch."""
+    def _complete(self, model: Any, sample: dict[str, Any]) -> tuple[DecoderOutput, Tensor]:
+        """The output at (B', L) tokens of completions of the B' prefixes in the batch."""
         P, L = self.prefix_length, self.completion_length
         prefixes = self._prefixes(sample["net_input"]["src_tokens"])
         with unreplaced_decoder_input(model):
             if prefixes.size(0) == 0:
                 # One forward all the same: every process of a distributed run must have one.
-                net_output = model(**sample["net_input"])
-                logits = model_logits(model, net_output)
-                return logits[:0], prefixes.new_zeros((0, logits.size(1)))
+                output = self._output(model, sample["net_input"]).rows(0)
+                return output, prefixes.new_zeros((0, output.values.size(1)))
             with evaluation_mode(model):
                 text = continue_prefixes(model, prefixes, L, self.padding_idx)
             tokens = torch.cat([prefixes, text[:, :-1]], dim=1)
             lengths = tokens.new_full((tokens.size(0),), P + L - 1)
-            net_output = model(src_tokens=tokens, src_lengths=lengths)
-        return model_logits(model, net_output)[:, P - 1 :], text
+            output = self._output(model, {"src_tokens": tokens, "src_lengths": lengths})
+        return output.after(P - 1), text
+
+    def _output(self, model: Any, net_input: dict[str, Any]) -> DecoderOutput:
+        return decoder_output(model, lambda: model(**net_input), self.loss_chunk_size)[0]
 
     def _prefixes(self, tokens: Tensor) -> Tensor:
         """(B', P): the beginning of every stretch of a row that has room for a completion."""
@@ -174,3 +177,11 @@ class SequenceUnlikelihoodCriterion(OwnTextCriterion):
             return tokens[:0]
         prefixes = torch.cat([tokens[:, start : start + P] for start in starts])
         return prefixes[prefixes.ne(self.padding_idx).all(dim=1)]
+
+
+class _Unlikelihood(NamedTuple):
+    loss: Tensor
+
+
+def _unlikelihood(lprobs: SelectedLprobs, at: Positions) -> _Unlikelihood:
+    return _Unlikelihood(-log1mexp(lprobs.target.masked_fill(at.padding, -torch.inf)))

@@ -1,17 +1,12 @@
-"""The token-level loss that every criterion of this package shares.
+"""What every criterion of this package extends: the shared token loss inside fairseq.
 
-At each scored position, in nats, with the model's own distribution p,
-
-    (1 - eps - eps_i) * (-log p(y) + scalegrad correction(gamma))  +  eps_i * (-sum_v log p(v))
-        + alpha * unlikelihood,                                       eps_i = eps / (V - 1)
-
-where eps is ``--label-smoothing``.  With gamma = 1 and alpha = 0 it is fairseq's
+The loss is ``functional/token_loss.py``'s.  With gamma = 1 and alpha = 0 it is fairseq's
 ``label_smoothed_cross_entropy``, which this criterion extends.
 """
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterion,
@@ -21,11 +16,9 @@ from fairseq.logging import metrics
 from torch import Tensor
 
 from genft_fairseq.errors import UserError, check_range
-from genft_fairseq.functional.scalegrad import scalegrad_correction
-from genft_fairseq.functional.seen_tokens import first_occurrence_mask, seen_mask, seen_mass
-from genft_fairseq.functional.selective_log_softmax import selective_log_softmax
-from genft_fairseq.functional.unlikelihood import negative_candidates_loss
-from genft_fairseq.generation.model_logits import model_logits
+from genft_fairseq.functional.linear_loss import Wanted
+from genft_fairseq.functional.token_loss import Targets, TokenLoss, TokenTerms
+from genft_fairseq.generation.decoder_output import decoder_output
 
 
 @dataclass
@@ -38,21 +31,13 @@ class TokenCriterionConfig(LabelSmoothedCrossEntropyCriterionConfig):
         default=0.0,
         metadata={"help": "weight of the token-level unlikelihood, at least 0; 0 means none"},
     )
-
-
-class TokenTerms(NamedTuple):
-    """The parts of the token loss, each (B, T') over the positions after the ignored prefix.
-
-    In nats and 0 at padding; ``seen_mass`` is a probability.  ``seen_mass`` and ``unlikelihood``
-    are None where no knob and no figure asks for them.
-    """
-
-    loss: Tensor
-    nll: Tensor
-    seen_mass: Tensor | None
-    unlikelihood: Tensor | None
-    target: Tensor
-    logits: Tensor
+    loss_chunk_size: int = field(
+        default=0,
+        metadata={
+            "help": "project and score this many positions at a time, so that the logits of a "
+            "batch are never held; some hundred are fast; 0: all at once"
+        },
+    )
 
 
 class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
@@ -76,10 +61,17 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
         prefix = cfg.ignore_prefix_size
         check_range("--ignore-prefix-size", prefix, prefix >= 0, "[0, inf)")
         super().__init__(task, cfg.sentence_avg, cfg.label_smoothing, prefix, cfg.report_accuracy)
-        self.gamma = cfg.gamma
-        self.alpha = alpha
-        self.needs_seen_mass = self.gamma < 1 or "seen_mass" in self.figures
-        self.needs_unlikelihood = self.alpha > 0 or "unlikelihood" in self.figures
+        chunk = cfg.loss_chunk_size
+        check_range("--loss-chunk-size", chunk, chunk >= 0, "[0, inf)")
+        self.loss_chunk_size = chunk
+        self.token_loss = TokenLoss(
+            smoothing=cfg.label_smoothing,
+            gamma=cfg.gamma,
+            alpha=alpha,
+            with_seen_mass="seen_mass" in self.figures,
+            with_unlikelihood="unlikelihood" in self.figures,
+            with_correct=cfg.report_accuracy,
+        )
 
     def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> tuple:
         """Compute the loss of a sample.
@@ -88,10 +80,16 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
             the loss (a sum in nats, or with ``reduce=False`` one number a position, (B*T', 1)), the
             sample size that divides its gradient, and what to log.
         """
-        net_output = model(**sample["net_input"])
-        terms = self.token_terms(model, net_output, sample)
-        loss = self.position_loss(terms, sample)
-        total = loss.sum()
+        output, net_output = decoder_output(
+            model, lambda: model(**sample["net_input"]), self.loss_chunk_size
+        )
+        targets = self.targets(model.get_targets(sample, net_output), sample)
+        wanted = Wanted(total=self.eps > 0, likeliest=self.report_accuracy)
+        # The model's, which may be larger than the dictionary.
+        token_loss = replace(self.token_loss, vocabulary=output.vocabulary)
+        total, terms = output.after(self.ignore_prefix_size).loss(
+            targets, token_loss, wanted, per_position=not reduce
+        )
         sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
         logging_output = {
             "loss": total.detach(),
@@ -99,57 +97,25 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
             "ntokens": sample["ntokens"],
             "nsentences": sample["target"].size(0),
             "sample_size": sample_size,
-            **self.method_figures(terms),
+            **self.method_figures(terms, targets),
         }
-        if self.report_accuracy:
-            logging_output.update(_accuracy(terms, self.padding_idx))
-        return total if reduce else loss.view(-1, 1), sample_size, logging_output
+        if terms.correct is not None:
+            # Kept as tensors: fairseq's own criterion waits for the device here.
+            scored = targets.scored.ne(self.padding_idx)
+            logging_output.update(n_correct=terms.correct.sum(), total=scored.sum())
+        return total if reduce else terms.loss.view(-1, 1), sample_size, logging_output
 
-    def token_terms(self, model: Any, net_output: Any, sample: dict[str, Any]) -> TokenTerms:
-        """Compute the parts of the token loss from the model's output."""
-        sequence = model.get_targets(sample, net_output)  # (B, T)
+    def targets(self, sequence: Tensor, sample: dict[str, Any]) -> Targets:
+        """Return what is scored, (B, T); a criterion that weighs positions does it here."""
         prefix = self.ignore_prefix_size
-        logits = model_logits(model, net_output)[:, prefix:]  # (B, T', V)
-        target = sequence[:, prefix:]  # the prefix is seen, but not scored
+        return Targets(sequence, self.padding_idx, prefix, self.token_loss.needs_seen)
 
-        mask = None
-        if self.needs_seen_mass or self.needs_unlikelihood:
-            mask = seen_mask(sequence, self.padding_idx)[:, prefix:]  # (B, T', T)
-        lprobs = selective_log_softmax(
-            logits, target, None if mask is None else sequence, mask, with_total=self.eps > 0
-        )
-        padding = target.eq(self.padding_idx)
-
-        nll = (-lprobs.target).masked_fill(padding, 0.0)
-        loss, mass, unlikelihood = nll, None, None
-        if self.needs_seen_mass:
-            mass = seen_mass(lprobs.candidates).masked_fill(padding, 0.0)
-            if self.gamma < 1:
-                novel = first_occurrence_mask(sequence, self.padding_idx)[:, prefix:]
-                correction = scalegrad_correction(mass, novel, self.gamma)
-                loss = loss + correction.masked_fill(padding, 0.0)
-        if self.eps > 0:
-            eps_i = self.eps / (logits.size(-1) - 1)
-            assert lprobs.total is not None
-            smooth = (-lprobs.total).masked_fill(padding, 0.0)
-            loss = (1 - self.eps - eps_i) * loss + eps_i * smooth
-        if self.needs_unlikelihood:
-            unlikelihood = negative_candidates_loss(lprobs.candidates, sequence, target)
-            unlikelihood = unlikelihood.masked_fill(padding, 0.0)
-            if self.alpha > 0:
-                loss = loss + self.alpha * unlikelihood
-        return TokenTerms(loss, nll, mass, unlikelihood, target, logits)
-
-    def position_loss(self, terms: TokenTerms, sample: dict[str, Any]) -> Tensor:
-        """Return the loss of each position, (B, T'); a criterion that adds a term does it here."""
-        return terms.loss
-
-    def method_figures(self, terms: TokenTerms) -> dict[str, Any]:
+    def method_figures(self, terms: TokenTerms, targets: Targets) -> dict[str, Any]:
         """Return the sums behind the method's own figures, the same keys on every rank."""
         sums = {"seen_mass": terms.seen_mass, "unlikelihood": terms.unlikelihood}
         figures = {name: value.detach().sum() for name, value in sums.items() if value is not None}
         if figures:
-            figures["scored"] = terms.target.ne(self.padding_idx).sum()
+            figures["scored"] = targets.scored.ne(self.padding_idx).sum()
         return figures
 
     @classmethod
@@ -184,10 +150,3 @@ def _check_task(criterion: TokenCriterion, task: Any) -> None:
             f"--criterion {criterion.registered_name} needs a task with a target dictionary "
             f"(translation or language_modeling, say), but {type(task).__name__} has none"
         )
-
-
-def _accuracy(terms: TokenTerms, padding_idx: int) -> dict[str, Tensor]:
-    # Kept as tensors: fairseq's own criterion waits for the device here.
-    scored = terms.target.ne(padding_idx)
-    correct = terms.logits.detach().argmax(dim=-1).eq(terms.target) & scored
-    return {"n_correct": correct.sum(), "total": scored.sum()}

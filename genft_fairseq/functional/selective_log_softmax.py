@@ -37,11 +37,13 @@ class SelectedLprobs(NamedTuple):
         candidates: (B, T, K), of the candidate tokens, minus infinity where the mask excludes
             them; None when no candidates were given.
         total: (B, T), summed over the vocabulary; None unless asked for.
+        likeliest: (B, T), int64, the token of the largest logit; None unless asked for.
     """
 
     target: Tensor
     candidates: Tensor | None
     total: Tensor | None
+    likeliest: Tensor | None = None
 
 
 def selective_log_softmax(
@@ -50,6 +52,7 @@ def selective_log_softmax(
     candidates: Tensor | None = None,
     candidate_mask: Tensor | None = None,
     with_total: bool = False,
+    with_likeliest: bool = False,
 ) -> SelectedLprobs:
     """Compute the log-softmax of the logits at selected tokens.
 
@@ -59,6 +62,7 @@ def selective_log_softmax(
         target_lprobs = lprobs.gather(-1, target[..., None])[..., 0]
         candidate_lprobs = lprobs.gather(-1, candidates[:, None, :].expand(-1, T, -1))
         total = lprobs.sum(-1)
+        likeliest = lprobs.argmax(-1)
 
     Args:
         logits: (B, T, V), any floating dtype.  Half precision is raised to float32 inside, float64
@@ -67,6 +71,7 @@ def selective_log_softmax(
         candidates: (B, K), int64 ids in [0, V), the same for all positions of a row.
         candidate_mask: (B, T, K), bool: which candidates count at which position.
         with_total: also sum the log-probabilities over the vocabulary.
+        with_likeliest: also find the likeliest token.
 
     Returns:
         ``SelectedLprobs``, in nats.
@@ -81,70 +86,127 @@ def selective_log_softmax(
         )
     if (candidates is None) != (candidate_mask is None):
         raise ValueError("candidates and candidate_mask are given together or not at all")
-    selected = _SelectiveLogSoftmax.apply(logits, target, candidates, with_total)
-    target_lprobs, candidate_lprobs, total = selected
-    if candidate_mask is not None:
-        candidate_lprobs = candidate_lprobs.masked_fill(~candidate_mask, -torch.inf)
-    return SelectedLprobs(target_lprobs, candidate_lprobs, total)
+    selected = SelectedLprobs(
+        *_SelectiveLogSoftmax.apply(logits, target, candidates, with_total, with_likeliest)
+    )
+    return masked(selected, candidate_mask)
+
+
+def masked(lprobs: SelectedLprobs, candidate_mask: Tensor | None) -> SelectedLprobs:
+    """Give minus infinity to the candidates that the mask, (B, T, K), excludes."""
+    if candidate_mask is None or lprobs.candidates is None:
+        return lprobs
+    return lprobs._replace(candidates=lprobs.candidates.masked_fill(~candidate_mask, -torch.inf))
 
 
 class _SelectiveLogSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, target: Tensor, candidates: Tensor | None, with_total: bool
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        B, T, _ = logits.shape
-        dtype = torch.promote_types(logits.dtype, torch.float32)
-        target = target.unsqueeze(-1)  # (B, T, 1)
-        target_lprobs = logits.new_empty(B, T, 1, dtype=dtype)
-        candidate_lprobs = total = None
-        if candidates is not None:
-            candidates = candidates.unsqueeze(1).expand(-1, T, -1)  # (B, K) -> (B, T, K), a view
-            candidate_lprobs = logits.new_empty(candidates.shape, dtype=dtype)
-        if with_total:
-            total = logits.new_empty(B, T, dtype=dtype)
-
-        for block in _blocks(logits):
-            lprobs = torch.log_softmax(logits[block], dim=-1, dtype=dtype)
-            target_lprobs[block] = lprobs.gather(-1, target[block])
-            if candidates is not None and candidate_lprobs is not None:
-                candidate_lprobs[block] = lprobs.gather(-1, candidates[block])
-            if total is not None:
-                total[block] = lprobs.sum(-1)
-
+        ctx: Any,
+        logits: Tensor,
+        target: Tensor,
+        candidates: Tensor | None,
+        with_total: bool,
+        with_likeliest: bool,
+    ) -> SelectedLprobs:
+        selected = select_lprobs(logits, target, candidates, with_total, with_likeliest)
+        if selected.likeliest is not None:
+            ctx.mark_non_differentiable(selected.likeliest)
         ctx.save_for_backward(logits, target, candidates)
-        return target_lprobs.squeeze(-1), candidate_lprobs, total
+        return tuple(selected)  # type: ignore[return-value]  # autograd knows no other kind
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, grad_target: Tensor, grad_candidates: Tensor | None, grad_total: Tensor | None
-    ) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor, None, None, None, None]:
         logits, target, candidates = ctx.saved_tensors
-        grad_target = grad_target.unsqueeze(-1)
-        # What multiplies the softmax: minus the sum of the gradients of the selected tokens.
-        scale = -grad_target
-        if candidates is not None and grad_candidates is not None:
-            scale = scale - grad_candidates.sum(-1, keepdim=True)
-        if grad_total is not None:
-            grad_total = grad_total.unsqueeze(-1)
-            scale = scale - grad_total * logits.size(-1)
+        gradient = logits_gradient(logits, target, candidates, SelectedLprobs(*grads))
+        return gradient, None, None, None, None
 
-        grad_logits = torch.empty_like(logits)
-        in_place = logits.dtype == scale.dtype
-        for block in _blocks(logits):
-            # Half precision goes through a float32 block and is rounded once, at the end.
-            out = grad_logits[block] if in_place else None
-            grad = torch.softmax(logits[block], dim=-1, dtype=scale.dtype, out=out)
-            grad.mul_(scale[block])
-            if candidates is not None and grad_candidates is not None:
-                grad.scatter_add_(-1, candidates[block], grad_candidates[block])
-            grad.scatter_add_(-1, target[block], grad_target[block])
-            if grad_total is not None:
-                grad.add_(grad_total[block])
-            if not in_place:
-                grad_logits[block] = grad
-        return grad_logits, None, None, None
+
+def select_lprobs(
+    logits: Tensor,
+    target: Tensor,
+    candidates: Tensor | None,
+    with_total: bool = False,
+    with_likeliest: bool = False,
+) -> SelectedLprobs:
+    """Compute what ``selective_log_softmax`` does, without a mask and without autograd."""
+    B, T, _ = logits.shape
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    target = target.unsqueeze(-1)  # (B, T, 1)
+    target_lprobs = logits.new_empty(B, T, 1, dtype=dtype)
+    candidate_lprobs = total = likeliest = None
+    if candidates is not None:
+        candidates = candidates.unsqueeze(1).expand(-1, T, -1)  # (B, K) -> (B, T, K), a view
+        candidate_lprobs = logits.new_empty(candidates.shape, dtype=dtype)
+    if with_total:
+        total = logits.new_empty(B, T, dtype=dtype)
+    if with_likeliest:
+        likeliest = torch.empty_like(target)
+
+    for block in _blocks(logits):
+        lprobs = torch.log_softmax(logits[block], dim=-1, dtype=dtype)
+        target_lprobs[block] = lprobs.gather(-1, target[block])
+        if candidates is not None and candidate_lprobs is not None:
+            candidate_lprobs[block] = lprobs.gather(-1, candidates[block])
+        if total is not None:
+            total[block] = lprobs.sum(-1)
+        if likeliest is not None:
+            # Of the logits: rounding can make two of their log-probabilities equal.
+            likeliest[block] = logits[block].argmax(-1, keepdim=True)
+    return SelectedLprobs(
+        *(target_lprobs.squeeze(-1), candidate_lprobs, total),
+        None if likeliest is None else likeliest.squeeze(-1),
+    )
+
+
+def logits_gradient(
+    logits: Tensor,
+    target: Tensor,
+    candidates: Tensor | None,
+    grads: SelectedLprobs,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Compute the gradient with respect to the logits from that of the selected lprobs.
+
+    Args:
+        logits: (B, T, V).
+        target: (B, T).
+        candidates: (B, K); None if none were selected.
+        grads: the gradient of each; None for one that has none.
+        out: (B, T, V), where the result goes, which may be the logits themselves; None: new memory.
+
+    Returns:
+        (B, T, V), in the dtype of the logits.
+    """
+    target = target.unsqueeze(-1)
+    if candidates is not None:
+        candidates = candidates.unsqueeze(1).expand(-1, logits.size(1), -1)
+    grad_target = grads.target.unsqueeze(-1)
+    # What multiplies the softmax: minus the sum of the gradients of the selected tokens.
+    scale = -grad_target
+    if grads.candidates is not None:
+        scale = scale - grads.candidates.sum(-1, keepdim=True)
+    grad_total = None if grads.total is None else grads.total.unsqueeze(-1)
+    if grad_total is not None:
+        scale = scale - grad_total * logits.size(-1)
+
+    result = torch.empty_like(logits) if out is None else out
+    # Otherwise through a block of memory: half precision is rounded once, at the end, and no kernel
+    # is asked to write what it reads.
+    directly = logits.dtype == scale.dtype and out is None
+    for block in _blocks(logits):
+        into = result[block] if directly else None
+        grad = torch.softmax(logits[block], dim=-1, dtype=scale.dtype, out=into)
+        grad.mul_(scale[block])
+        if candidates is not None and grads.candidates is not None:
+            grad.scatter_add_(-1, candidates[block], grads.candidates[block])
+        grad.scatter_add_(-1, target[block], grad_target[block])
+        if grad_total is not None:
+            grad.add_(grad_total[block])
+        if not directly:
+            result[block] = grad
+    return result
 
 
 def _blocks(logits: Tensor) -> Iterator[tuple[slice, slice]]:

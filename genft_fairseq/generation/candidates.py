@@ -1,6 +1,6 @@
 """Several candidate translations of each source, and their probabilities."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from fairseq.data import Dictionary
@@ -8,10 +8,11 @@ from fairseq.sequence_generator import SequenceGenerator
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from genft_fairseq.functional.selective_log_softmax import selective_log_softmax
+from genft_fairseq.functional.selective_log_softmax import SelectedLprobs
+from genft_fairseq.functional.token_loss import Positions, Targets
 from genft_fairseq.generation.decoder_input import evaluation_mode, unreplaced_decoder_input
+from genft_fairseq.generation.decoder_output import decoder_output
 from genft_fairseq.generation.draws import sentence_ids
-from genft_fairseq.generation.model_logits import model_logits
 from genft_fairseq.generation.rollout import continue_prefixes, rows_of_encoder_out
 from genft_fairseq.generation.token_choice import Search
 
@@ -101,6 +102,7 @@ def sequence_lprobs(
     owners: Tensor,
     padding_idx: int,
     chunk_size: int = 0,
+    loss_chunk_size: int = 0,
 ) -> Tensor:
     """Compute log p of whole texts by reading them in parallel, with gradient.
 
@@ -112,7 +114,9 @@ def sequence_lprobs(
         owners: (N,), the row of each text's source.
         padding_idx: the id of padding.
         chunk_size: read this many texts at a time, and again in the backward pass, so that the
-            logits of one chunk only are held; 0: all at once, without reading twice.
+            activations of one chunk only are held; 0: all at once, without reading twice.
+        loss_chunk_size: project this many positions at a time (``functional/linear_loss.py``), so
+            that no more logits are held; 0: all of the texts that are read.
 
     Returns:
         (N,), nats: the sum over the tokens of each text.
@@ -122,9 +126,11 @@ def sequence_lprobs(
         tokens = torch.cat([first[owners], texts[:, :-1]], dim=1)
         encoded = rows_of_encoder_out(model, encoder_out, owners)
         with unreplaced_decoder_input(model):
-            net_output = model.decoder(tokens, encoder_out=encoded)
-        lprobs = selective_log_softmax(model_logits(model, net_output), texts).target
-        return lprobs.masked_fill(texts == padding_idx, 0.0).sum(dim=1)
+            output, _ = decoder_output(
+                model, lambda: model.decoder(tokens, encoder_out=encoded), loss_chunk_size
+            )
+        _, terms = output.loss(Targets(texts, padding_idx), _nll, per_position=True)
+        return -terms.loss.sum(dim=1)
 
     # Texts of like length together, so that little padding is read.
     lengths, order = texts.ne(padding_idx).sum(dim=1).sort(stable=True)
@@ -136,3 +142,11 @@ def sequence_lprobs(
         given = (texts[part, :longest], owners[part])
         found.append(checkpoint(read, *given, use_reentrant=False) if chunk_size else read(*given))
     return torch.cat(found)[order.argsort()]
+
+
+class _Nll(NamedTuple):
+    loss: Tensor
+
+
+def _nll(lprobs: SelectedLprobs, at: Positions) -> _Nll:
+    return _Nll((-lprobs.target).masked_fill(at.padding, 0.0))

@@ -62,11 +62,16 @@ class DecoderCall:
             name: value for name, value in keywords.items() if name not in _OTHER_OUTPUT
         }
 
-    def read(self, given: DecoderInput) -> Tensor:
-        """Return the decoder's logits, (B, T', V), on other input: one more pass."""
+    @contextmanager
+    def reading(self, given: DecoderInput) -> Iterator[Callable[[], Any]]:
+        """Yield what calls the decoder on other input: one more pass."""
         with _replaced_embeddings(self.model.decoder, given), unreplaced_decoder_input(self.model):
-            net_output = self.model.decoder(given.tokens, **self._keywords)
-        return model_logits(self.model, net_output)
+            yield lambda: self.model.decoder(given.tokens, **self._keywords)
+
+    def read(self, given: DecoderInput) -> Tensor:
+        """Return the decoder's logits, (B, T', V), on other input."""
+        with self.reading(given) as forward:
+            return model_logits(self.model, forward())
 
 
 Replace = Callable[[DecoderCall], DecoderInput]
@@ -140,6 +145,16 @@ def unreplaced_decoder_input(model: Any) -> Iterator[None]:
     """Let the decoder read what it is given, whatever replacement is in force outside."""
     with _entered(model.decoder, None):
         yield
+
+
+def replacements_in_force(decoder: nn.Module) -> int:
+    """Count the replacements, and their suspensions, that are in force for a decoder."""
+    return len(_in_force.get(decoder, ()))
+
+
+def reads_plainly(decoder: nn.Module, since: int) -> bool:
+    """Tell whether a decoder was told to read what it is given, after so many were in force."""
+    return None in _in_force.get(decoder, [])[since:]
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from genft_fairseq.functional.token_mixing import (
     shifted_right,
 )
 from genft_fairseq.generation.decoder_input import DecoderCall, DecoderInput, Replace
+from genft_fairseq.generation.decoder_output import DecoderOutput, decoder_output
 from genft_fairseq.generation.draws import Purpose, uniform
 from genft_fairseq.generation.token_choice import Search, choose_tokens
 
@@ -54,7 +55,7 @@ class Mixing:
 
 
 def input_replacement(
-    mixing: Mixing, sentences: Tensor, update: int, length: int
+    mixing: Mixing, sentences: Tensor, update: int, length: int, chunk_size: int = 0
 ) -> Replace | None:
     """Return what to do with the decoder's input in an update, for ``replaced_decoder_input``.
 
@@ -63,20 +64,21 @@ def input_replacement(
         sentences: (B,), the ids of the rows in the whole data set.
         update: the number of the update.
         length: T.
+        chunk_size: how many positions' logits a pass may hold at a time; 0: those of all.
 
     Returns:
         None where every input is gold: then nothing is drawn, and no pass added.
     """
     if mixing.schedule.name == "confidence":
-        return partial(_replace, mixing, sentences, None)
+        return partial(_replace, mixing, sentences, None, chunk_size)
     eps = mixing.schedule.at(update, length)
     if bool((eps >= 1).all()):
         return None
-    return partial(_replace, mixing, sentences, eps)
+    return partial(_replace, mixing, sentences, eps, chunk_size)
 
 
 def _replace(
-    mixing: Mixing, sentences: Tensor, eps: Tensor | None, call: DecoderCall
+    mixing: Mixing, sentences: Tensor, eps: Tensor | None, chunk_size: int, call: DecoderCall
 ) -> DecoderInput:
     gold = call.tokens
     replaceable = replaceable_mask(gold, mixing.padding_idx)
@@ -89,13 +91,14 @@ def _replace(
         kept = (draws < eps.to(gold.device)[positions]) | ~replaceable
     with torch.set_grad_enabled(mixing.gradient and torch.is_grad_enabled()):
         for number in range(mixing.passes):
-            logits = call.read(given)
+            with call.reading(given) as forward:
+                output, _ = decoder_output(call.model, forward, chunk_size)
             if kept is None:
                 # Decided by the pass that read gold, and then kept over the passes.
-                kept, noise = _by_confidence(mixing, logits, gold, replaceable)
+                kept, noise = _by_confidence(mixing, output, gold, replaceable)
             draws = _draws(sentences, positions, Purpose.MIXED_TOKEN, number)
-            given = _mixed(mixing, call, logits, kept, draws)
-            del logits
+            given = _mixed(mixing, call, output, kept, draws)
+            del output
     if noise is not None:
         draws = _draws(sentences, positions, Purpose.RANDOM_TOKEN)
         noisy = random_target_tokens(gold, replaceable, draws)
@@ -109,39 +112,53 @@ def _draws(sentences: Tensor, positions: Tensor, *purpose: int) -> Tensor:
 
 
 def _by_confidence(
-    mixing: Mixing, logits: Tensor, gold: Tensor, replaceable: Tensor
+    mixing: Mixing, output: DecoderOutput, gold: Tensor, replaceable: Tensor
 ) -> tuple[Tensor, Tensor]:
     """(B, T) where gold is kept, and where a random token stands."""
+
+    def probability(logits: Tensor, token: Tensor) -> Tensor:
+        lprobs = selective_log_softmax(logits.detach()[:, None], token[:, None])
+        return lprobs.target[:, 0].exp()
+
     # The gold token at input t + 1 is what the decoder should have written at t.
     following = torch.cat([gold[:, 1:], gold[:, -1:]], dim=1)
-    probs = selective_log_softmax(logits.detach(), following).target.exp()
+    with torch.no_grad():
+        probs = output.each(probability, following)
     gold_probs = shifted_right(probs, torch.zeros_like(probs))
     keep, noise = confidence_masks(gold_probs, mixing.gold_below, mixing.random_above)
     return keep | ~replaceable, noise & replaceable
 
 
 def _mixed(
-    mixing: Mixing, call: DecoderCall, logits: Tensor, kept: Tensor, draws: Tensor
+    mixing: Mixing, call: DecoderCall, output: DecoderOutput, kept: Tensor, draws: Tensor
 ) -> DecoderInput:
     """Gold where it is kept, else what the logits say of the position before."""
     gold = call.tokens
-    logits = _without_padding(logits, mixing.padding_idx)
     if mixing.mix == "expected_embedding":
-        dtype = torch.promote_types(logits.dtype, torch.float32)
-        if mixing.search.temperature != 1:
-            logits = logits / mixing.search.temperature
-        probs = torch.softmax(logits, dim=-1, dtype=dtype)
         weight = call.model.decoder.embed_tokens.weight
-        with torch.enable_grad():  # of the embeddings; that of the probabilities ends where it did
-            expected = probs.to(weight.dtype) @ weight  # (B, T, V) x (V, D)
+        through = torch.is_grad_enabled()  # whether the probabilities have a gradient
+        with torch.enable_grad():  # of the embeddings, which have one either way
+            expected = output.each(partial(_expectation, mixing, weight, through))
             embeddings = shifted_right(expected, torch.zeros_like(expected))
         return DecoderInput(gold, embeddings, kept)
-    if mixing.mix == "sample":
-        flat = choose_tokens(logits.flatten(0, 1), mixing.search, draws.flatten())
-        predicted = flat.view_as(gold)
-    else:
-        predicted = logits.argmax(dim=-1)
+
+    def choose(logits: Tensor, draws: Tensor) -> Tensor:
+        logits = _without_padding(logits, mixing.padding_idx)
+        if mixing.mix == "sample":
+            return choose_tokens(logits, mixing.search, draws)
+        return logits.argmax(dim=-1)
+
+    predicted = output.each(choose, draws)
     return DecoderInput(torch.where(kept, gold, shifted_right(predicted, gold)))
+
+
+def _expectation(mixing: Mixing, weight: Tensor, through: bool, logits: Tensor) -> Tensor:
+    """(n, V) logits and (V, D) embeddings -> (n, D)."""
+    logits = _without_padding(logits if through else logits.detach(), mixing.padding_idx)
+    if mixing.search.temperature != 1:
+        logits = logits / mixing.search.temperature
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    return torch.softmax(logits, dim=-1, dtype=dtype).to(weight.dtype) @ weight
 
 
 def _without_padding(logits: Tensor, padding_idx: int) -> Tensor:

@@ -214,7 +214,10 @@ class _ScheduledSampling:
         if self.mixing.gradient:
             require_two_readings(model, "--mix-gradient")
         length = sample["target"].size(1)
-        replacement = input_replacement(self.mixing, sentence_ids(sample), update_num, length)
+        chunk_size = getattr(criterion, "loss_chunk_size", 0)
+        replacement = input_replacement(
+            self.mixing, sentence_ids(sample), update_num, length, chunk_size
+        )
         replaced = (
             nullcontext() if replacement is None else replaced_decoder_input(model, replacement)
         )

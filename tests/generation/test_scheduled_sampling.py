@@ -1,7 +1,7 @@
 """Mixed inputs against passes built by hand: tokens, loss and gradient, in float64."""
 
 import math
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -136,7 +136,10 @@ def assert_same_training(world, loss, tokens):
 
 def fake_call(tokens, logits):
     """A decoder that says the same of whatever it reads."""
-    return SimpleNamespace(tokens=tokens, model=None, read=lambda given: logits.clone())
+    model = SimpleNamespace(get_normalized_probs=lambda net_output, log_probs: net_output)
+    return SimpleNamespace(
+        tokens=tokens, model=model, reading=lambda given: nullcontext(logits.clone)
+    )
 
 
 # --- the equalities ------------------------------------------------------------------------------
@@ -267,7 +270,7 @@ def test_padding_and_the_first_token_are_never_replaced_nor_predicted(mix, world
     logits[..., PAD], logits[..., 7] = 1e3, 5e2
     weight = torch.eye(15, dtype=torch.float64)
     call = fake_call(world.gold, logits)
-    call.model = SimpleNamespace(decoder=SimpleNamespace(embed_tokens=nn.Embedding(15, 15)))
+    call.model.decoder = SimpleNamespace(embed_tokens=nn.Embedding(15, 15))
     call.model.decoder.embed_tokens.weight.data = weight
     given = replacement(mixing, world)(call)
     free = torch.zeros_like(world.gold, dtype=torch.bool)
