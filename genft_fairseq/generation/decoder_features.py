@@ -93,11 +93,14 @@ def features_only(model: Any, projection: Projection) -> Iterator[None]:
             return logits_of(features, *args, **keywords)
         return _Carried.apply(features, *projection)
 
+    outer = vars(decoder).get("output_layer")  # where a pass inside a forward does the same
     decoder.output_layer = output_layer
     try:
         yield
     finally:
         del decoder.output_layer
+        if outer is not None:
+            decoder.output_layer = outer
 
 
 class _Carried(torch.autograd.Function):
