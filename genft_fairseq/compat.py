@@ -168,7 +168,7 @@ def _gather_objects_on_gloo() -> None:
 
 
 def _launch_on_cpu() -> None:
-    """``--cpu --distributed-world-size N`` and torchrun start N processes over gloo.
+    """``--cpu --distributed-world-size N``, torchrun and srun start N processes over gloo.
 
     fairseq counts CUDA devices to decide how many processes to start: without any it stops with an
     assertion, or starts none and returns as if it had trained.
@@ -180,7 +180,8 @@ def _launch_on_cpu() -> None:
         on_cpu = (cfg.common.cpu or not torch.cuda.is_available()) and not cfg.common.tpu
         by_torchrun = all(name in os.environ for name in TORCHRUN_VARIABLES)
         by_hand = settings.distributed_init_method is not None and settings.distributed_no_spawn
-        several = settings.distributed_world_size > 1 or by_torchrun
+        by_slurm = _is_slurm_task(settings) and not by_torchrun
+        several = settings.distributed_world_size > 1 or by_torchrun or by_slurm
         if not on_cpu or not several:
             return launch_on_gpu(cfg, main, **kwargs)
 
@@ -191,6 +192,13 @@ def _launch_on_cpu() -> None:
                 settings.distributed_no_spawn = True
                 settings.distributed_world_size = int(os.environ["WORLD_SIZE"])
                 settings.distributed_rank = int(os.environ["RANK"])
+            elif by_slurm:
+                tasks = int(os.environ["SLURM_NTASKS"])
+                settings.distributed_world_size = tasks
+                distributed_utils._infer_slurm_init(settings, None)  # finds where to meet
+                settings.distributed_world_size = tasks  # one task a node is read as GPUs
+                settings.distributed_no_spawn = True
+                settings.distributed_rank = int(os.environ["SLURM_PROCID"])
         if settings.distributed_no_spawn:
             return distributed_utils.distributed_main(0, main, cfg, kwargs)
 
@@ -214,6 +222,21 @@ def _launch_on_cpu() -> None:
 
     call_main.genft = True  # type: ignore[attr-defined]
     distributed_utils.call_main = call_main
+
+
+def _is_slurm_task(settings: Any) -> bool:
+    """Tell whether srun has started this process as one of several, and was told to by the flags.
+
+    ``--distributed-port`` is how fairseq is told so on GPUs too: without it, a run inside a
+    job's allocation is a run of its own.
+    """
+    variables = ("SLURM_NTASKS", "SLURM_PROCID", "SLURM_NNODES")
+    return (
+        settings.distributed_port > 0
+        and settings.distributed_init_method is None
+        and all(name in os.environ for name in variables)
+        and int(os.environ["SLURM_NTASKS"]) > 1
+    )
 
 
 def _free_port() -> int:

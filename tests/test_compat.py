@@ -195,7 +195,7 @@ class Launches:
 
     def __init__(self, monkeypatch):
         self.calls = []
-        for name in compat.TORCHRUN_VARIABLES:
+        for name in (*compat.TORCHRUN_VARIABLES, *SLURM):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         record = self.recorder
@@ -280,6 +280,66 @@ def test_torchrun_starts_no_further_process(world, launches, monkeypatch):
     assert settings.distributed_no_spawn
     assert settings.distributed_backend == "gloo"
     assert (settings.distributed_rank, settings.distributed_world_size) == (world - 1, world)
+
+
+SLURM = {
+    "SLURM_JOB_NODELIST": "node[1-2]",
+    "SLURM_NNODES": 2,
+    "SLURM_NTASKS": 6,
+    "SLURM_NTASKS_PER_NODE": 3,
+    "SLURM_PROCID": 4,
+    "SLURM_LOCALID": 1,
+    "SLURM_NODEID": 1,
+}
+
+
+def as_srun(monkeypatch, folder, **variables):
+    """What srun leaves in the environment, and the one command of Slurm that fairseq asks."""
+    scontrol = folder / "scontrol"
+    scontrol.write_text(
+        '#!/bin/sh\n[ "$*" = "show hostnames node[1-2]" ] && printf "node1\\nnode2\\n"\n'
+    )
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    for name, value in {**SLURM, **variables}.items():
+        monkeypatch.setenv(name, str(value))
+
+
+@pytest.mark.parametrize("per_node", [3, 1])
+def test_srun_starts_no_further_process(per_node, launches, monkeypatch, tmp_path):
+    """Each of its tasks is one process, and they meet on the first node."""
+    one_each = {"SLURM_NTASKS": 2, "SLURM_NTASKS_PER_NODE": 1, "SLURM_PROCID": 1}
+    as_srun(monkeypatch, tmp_path, **(one_each if per_node == 1 else {}))
+    cfg, how, _, kwargs = launches.start(distributed_port=29500)
+    assert (how, kwargs) == ("distributed_main", {})
+    settings = cfg.distributed_training
+    assert settings.distributed_init_method == "tcp://node1:29500"
+    assert settings.distributed_no_spawn
+    assert settings.distributed_backend == "gloo"
+    found = (settings.distributed_rank, settings.distributed_world_size)
+    assert found == ((4, 6) if per_node == 3 else (1, 2))
+
+
+def test_a_run_inside_a_job_of_slurm_is_its_own(launches, monkeypatch, tmp_path):
+    """Without ``--distributed-port`` nobody asked for the other tasks."""
+    as_srun(monkeypatch, tmp_path)
+    _, how, _, _ = launches.start()
+    assert how == "original"
+
+
+def test_srun_on_gpus_as_the_readme_says(monkeypatch, tmp_path):
+    """fairseq's own reading of the same variables, one task for each of three GPUs of a node."""
+    as_srun(monkeypatch, tmp_path)
+    for name in compat.TORCHRUN_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    settings = OmegaConf.structured(FairseqConfig).distributed_training
+    settings.distributed_world_size, settings.distributed_port = 6, 29500
+    distributed_utils.infer_init_method(settings)
+    assert settings.distributed_init_method == "tcp://node1:29500"
+    assert (settings.distributed_rank, settings.device_id) == (4, 1)
+    assert settings.distributed_no_spawn
 
 
 def test_a_launch_by_hand_keeps_its_rank(launches, monkeypatch):
