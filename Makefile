@@ -1,18 +1,24 @@
 # make demo   the main job in miniature: five minutes on two cores, offline once installed
 # make test   lint, types and tests
-# Both make .venv, or reuse it.  PYTHON=python3.12 make ... chooses the interpreter.
+# make bench  every figure, table and plot of benchmarks/
+# All make .venv, or reuse it.  PYTHON=python3.12 make ... chooses the interpreter.
 
 SHELL := bash
 BIN := .venv/bin
 # Tests run side by side, one thread each: several threads in several processes wait for each other.
 WORKERS ?= 2
+RESULTS := benchmarks/results
+BENCHMARKS := losses projection growth training completions
+# The rows of benchmarks/projection.py that README.md shows.
+HEADLINES := scalegrad,scalegrad_chunked_512,unlikelihood_chunked_512,dense_masks
 # The slow size of benchmarks/strategies.py, and what its tables are made of.
 BASE_SIZE := --setting translation,base,16,16 --setting translation,base,4,64 --repeats 3 \
 	--unrolled-repeats 1 --strategies scheduled_argmax,scheduled_sample,scheduled_expected,$\
 	generative_greedy,generative_sampling,unrolled_cached,unrolled,sequence
-STRATEGIES_RESULTS := $(addprefix --table benchmarks/results/strategies-,cpu.json base-cpu.json)
+STRATEGIES_RESULTS := $(addprefix --table $(RESULTS)/strategies-,cpu.json base-cpu.json)
 
-.PHONY: demo test lint types unit test-slow bench install clean
+.PHONY: demo test lint types unit test-slow bench bench-pages bench-strategies install clean \
+	$(addprefix bench-,$(BENCHMARKS))
 .DEFAULT_GOAL := test
 
 install:
@@ -36,16 +42,30 @@ unit: install
 test-slow: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -q -m slow
 
-bench: install
-	$(BIN)/python benchmarks/losses.py --output benchmarks/results/losses-cpu.json
-	$(BIN)/python benchmarks/losses.py --table benchmarks/results/losses-cpu.json
-	$(BIN)/python benchmarks/losses.py --table benchmarks/results/losses-cpu.json --readme README.md
-	$(BIN)/python benchmarks/strategies.py --output benchmarks/results/strategies-cpu.json
-	$(BIN)/python benchmarks/strategies.py $(BASE_SIZE) --output benchmarks/results/strategies-base-cpu.json
+# One after the other: what is measured side by side slows each other down.
+.NOTPARALLEL:
+
+# Measures everything, which takes most of an hour, and renders it.  One of them alone:
+# make bench-growth bench-pages
+bench: $(addprefix bench-,$(BENCHMARKS) strategies) bench-pages
+
+$(addprefix bench-,$(BENCHMARKS)): bench-%: install
+	$(BIN)/python benchmarks/$*.py --output $(RESULTS)/$*-cpu.json
+
+bench-strategies: install
+	$(BIN)/python benchmarks/strategies.py --output $(RESULTS)/strategies-cpu.json
+	$(BIN)/python benchmarks/strategies.py $(BASE_SIZE) --output $(RESULTS)/strategies-base-cpu.json
+
+# The tables and plots of the results that there are, without measuring.
+bench-pages: install
+	set -e; for name in $(BENCHMARKS); do table=$(RESULTS)/$$name-cpu.json; \
+		[ ! -e $$table ] || $(BIN)/python benchmarks/$$name.py --table $$table; done
 	$(BIN)/python benchmarks/strategies.py $(STRATEGIES_RESULTS)
+	$(BIN)/python benchmarks/losses.py --table $(RESULTS)/losses-cpu.json --readme README.md
+	$(BIN)/python benchmarks/projection.py --losses $(HEADLINES) \
+		--table $(RESULTS)/projection-cpu.json --readme README.md
 	$(BIN)/python benchmarks/strategies.py $(STRATEGIES_RESULTS) --readme README.md
-	$(BIN)/python benchmarks/completions.py --output benchmarks/results/completions-cpu.json
-	$(BIN)/python benchmarks/completions.py --table benchmarks/results/completions-cpu.json
+	$(BIN)/python benchmarks/plots.py
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

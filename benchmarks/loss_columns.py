@@ -19,6 +19,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 )
 from fairseq.data import Dictionary
 from fairseq.models import FairseqDecoder, FairseqLanguageModel
+from loss_measurement import Inputs, Loss, Shape, Workload
 from torch import Tensor
 
 from genft_fairseq.criterions.scalegrad import ScaleGradCriterion, ScaleGradCriterionConfig
@@ -28,8 +29,27 @@ GAMMA = 0.2
 SMOOTHING = 0.1
 REFERENCE = Path(__file__).parent.parent / "tests" / "reference.py"
 
-# Logits (B, T, V) and target (B, T) to the loss, a sum in nats.
-Loss = Callable[[Tensor, Tensor], Tensor]
+# What a criterion is built from, by the part of a loss's name before its chunks.
+_CRITERIONS: dict[str, tuple[Any, Any, dict[str, float]]] = {
+    "cross_entropy": (CrossEntropyCriterion, CrossEntropyCriterionConfig, {}),
+    "label_smoothed_cross_entropy": (
+        LabelSmoothedCrossEntropyCriterion,
+        LabelSmoothedCrossEntropyCriterionConfig,
+        {"label_smoothing": SMOOTHING},
+    ),
+    "scalegrad": (ScaleGradCriterion, ScaleGradCriterionConfig, {"gamma": GAMMA}),
+    "scalegrad_smoothed": (
+        ScaleGradCriterion,
+        ScaleGradCriterionConfig,
+        {"gamma": GAMMA, "label_smoothing": SMOOTHING},
+    ),
+    "likelihood": (ScaleGradCriterion, ScaleGradCriterionConfig, {"gamma": 1.0}),
+    "unlikelihood": (
+        UnlikelihoodCriterion,
+        UnlikelihoodCriterionConfig,
+        {"unlikelihood_alpha": 1.0},
+    ),
+}
 
 
 class LogitsDecoder(FairseqDecoder):
@@ -41,29 +61,45 @@ class LogitsDecoder(FairseqDecoder):
 
 
 def build_loss(name: str) -> Loss:
-    """Build the loss of that name, one of ``loss_tables.LOSSES``."""
+    """Build the loss of that name, one of ``loss_tables.LOSSES``: logits and target to nats."""
     if name == "dense_masks":
-        dense = _reference().scalegrad_dense_masks
-        return lambda logits, target: dense(logits, target, GAMMA)
-
-    criterion = _criterion(name)
+        return dense_masks()
+    criterion = build_criterion(name)
     model = FairseqLanguageModel(LogitsDecoder(Dictionary()))
-
-    def loss(logits: Tensor, target: Tensor) -> Tensor:
-        sample = {
-            "net_input": {"src_tokens": logits},
-            "target": target,
-            "ntokens": target.numel(),
-        }
-        return criterion(model, sample)[0]
-
-    return loss
+    return lambda logits, target: criterion_loss(criterion, model, logits, target)
 
 
-def make_inputs(
-    shape: tuple[int, int, int], dtype: torch.dtype, device: str
-) -> tuple[Tensor, Tensor]:
-    """Draw normal logits, and targets whose frequency falls with their rank as that of words does.
+def criterion_loss(
+    criterion: FairseqCriterion, model: FairseqLanguageModel, given: Tensor, target: Tensor
+) -> Tensor:
+    """Run a criterion's whole forward on what the stub model is given, (B, T, ...)."""
+    sample = {"net_input": {"src_tokens": given}, "target": target, "ntokens": target.numel()}
+    return criterion(model, sample)[0]
+
+
+def build_criterion(name: str) -> FairseqCriterion:
+    """Build a criterion; a name may end in ``_chunked_N``, which is ``--loss-chunk-size N``."""
+    plain, _, chunk_size = name.partition("_chunked_")
+    kind, config_of, settings = _CRITERIONS[plain]
+    config = config_of(**settings)
+    if chunk_size:
+        config.loss_chunk_size = int(chunk_size)
+    config.sentence_avg = False  # fairseq fills it in from another part of its configuration
+    return kind.build_criterion(config, SimpleNamespace(target_dictionary=Dictionary()))
+
+
+def dense_masks() -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the algorithm of ScaleGrad's authors, from the tests' slow implementations."""
+    spec = importlib.util.spec_from_file_location("reference", REFERENCE)  # they are no package
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return lambda logits, target: module.scalegrad_dense_masks(logits, target, GAMMA)
+
+
+def make_inputs(shape: Shape, dtype: torch.dtype, device: str) -> Inputs:
+    """Draw normal logits, and targets.
 
     Filling the logits in place leaves no temporary behind that would hide part of a loss's peak.
 
@@ -73,46 +109,21 @@ def make_inputs(
     B, T, V = shape
     generator = torch.Generator(device).manual_seed(0)
     logits = torch.empty(shape, dtype=dtype, device=device).normal_(generator=generator)
+    return logits.requires_grad_(), make_target((B, T, V), generator)
+
+
+def make_target(shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+    """Draw (B, T) targets whose frequency falls with their rank as that of words does."""
+    B, T, V = shape
     # The rank is log-uniform, which is Zipf's law with exponent 1; special symbols are left out.
     specials = Dictionary().nspecial
-    uniform = torch.rand(B, T, generator=generator, device=device, dtype=torch.float64)
-    target = specials - 1 + ((V - specials) ** uniform).floor().long()
-    return logits.requires_grad_(), target
+    given = {"generator": generator, "device": generator.device, "dtype": torch.float64}
+    uniform = torch.rand(B, T, **given)
+    return specials - 1 + ((V - specials) ** uniform).floor().long()
 
 
-def forward_backward(loss: Loss, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute the loss (nats) and its gradient with respect to the logits."""
-    value = loss(logits, target)
-    (gradient,) = torch.autograd.grad(value, logits)
-    return value.detach(), gradient
-
-
-def _criterion(name: str) -> FairseqCriterion:
-    kind: Any
-    config: Any
-    if name == "cross_entropy":
-        kind, config = CrossEntropyCriterion, CrossEntropyCriterionConfig()
-    elif name == "label_smoothed_cross_entropy":
-        kind = LabelSmoothedCrossEntropyCriterion
-        config = LabelSmoothedCrossEntropyCriterionConfig(label_smoothing=SMOOTHING)
-    elif name == "scalegrad":
-        kind, config = ScaleGradCriterion, ScaleGradCriterionConfig(gamma=GAMMA)
-    elif name == "scalegrad_smoothed":
-        kind = ScaleGradCriterion
-        config = ScaleGradCriterionConfig(gamma=GAMMA, label_smoothing=SMOOTHING)
-    elif name == "unlikelihood":
-        kind, config = UnlikelihoodCriterion, UnlikelihoodCriterionConfig(unlikelihood_alpha=1.0)
-    else:
-        raise ValueError(f"no loss is called {name}")
-    config.sentence_avg = False  # fairseq fills it in from another part of its configuration
-    return kind.build_criterion(config, SimpleNamespace(target_dictionary=Dictionary()))
-
-
-def _reference() -> Any:
-    """Load the tests' slow implementations, which are no package."""
-    spec = importlib.util.spec_from_file_location("reference", REFERENCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+LOGITS = Workload(
+    build=build_loss,
+    make_inputs=make_inputs,
+    warm_up_shape=(2, 16, 4096),  # 0.5 MiB in float32
+)

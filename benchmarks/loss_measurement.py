@@ -2,11 +2,13 @@
 
 **Time.** All losses run in this process, one after the other in every round, in an order that
 changes from round to round.  A round's times are divided by that round's ``cross_entropy``, so that
-a slow stretch of a shared machine falls on both sides of a ratio.
+a slow stretch of a shared machine falls on both sides of a ratio.  The clock is the processor time
+of the process where one CPU thread computes: what a loss would take on an idle core, whoever else
+has a turn.  With several threads, and on a GPU, it is the wall.
 
-**Memory on a CPU.** Every loss gets a fresh process of its own, which makes the logits, notes the
+**Memory on a CPU.** Every loss gets a fresh process of its own, which makes the inputs, notes the
 largest resident set so far (``getrusage``'s ``ru_maxrss``, the kernel's own count), runs the loss
-once and notes it again: the difference is what the loss needs above the logits.  The kernel sees
+once and notes it again: the difference is what the loss needs above the inputs.  The kernel sees
 every page that is touched, whoever allocates it: temporaries inside kernels, buffers inside an
 autograd function, scratch space of a library.  A counter of tensors sees only tensors.  A fresh
 process is needed because a high-water mark never falls, and because memory that an earlier loss
@@ -27,45 +29,76 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
-from loss_columns import Loss, build_loss, forward_backward, make_inputs
 from loss_tables import BASELINE
+from torch import Tensor
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]  # B and T come first, V last
+Inputs = tuple[Tensor, ...]
+Loss = Callable[..., Tensor]  # of the inputs, to a sum in nats
 
-# Large enough to run the threaded code of every kernel, small enough (0.5 MiB in float32) not to
-# leave memory behind that a loss could use unseen.
-WARM_UP_SHAPE = (2, 16, 4096)
+CLOCKS: dict[str, Callable[[], float]] = {
+    "processor": time.process_time,
+    "wall": time.perf_counter,
+}
 # float32 numbers that the dense masks hold at their peak for each logit (masks, distributions and
 # their gradients), as measured: of all sequences, and besides of the one being worked on.
 DENSE_NUMBERS_KEPT, DENSE_NUMBERS_AT_WORK = 8, 4
 
 
+@dataclass(frozen=True)
+class Workload:
+    """The losses of one benchmark, and what they are computed from.
+
+    Its functions are functions of modules, so that a fresh process can be sent their names.
+
+    Attributes:
+        build: makes a loss of its name.
+        make_inputs: makes tensors of a shape, a dtype and a device.
+        warm_up_shape: large enough to run the threaded code of every kernel, small enough not to
+            leave memory behind that a loss could use unseen.
+    """
+
+    build: Callable[[str], Loss]
+    make_inputs: Callable[[Shape, torch.dtype, str], Inputs]
+    warm_up_shape: Shape
+
+
+def forward_backward(loss: Loss, inputs: Inputs) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Compute the loss (nats) and its gradients with respect to the inputs that require one."""
+    value = loss(*inputs)
+    gradients = torch.autograd.grad(value, [given for given in inputs if given.requires_grad])
+    return value.detach(), gradients
+
+
 def dense_bytes(shape: Shape) -> int:
     """Estimate the peak memory of the dense masks above the logits, in bytes."""
-    B, T, V = shape
+    B, T, V = shape[0], shape[1], shape[-1]
     numbers = (DENSE_NUMBERS_KEPT * B + DENSE_NUMBERS_AT_WORK) * T * V
     return numbers * torch.float32.itemsize
 
 
-def peak_bytes(name: str, shape: Shape, dtype: torch.dtype, device: str) -> int | None:
-    """Measure the peak memory of one forward and backward pass above the logits and target.
+def peak_bytes(
+    workload: Workload, name: str, shape: Shape, dtype: torch.dtype, device: str
+) -> int | None:
+    """Measure the peak memory of one forward and backward pass above the inputs.
 
     Returns:
         bytes; None where there is not enough memory.
     """
     if device == "cuda":
         try:
-            return _peak_on_gpu(name, shape, dtype)
+            return _peak_on_gpu(workload, name, shape, dtype)
         except torch.OutOfMemoryError:
             return None
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "fairseq.criterions", "genft_fairseq"])
+    context.set_forkserver_preload(["torch", "genft_fairseq"])
     receiver, sender = context.Pipe(duplex=False)
-    arguments = (sender, name, shape, dtype, torch.get_num_threads())
+    arguments = (sender, workload, name, shape, dtype, torch.get_num_threads())
     process = context.Process(target=_send_peak, args=arguments)
     process.start()
     sender.close()  # so that the end of the process ends the wait
@@ -81,14 +114,19 @@ def peak_bytes(name: str, shape: Shape, dtype: torch.dtype, device: str) -> int 
 
 
 def _send_peak(
-    sender: Connection, name: str, shape: Shape, dtype: torch.dtype, threads: int
+    sender: Connection,
+    workload: Workload,
+    name: str,
+    shape: Shape,
+    dtype: torch.dtype,
+    threads: int,
 ) -> None:
     torch.set_num_threads(threads)
-    loss = build_loss(name)
-    forward_backward(loss, *make_inputs(WARM_UP_SHAPE, dtype, "cpu"))
-    inputs = make_inputs(shape, dtype, "cpu")
+    loss = workload.build(name)
+    forward_backward(loss, workload.make_inputs(workload.warm_up_shape, dtype, "cpu"))
+    inputs = workload.make_inputs(shape, dtype, "cpu")
     before = _largest_resident_bytes()
-    forward_backward(loss, *inputs)
+    forward_backward(loss, inputs)
     sender.send(_largest_resident_bytes() - before)
 
 
@@ -97,55 +135,70 @@ def _largest_resident_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _peak_on_gpu(name: str, shape: Shape, dtype: torch.dtype) -> int:
-    loss = build_loss(name)
-    forward_backward(loss, *make_inputs(WARM_UP_SHAPE, dtype, "cuda"))
-    inputs = make_inputs(shape, dtype, "cuda")
+def _peak_on_gpu(workload: Workload, name: str, shape: Shape, dtype: torch.dtype) -> int:
+    loss = workload.build(name)
+    forward_backward(loss, workload.make_inputs(workload.warm_up_shape, dtype, "cuda"))
+    inputs = workload.make_inputs(shape, dtype, "cuda")
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    forward_backward(loss, *inputs)
+    forward_backward(loss, inputs)
     torch.cuda.synchronize()
     return torch.cuda.max_memory_allocated() - before
 
 
 def time_losses(
+    workload: Workload,
     repeats: dict[str, int],
     shape: Shape,
     dtype: torch.dtype,
     device: str,
+    clock: str,
     on_round: Callable[[], None],
 ) -> dict[str, dict[str, Any]]:
     """Time losses side by side.
 
     Args:
+        workload: the losses, and their inputs.
         repeats: for each loss, in how many of the rounds it takes part; the baseline in all.
-        shape: B, T, V.
-        dtype: of the logits.
+        shape: of the inputs.
+        dtype: of the inputs.
         device: "cpu" or "cuda".
+        clock: of ``CLOCKS``.
         on_round: called after every round.
 
     Returns:
         for each loss its value (nats), times (seconds) and ratios, as the JSON holds them.
     """
-    losses = {name: build_loss(name) for name in repeats}
-    logits, target = make_inputs(shape, dtype, device)
+    losses = {name: workload.build(name) for name in repeats}
+    inputs = workload.make_inputs(shape, dtype, device)
+    # On a GPU the allocator keeps what it was given once.  On a CPU large tensors come from the
+    # kernel anew each time, and a small warm-up is all that can be had.
+    small = workload.make_inputs(workload.warm_up_shape, dtype, device)
     for name, loss in losses.items():
-        if name != "dense_masks":  # slow, and what it computes with is warm by then
-            forward_backward(loss, logits, target)
+        slow = device == "cpu" or name == "dense_masks"
+        forward_backward(loss, small if slow else inputs)
 
     values: dict[str, float] = {}
-    seconds: dict[str, list[float]] = {name: [] for name in losses}
+    seconds: dict[str, dict[str, list[float]]] = {
+        name: {kind: [] for kind in CLOCKS} for name in losses
+    }
     order = random.Random(0)
     for index in range(max(repeats.values())):
         names = [name for name in losses if index < repeats[name]]
         for name in order.sample(names, len(names)):
-            elapsed, values[name] = _time_once(losses[name], logits, target)
-            seconds[name].append(elapsed)
+            elapsed, values[name] = _time_once(losses[name], inputs)
+            for kind, spent in elapsed.items():
+                seconds[name][kind].append(spent)
         on_round()
+    base = seconds[BASELINE]
     return {
-        name: {"loss_nats": values[name], **summarise(seconds[name], seconds[BASELINE])}
-        for name in losses
+        name: {
+            "loss_nats": values[name],
+            **summarise(spent[clock], base[clock]),
+            "wall": summarise(spent["wall"], base["wall"]),
+        }
+        for name, spent in seconds.items()
     }
 
 
@@ -168,16 +221,16 @@ def summarise(seconds: Sequence[float], baseline: Sequence[float]) -> dict[str, 
     }
 
 
-def _time_once(loss: Loss, logits: torch.Tensor, target: torch.Tensor) -> tuple[float, float]:
-    _synchronize(logits)
-    start = time.perf_counter()
-    value, gradient = forward_backward(loss, logits, target)
-    _synchronize(logits)
-    elapsed = time.perf_counter() - start
-    del gradient  # a training step keeps it, so giving it back is not the loss's time
+def _time_once(loss: Loss, inputs: Inputs) -> tuple[dict[str, float], float]:
+    _synchronize(inputs)
+    start = {kind: read() for kind, read in CLOCKS.items()}
+    value, gradients = forward_backward(loss, inputs)
+    _synchronize(inputs)
+    elapsed = {kind: read() - start[kind] for kind, read in CLOCKS.items()}
+    del gradients  # a training step keeps them, so giving them back is not the loss's time
     return elapsed, float(value)
 
 
-def _synchronize(logits: torch.Tensor) -> None:
-    if logits.is_cuda:
+def _synchronize(inputs: Inputs) -> None:
+    if inputs[0].is_cuda:
         torch.cuda.synchronize()

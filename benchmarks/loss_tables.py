@@ -1,11 +1,10 @@
 """The results of ``losses.py`` as tables: on the terminal, and between two markers of a README."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rich import box
+from result_tables import ResultTable, print_table, table_in_markdown
 from rich.console import Console
-from rich.table import Table
 
 BASELINE = "cross_entropy"
 LOSSES = {
@@ -27,54 +26,63 @@ COLUMNS = (
     "peak, MiB",
     "peak ratio",
 )
+Title = Callable[[dict[str, Any]], str]  # of what was measured at a shape
 
 
-def print_tables(results: dict[str, Any], console: Console) -> None:
+def shape_title(shape: dict[str, Any]) -> str:
+    """Say which shape (B, T, V) it is."""
+    B, T, V = shape["shape"]
+    return f"B = {B}, T = {T}, V = {V:,}; the logits take {mebibytes(shape['logits_bytes'])} MiB"
+
+
+def print_tables(results: dict[str, Any], console: Console, title: Title = shape_title) -> None:
     """Print a table for every shape; its losses go by the names that ``--losses`` takes."""
-    console.print(_conditions(results), highlight=False)
+    console.print(conditions_line(results), highlight=False)
     for shape in results["shapes"]:
-        table = Table(title=_shape_title(shape), title_justify="left", box=box.SIMPLE_HEAD)
-        table.add_column(COLUMNS[0], overflow="fold")
-        for column in COLUMNS[1:]:
-            table.add_column(column.replace(" ", "\n"), justify="right", overflow="fold")
-        for name, cells in _rows(shape):
-            table.add_row(name, *cells)
-        console.print(table)
-        for note in _notes(shape):
-            console.print(note, highlight=False)
+        print_table(_table(shape, title), console)
 
 
-def markdown(results: Sequence[dict[str, Any]]) -> str:
+def markdown(
+    results: Sequence[dict[str, Any]],
+    labels: Mapping[str, str] = LOSSES,
+    title: Title = shape_title,
+) -> str:
     """Render the results of one or several runs."""
     blocks = []
     for run in results:
-        blocks.append(f"{_conditions(run)}:\n\n```\n{run['command']}\n```")
-        for shape in run["shapes"]:
-            lines = [COLUMNS, ("---", *["---:"] * (len(COLUMNS) - 1))]
-            lines += [(LOSSES[name], *cells) for name, cells in _rows(shape)]
-            table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-            blocks += [_shape_title(shape), table, *_notes(shape)]
+        blocks.append(f"{conditions_line(run)}:\n\n```\n{run['command']}\n```")
+        blocks += [table_in_markdown(_table(shape, title), labels) for shape in run["shapes"]]
     return "\n\n".join(blocks)
 
 
-def _conditions(results: dict[str, Any]) -> str:
+def conditions_line(results: dict[str, Any]) -> str:
+    """Say how was measured."""
     device, versions = results["device"], results["versions"]
-    threads = f", threads: {results['threads']}" if device["type"] == "cpu" else ""
-    return (
-        f"{device['name']}{threads}, {results['dtype']}, torch {versions['torch']}, "
-        f"fairseq {versions['fairseq']}, Python {versions['python']}"
-    )
+    parts = [device["name"]]
+    if device["type"] == "cpu":
+        parts.append(f"threads: {results['threads']}")
+    if results.get("clock") == "processor":
+        parts.append("processor time")
+    if "dtype" in results:
+        parts.append(results["dtype"])
+    parts += [f"torch {versions['torch']}", f"fairseq {versions['fairseq']}"]
+    return ", ".join([*parts, f"Python {versions['python']}"])
 
 
-def _shape_title(shape: dict[str, Any]) -> str:
-    B, T, V = shape["shape"]
-    return f"B = {B}, T = {T}, V = {V:,}; the logits take {_mebibytes(shape['logits_bytes'])} MiB"
-
-
-def _notes(shape: dict[str, Any]) -> Iterator[str]:
+def skipped_notes(shape: dict[str, Any]) -> Iterator[str]:
+    """Say of each loss that was skipped why."""
     for name, figures in shape["losses"].items():
         if "skipped" in figures:
             yield f"{name} was skipped: {figures['skipped']}"
+
+
+def mebibytes(number: float) -> str:
+    """Write a number of bytes in MiB."""
+    return f"{number / 2**20:,.1f}"
+
+
+def _table(shape: dict[str, Any], title: Title) -> ResultTable:
+    return ResultTable(title(shape), COLUMNS, list(_rows(shape)), list(skipped_notes(shape)))
 
 
 def _rows(shape: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -93,7 +101,7 @@ def _rows(shape: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
                 f"{figures['ratio_median']:.2f}",
                 f"{figures['ratio_min']:.2f}",
                 f"{low:.2f}-{high:.2f}",
-                _mebibytes(figures["peak_bytes"]),
+                mebibytes(figures["peak_bytes"]),
                 "" if memory is None else f"{memory:.2f}",
             ),
         )
@@ -102,7 +110,3 @@ def _rows(shape: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
 def _milliseconds(seconds: float) -> str:
     milliseconds = seconds * 1000
     return f"{milliseconds:,.{0 if milliseconds >= 100 else 2}f}"
-
-
-def _mebibytes(number: int) -> str:
-    return f"{number / 2**20:,.1f}"

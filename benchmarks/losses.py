@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from loss_tables import BASELINE, LOSSES, markdown, print_tables
+from loss_options import ShapeType, dense_options, measurement_options
+from loss_tables import LOSSES, markdown, print_tables
 from result_files import (
     OneLineError,
     require_output_folder,
@@ -22,90 +23,20 @@ from result_files import (
 )
 
 DEFAULT_SHAPES = ("1,300,50257", "32,32,32000", "4,1024,50257")
-SMALLEST_VOCABULARY = 8  # fairseq's four special symbols, and some words
-
-
-class ShapeType(click.ParamType):
-    """``B,T,V``."""
-
-    name = "B,T,V"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int, int]:
-        """Parse the three sizes."""
-        try:
-            B, T, V = (int(size) for size in value.split(","))
-        except ValueError:
-            B = T = V = 0
-        if min(B, T) < 1 or V < SMALLEST_VOCABULARY:
-            raise OneLineError(
-                f"--shape must be B,T,V, three positive integers with V at least "
-                f"{SMALLEST_VOCABULARY}, but is {value!r}"
-            )
-        return B, T, V
-
-
-class LossesType(click.ParamType):
-    """Names of losses, separated by commas."""
-
-    name = "NAME,..."
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
-        """Return the names in the order of ``LOSSES``, the baseline always among them."""
-        names = value.split(",")
-        for name in names:
-            if name not in LOSSES:
-                raise OneLineError(f"--losses must be among {','.join(LOSSES)}, but has {name!r}")
-        return tuple(name for name in LOSSES if name in {BASELINE, *names})
 
 
 @click.command()
 @click.option(
     "--shape",
     "shapes",
-    type=ShapeType(),
+    type=ShapeType("B", "T", "V"),
     multiple=True,
     default=DEFAULT_SHAPES,
     show_default=True,
     help="Sizes of the logits; may be given several times.",
 )
-@click.option(
-    "--repeats",
-    type=click.IntRange(min=1),
-    default=15,
-    show_default=True,
-    help="Rounds, each with every loss once.",
-)
-@click.option(
-    "--dense-repeats",
-    type=click.IntRange(min=1),
-    default=3,
-    show_default=True,
-    help="Rounds in which the slow dense masks take part.",
-)
-@click.option(
-    "--dense-limit-gib",
-    type=float,
-    default=12.0,
-    show_default=True,
-    help="Skip the dense masks where they would need more memory (GiB).",
-)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's own]")
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "bfloat16", "float16"]),
-    default="float32",
-    show_default=True,
-    help="Of the logits.",
-)
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option(
-    "--losses",
-    "names",
-    type=LossesType(),
-    default=",".join(LOSSES),
-    show_default=True,
-    help=f"Which to measure; {BASELINE} always is.",
-)
+@measurement_options(LOSSES, repeats=15)
+@dense_options
 @result_options
 def main(
     tables: tuple[Path, ...], readme: Path, output: Path | None, as_json: bool, **settings: Any
@@ -122,10 +53,11 @@ def main(
 def measure(command: str, **settings: Any) -> dict[str, Any]:
     """Compare the losses; what makes that impossible is shown as one line."""
     # Imported here so that a mistake on the command line is reported at once, without torch.
+    from loss_columns import LOGITS
     from loss_comparison import NoResultError, compare
 
     try:
-        return compare(command, **settings)
+        return compare(command, LOGITS, **settings)
     except NoResultError as error:
         raise OneLineError(str(error)) from error
 

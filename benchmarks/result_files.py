@@ -1,6 +1,7 @@
 """What the benchmarks' command lines share: results become JSON, and JSON becomes a page."""
 
 import json
+import logging
 import shlex
 import sys
 from collections.abc import Callable
@@ -10,13 +11,14 @@ from typing import Any
 import click
 from rich.console import Console
 
-from genft_fairseq.evaluation.records import replace_between_markers
-
 README = Path(__file__).parent / "README.md"
 REDIRECTED_WIDTH = 120  # characters, so that a log holds whole rows
 FILE = click.Path(dir_okay=False, path_type=Path)
 EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 Results = dict[str, Any]
+
+# genft_fairseq keeps fairseq from advising to install tensorboardX, where it is imported first.
+logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
 
 
 class OneLineError(click.ClickException):
@@ -89,6 +91,9 @@ def write_table(
     except (ValueError, KeyError, TypeError) as error:
         names = ", ".join(map(str, tables))
         raise OneLineError(f"--table {names} is not a JSON file of this script") from error
+    # Imported here so that a mistake on the command line is reported at once, without torch.
+    from genft_fairseq.evaluation.records import replace_between_markers
+
     try:
         text = replace_between_markers(readme.read_text(encoding="utf-8"), name, table)
     except ValueError as error:

@@ -1,0 +1,177 @@
+"""The plots of the benchmarks: drawn of the JSON beside them, the same each time."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+RESULTS = BENCHMARKS / "results"
+MOST_BYTES = 64_000
+MADE_ON = {
+    "versions": {"python": "3.11", "torch": "2.13", "fairseq": "0.12", "genft_fairseq": "0.1"},
+    "device": {"type": "cpu", "name": "some processor"},
+    "threads": 1,
+    "dtype": "float32",
+    "clock": "processor",
+}
+TOPICS = ["losses-cpu", "projection-cpu", "growth-cpu", "strategies-cpu", "training-cpu"]
+
+
+def plots(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BENCHMARKS / "plots.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def figures(ratio: float, memory: float | None) -> dict[str, Any]:
+    return {
+        "ratio_median": ratio,
+        "ratio_quartiles": [ratio * 0.9, ratio * 1.2],
+        "us_per_position": 100 * ratio,
+        "peak_bytes": int((memory or 0) * 2**20),
+        "peak_ratio": memory,
+    }
+
+
+def made_results() -> dict[str, Any]:
+    """Results of every benchmark, with the figures alone that plots show."""
+    losses = {
+        "cross_entropy": figures(1, 1),
+        "scalegrad": figures(0.43, 0.6),
+        "unlikelihood": figures(0.5, None),
+        "scalegrad_chunked_512": figures(0.98, 0.14),
+        "dense_masks": {"skipped": "too large"},
+    }
+    points = [
+        {"size": size, "shape": [2, 3, 4, size], "losses": losses} for size in (512, 4096, 8192)
+    ]
+    setting = {"kind": "translation", "size": "small", "shape": [3, 4]}
+    rows = {"label_smoothed_cross_entropy": figures(1, 1), "scalegrad": figures(1.1, 0.9)}
+    strategies = {"teacher_forced": figures(1, 1), "unrolled": figures(28, 1)}
+    run = {"precision": "fp32", "processes": 2, "backend": "pytorch_ddp", "rows": rows}
+    return {
+        "losses-cpu": {"shapes": [{"shape": [1, 2, 8], "losses": losses}] * 2},
+        "projection-cpu": {"shapes": [{"shape": [1, 2, 3, 8], "losses": losses}]},
+        "growth-cpu": {"curves": {name: {"points": points} for name in ("vocabulary", "batch")}},
+        "strategies-cpu": {"settings": [{**setting, "strategies": strategies}]},
+        "training-cpu": {"settings": [{**setting, **run}]},
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results and their plots."""
+    path = tmp_path_factory.mktemp("results")
+    made = made_results()
+    # The clock of older results was the wall, and went without saying.
+    for name, results in made.items():
+        on = {k: v for k, v in MADE_ON.items() if name != "losses-cpu" or k != "clock"}
+        (path / f"{name}.json").write_text(json.dumps({**on, **results}))
+    # Where growth has losses of its own.
+    growth = json.loads((path / "growth-cpu.json").read_text())
+    for point in (p for curve in growth["curves"].values() for p in curve["points"]):
+        for name in ("unlikelihood", "dense_masks"):
+            del point["losses"][name]
+    (path / "growth-cpu.json").write_text(json.dumps(growth))
+    done = plots("--results", path)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def words(path: Path) -> str:
+    """All text of an SVG."""
+    root = ET.parse(path).getroot()
+    return "\n".join("".join(element.itertext()) for element in root.iter() if element.text)
+
+
+def test_committed_plots_show_the_committed_results() -> None:
+    done = plots("--check")
+    assert done.returncode == 0, done.stderr
+    for path in RESULTS.glob("*.svg"):
+        assert path.stat().st_size < MOST_BYTES
+
+
+def test_every_plot_is_small_and_has_a_white_ground(folder: Path) -> None:
+    assert sorted(path.stem for path in folder.glob("*.svg")) == sorted(TOPICS)
+    for path in folder.glob("*.svg"):
+        text = path.read_text()
+        assert len(text) < MOST_BYTES
+        ground = re.search(r'<g id="patch_1">\s*<path d="[^"]*" style="fill: #ffffff', text)
+        assert ground is not None
+        assert "some processor, threads: 1" in words(path)
+
+
+def test_plots_show_the_figures(folder: Path) -> None:
+    losses = words(folder / "losses-cpu.svg")
+    for shown in ("scalegrad, gamma 0.2", "0.43", "0.60", "time, ratio; left of 1 is better"):
+        assert shown in losses
+    assert "dense masks" not in losses  # skipped
+    assert "processor time" not in losses
+    projection = words(folder / "projection-cpu.svg")
+    assert "processor time, ratio; left of 1 is better" in projection
+    for shown in ("scalegrad --loss-chunk-size 512", "0.98", "0.14", "B = 1, T = 2, D = 3, V = 8"):
+        assert shown in projection
+    growth = words(folder / "growth-cpu.svg")
+    for shown in ("vocabulary V", "batch B", "peak memory, MiB", "4k"):
+        assert shown in growth
+    strategies = words(folder / "strategies-cpu.svg")
+    assert "unrolled under autograd, prefix read again" in strategies and "28.00" in strategies
+    training = words(folder / "training-cpu.svg")
+    assert "words a second of processor time, ratio; right of 1 is better" in training
+    assert "1.10" in training
+
+
+def test_the_same_results_make_the_same_files(folder: Path, tmp_path: Path) -> None:
+    for path in folder.glob("*.json"):
+        shutil.copy(path, tmp_path)
+    assert plots("--results", tmp_path).returncode == 0
+    for path in folder.glob("*.svg"):
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+
+
+def test_check_tells_old_plots_from_new_ones(folder: Path, tmp_path: Path) -> None:
+    for path in folder.iterdir():
+        shutil.copy(path, tmp_path)
+    assert plots("--results", tmp_path, "--check").returncode == 0
+
+    source = tmp_path / "projection-cpu.json"
+    results = json.loads(source.read_text())
+    results["shapes"][0]["losses"]["scalegrad"]["ratio_median"] = 0.44
+    source.write_text(json.dumps(results))
+    (tmp_path / "growth-cpu.svg").unlink()
+    (tmp_path / "training-cpu.json").unlink()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    done = plots("--results", tmp_path, "--check")
+    assert done.returncode == 2
+    assert "training-cpu.json is missing: not drawn\n" in done.stderr
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith("Error: ")
+    assert "projection-cpu.svg does not show projection-cpu.json: run python " in message
+    assert "growth-cpu.svg does not show growth-cpu.json" in message
+    assert "training-cpu.svg has no training-cpu.json beside it" in message
+    assert "losses-cpu" not in message
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_missing_results_are_not_drawn(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "losses-cpu.json", tmp_path)
+    done = plots("--results", tmp_path)
+    assert done.returncode == 0
+    missing = [f"{name}.json is missing: not drawn" for name in TOPICS[1:]]
+    assert done.stderr.splitlines() == missing
+    assert (tmp_path / "losses-cpu.svg").exists()
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]", "{}", '{"shapes": [{"losses": {}}]}'])
+def test_a_strange_file_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "losses-cpu.json").write_text(text)
+    done = plots("--results", tmp_path)
+    assert done.returncode == 2
+    assert "losses-cpu.json is not a JSON file of the benchmarks" in done.stderr
+    assert done.stderr.count("\n") == 1
