@@ -19,10 +19,11 @@ try:
 except Exception as error:  # a broken build raises more than ImportError
     fairseq_error = error
 else:
-    from genft_fairseq import compat, data_files, errors, safe_loading, training_time
+    from genft_fairseq import compat, data_files, errors, precision, safe_loading, training_time
 
     compat.apply()
     data_files.apply()
+    precision.apply()
     safe_loading.apply()
     training_time.apply()
     errors.install_one_line_errors()

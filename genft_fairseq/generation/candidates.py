@@ -83,7 +83,13 @@ def beam_candidates(
         )
         # Said afterwards: told a beam, the constructor rebuilds BART's attention for good.
         generator.beam_size = min(number, generator.vocab_size - 1)
-        hypotheses = generator.generate([model], sample)
+        try:
+            hypotheses = generator.generate([model], sample)
+        except AssertionError:
+            # In logits that are no numbers fairseq finds no end of any text, and asserts one.  The
+            # loss is no number either, whatever is read, and lowers the loss scale.
+            end = torch.tensor([dictionary.eos()])
+            hypotheses = [[{"tokens": end}]] * sample["net_input"]["src_tokens"].size(0)
     # A beam may end with fewer; the place of a missing one holds the best once more.
     rows = [
         (found[k] if k < len(found) else found[0])["tokens"]
