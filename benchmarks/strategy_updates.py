@@ -104,7 +104,7 @@ def build_update(name: str, kind: str, task: Any, T: int) -> Update | None:
         None where the strategy is not compared for this kind of model.
     """
     if name == "teacher_forced":
-        return Update(name, task, _criterion("label_smoothed_cross_entropy", task))
+        return Update(name, task, registered_criterion("label_smoothed_cross_entropy", task))
     if name.startswith("sequence"):
         # Of a language model's block a third is the prefix, as 50 tokens are of 50 + 100.
         lengths = {
@@ -114,12 +114,12 @@ def build_update(name: str, kind: str, task: Any, T: int) -> Update | None:
         }
         rate = 0.0 if name.endswith("never") else 1.0
         settings = {"sequence_rate": rate, **lengths}
-        return Update(name, task, _criterion("sequence_unlikelihood", task, **settings))
+        return Update(name, task, registered_criterion("sequence_unlikelihood", task, **settings))
     if kind == "language":
         return None
     if name in SCHEDULED:
         mixing = scheduled_sampling_task(task.target_dictionary, *SCHEDULED[name])
-        return Update(name, mixing, _criterion("label_smoothed_cross_entropy", mixing))
+        return Update(name, mixing, registered_criterion("label_smoothed_cross_entropy", mixing))
     if name.startswith("unrolled"):
         return Update(name, task, UnrolledCriterion(task, incremental=name.endswith("cached")))
     if name.startswith("generative"):
@@ -127,7 +127,7 @@ def build_update(name: str, kind: str, task: Any, T: int) -> Update | None:
             "rollout_rate": 0.0 if name.endswith("never") else 1.0,
             "rollout_search": "sampling" if name.endswith("sampling") else "greedy",
         }
-        return Update(name, task, _criterion("generative_rollout", task, **settings))
+        return Update(name, task, registered_criterion("generative_rollout", task, **settings))
     search = name.removeprefix("risk_")
     settings = {
         "risk_candidates": CANDIDATES,
@@ -136,7 +136,7 @@ def build_update(name: str, kind: str, task: Any, T: int) -> Update | None:
         # Beam search adds the end of sentence to that.
         "risk_max_len_b": T - 1 if search == "beam" else T,
     }
-    update = Update(name, task, _criterion("minimum_risk", task, **settings))
+    update = Update(name, task, registered_criterion("minimum_risk", task, **settings))
     _note_candidates(update)
     return update
 
@@ -153,7 +153,7 @@ def _note_candidates(update: Update) -> None:
     update.criterion._candidates = noted
 
 
-def _criterion(name: str, task: Any, **flags: Any) -> Any:
+def registered_criterion(name: str, task: Any, **flags: Any) -> Any:
     """Build a criterion as fairseq's commands build it, from its registered configuration."""
     config = OmegaConf.structured(CRITERION_DATACLASS_REGISTRY[name])
     OmegaConf.set_struct(config, False)

@@ -19,11 +19,20 @@ try:
 except Exception as error:  # a broken build raises more than ImportError
     fairseq_error = error
 else:
-    from genft_fairseq import compat, data_files, errors, precision, safe_loading, training_time
+    from genft_fairseq import (
+        compat,
+        data_files,
+        errors,
+        precision,
+        resuming,
+        safe_loading,
+        training_time,
+    )
 
     compat.apply()
     data_files.apply()
     precision.apply()
+    resuming.apply()
     safe_loading.apply()
     training_time.apply()
     errors.install_one_line_errors()

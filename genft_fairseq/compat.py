@@ -10,6 +10,7 @@ import os
 import socket
 import types
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from fairseq.distributed import utils as distributed_utils
 from fairseq.models import distributed_fairseq_model
 from fairseq.ngram_repeat_block import NGramRepeatBlock
 from fairseq.tasks.translation import TranslationTask
+from fairseq.trainer import Trainer
 from omegaconf import open_dict
 from torch import Tensor
 
@@ -61,6 +63,7 @@ def apply() -> None:
     NGramRepeatBlock._no_repeat_ngram = forbid_repeated_ngrams
     _allow_ddp_on_cpu()
     _gather_objects_on_gloo()
+    _drop_dummies_beside_real_batches()
     _launch_on_cpu()
 
 
@@ -167,6 +170,21 @@ def _gather_objects_on_gloo() -> None:
     distributed_utils.all_gather_list = all_gather_list
 
 
+def _drop_dummies_beside_real_batches() -> None:
+    """With ``--update-freq`` a process may have a batch left, and a dummy in place of the next.
+
+    fairseq then counts none of its sentences, while their gradient stays.
+    """
+    step = Trainer.train_step
+
+    @wraps(step)
+    def train_step(self: Any, samples: list[Any], *args: Any, **kwargs: Any) -> Any:
+        real = [sample for sample in samples if sample]
+        return step(self, real or samples[-1:], *args, **kwargs)
+
+    Trainer.train_step = train_step
+
+
 def _launch_on_cpu() -> None:
     """``--cpu --distributed-world-size N``, torchrun and srun start N processes over gloo.
 
@@ -182,6 +200,7 @@ def _launch_on_cpu() -> None:
         by_hand = settings.distributed_init_method is not None and settings.distributed_no_spawn
         by_slurm = _is_slurm_task(settings) and not by_torchrun
         several = settings.distributed_world_size > 1 or by_torchrun or by_slurm
+        _require_what_can_train(cfg, on_cpu, several)
         if not on_cpu or not several:
             return launch_on_gpu(cfg, main, **kwargs)
 
@@ -222,6 +241,19 @@ def _launch_on_cpu() -> None:
 
     call_main.genft = True  # type: ignore[attr-defined]
     distributed_utils.call_main = call_main
+
+
+def _require_what_can_train(cfg: Any, on_cpu: bool, several: bool) -> None:
+    if cfg.checkpoint.write_checkpoints_asynchronously:
+        raise UserError(
+            "--write-checkpoints-asynchronously leaves no checkpoint to resume from: leave it out"
+        )
+    backend = str(cfg.distributed_training.ddp_backend)
+    if on_cpu and (backend == "fully_sharded" or (several and backend == "slowmo")):
+        raise UserError(
+            f"--ddp-backend {backend} needs fairscale and GPUs: CPU processes train with "
+            "pytorch_ddp or legacy_ddp"
+        )
 
 
 def _is_slurm_task(settings: Any) -> bool:

@@ -35,7 +35,7 @@ def apply() -> None:
     """Apply both remedies to fairseq; a second call changes nothing."""
     if isinstance(checkpoint_utils.torch, ModuleView):
         return
-    view = ModuleView(torch, load=load)
+    view = ModuleView(torch, load=load, save=save)
     checkpoint_utils.torch = distributed_utils.torch = view
     _copy_checkpoints_atomically()
     for name, module in list(sys.modules.items()):
@@ -102,6 +102,17 @@ def load(file: Any, *args: Any, **kwargs: Any) -> Any:
     except Exception as error:  # what a broken file raises depends on where it is broken
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is not a whole checkpoint ({reason})") from error
+
+
+def save(state: Any, file: Any, *args: Any, **kwargs: Any) -> Any:
+    """Save a checkpoint as ``torch.save`` does, from the beginning of the file.
+
+    fairseq tries again where writing failed, behind what the first attempt has left: a disk that is
+    full for a moment would make a file that nothing can read.
+    """
+    file.seek(0)
+    file.truncate()
+    return torch.save(state, file, *args, **kwargs)
 
 
 def _refusal(path: str, error: Exception) -> str:

@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import pytest
 import torch
+import torch._dynamo
 
 import genft_fairseq
 from genft_fairseq.errors import install_one_line_errors
@@ -71,13 +72,13 @@ def run(command: str, *arguments: object, check: bool = True, stdin: str = "") -
         streams[0].write_text(stdin)
         pid = os.fork()
         if pid == 0:
-            _become(module, [command, *map(str, arguments)], streams)
+            become(module, [command, *map(str, arguments)], streams)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         done = Done(status, streams[1].read_text(), streams[2].read_text())
     return _checked(command, done, check)
 
 
-def _become(module: str, argv: list[str], streams: list[Path]) -> NoReturn:
+def become(module: str, argv: list[str], streams: list[Path]) -> NoReturn:
     """In the forked process: take the place of the command, and never return into pytest."""
     status = 1
     try:

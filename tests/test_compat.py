@@ -24,6 +24,7 @@ from omegaconf import OmegaConf
 import genft_fairseq
 from genft_fairseq import compat
 from genft_fairseq.compat import ModuleView
+from genft_fairseq.errors import UserError
 
 
 def test_a_module_view_replaces_some_names():
@@ -340,6 +341,27 @@ def test_srun_on_gpus_as_the_readme_says(monkeypatch, tmp_path):
     assert settings.distributed_init_method == "tcp://node1:29500"
     assert (settings.distributed_rank, settings.device_id) == (4, 1)
     assert settings.distributed_no_spawn
+
+
+@pytest.mark.parametrize(
+    ("backend", "processes", "refused"),
+    [("fully_sharded", 1, True), ("slowmo", 2, True), ("slowmo", 1, False), ("no_c10d", 2, False)],
+)
+def test_backends_that_need_a_gpu(backend, processes, refused, launches):
+    given = {"ddp_backend": backend, "distributed_world_size": processes}
+    if not refused:
+        launches.start(**given)
+        return
+    message = f"--ddp-backend {backend} needs fairscale and GPUs: .* pytorch_ddp or legacy_ddp"
+    with pytest.raises(UserError, match=message):
+        launches.start(**given)
+
+
+def test_checkpoints_that_nothing_could_resume_from(launches):
+    cfg = OmegaConf.structured(FairseqConfig)
+    cfg.checkpoint.write_checkpoints_asynchronously = True
+    with pytest.raises(UserError, match="--write-checkpoints-asynchronously leaves no checkpoint"):
+        distributed_utils.call_main(cfg, main)
 
 
 def test_a_launch_by_hand_keeps_its_rank(launches, monkeypatch):

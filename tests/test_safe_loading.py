@@ -132,7 +132,7 @@ def test_what_another_process_sends_has_no_name():
 def test_torch_itself_is_untouched():
     assert torch.load is not safe_loading.load
     assert checkpoint_utils.torch.load is safe_loading.load
-    assert checkpoint_utils.torch.save is torch.save
+    assert checkpoint_utils.torch.save is safe_loading.save is not torch.save
     copy = checkpoint_utils.PathManager.copy
     safe_loading.apply()
     assert checkpoint_utils.torch.load is safe_loading.load

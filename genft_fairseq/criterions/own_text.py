@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import torch
 from fairseq.logging import metrics
 from fairseq.tasks.translation_lev import TranslationLevenshteinTask
 
@@ -39,11 +40,9 @@ class OwnTextCriterion(TokenCriterion):
         require_autoregressive(model)
         if self.training and happens(self.rate):
             loss, sample_size, logging_output = self.own_text_loss(model, sample, reduce)
+            # fairseq sums what the processes log by their keys, which are the same in all of them.
             return loss, sample_size, {**logging_output, "own_text": 1}
-        loss, sample_size, logging_output = super().forward(model, sample, reduce)
-        # The same keys in every update: fairseq sums the outputs of the processes by their keys.
-        nothing = {key: 0 for figure in self.own_figures for key in figure[:2]}
-        return loss, sample_size, {**nothing, **logging_output, "own_text": 0}
+        return super().forward(model, sample, reduce)
 
     def own_text_loss(self, model: Any, sample: dict[str, Any], reduce: bool) -> tuple:
         """Compute what ``forward`` returns, on the model's own text."""
@@ -52,12 +51,13 @@ class OwnTextCriterion(TokenCriterion):
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
         """Log the loss of every update; nll_loss of the teacher-forced ones alone."""
-        if not any(log.get("own_text", 0) for log in logging_outputs):
+        # By the key and not by its value, which on several GPUs would have to be waited for.
+        if not any("own_text" in log for log in logging_outputs):
             return super().reduce_metrics(logging_outputs)
         loss = sum(log.get("loss", 0) for log in logging_outputs)
         size = sum(log.get("sample_size", 0) for log in logging_outputs)
-        if size > 0:
-            metrics.log_scalar("loss", loss / size / math.log(2), size, round=3)
+        divisor = size.clamp(min=1) if torch.is_tensor(size) else max(size, 1)
+        metrics.log_scalar("loss", loss / divisor / math.log(2), size, round=3)
         for name, count, unit in cls.own_figures:
             log_mean(logging_outputs, name, count, unit)
 

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterion,
     LabelSmoothedCrossEntropyCriterionConfig,
@@ -130,7 +131,7 @@ def log_mean(logging_outputs: list[dict[str, Any]], name: str, count: str, unit:
     """Log ``sum(name) / sum(count) / unit`` over all updates, where the outputs carry that figure.
 
     Two sums that are divided when they are shown: the mean is right whatever the sizes of the
-    updates, and no update waits for the device.
+    updates.
     """
     if any(name in log for log in logging_outputs):
         total, number = f"_{name}_sum", f"_{name}_count"  # fairseq shows no name that begins so
@@ -139,7 +140,11 @@ def log_mean(logging_outputs: list[dict[str, Any]], name: str, count: str, unit:
         metrics.log_derived(name, lambda meters: _mean(meters[total].sum, meters[number].sum, unit))
 
 
-def _mean(total: Any, number: Any, unit: float) -> float | None:
+def _mean(total: Any, number: Any, unit: float) -> Any:
+    # fairseq's trainer asks for every figure in every update, shown or not: an answer in numbers
+    # would wait for the device.
+    if torch.is_tensor(number) and number.device.type != "cpu":
+        return (total / number.double() / unit).round(decimals=4)
     # None is what fairseq shows of a meter that has seen nothing yet.
     return round(float(total) / float(number) / unit, 4) if number > 0 else None
 

@@ -1,11 +1,9 @@
-"""Criterions that train on the model's own text, in real runs: resume, processes, dummy batches."""
+"""Criterions that train on the model's own text, in real runs: resume, fine-tuning, refusals."""
 
-import math
 import re
 
 import pytest
 import torch
-from fairseq.data.data_utils import load_indexed_dataset
 from fairseq_commands import TINY_LANGUAGE_MODEL, TINY_TRANSLATION, moved, parameters, train
 
 TRANSLATION = {
@@ -64,28 +62,6 @@ def test_a_resumed_run_equals_an_uninterrupted_one(task, criterion, flags, train
         values = re.findall(rf"train_inner.*\b{figure}=([\d.e-]+)", whole.output)
         assert len(values) >= 2, figure
     assert re.search(r"valid.*\bnll_loss [\d.]+", whole.output)
-
-
-def odd_batches(task, request):
-    """A batch size that makes an odd number of batches, so that one process runs out of data."""
-    side = "train.en-de.en" if task == "translation" else "train"
-    data = load_indexed_dataset(str(request.getfixturevalue(f"{task}_data") / side))
-    number = len(data) if task == "translation" else math.ceil(int(data.sizes.sum()) / 16)
-    return next(size for size in range(8, 20) if math.ceil(number / size) % 2 == 1)
-
-
-@cases
-def test_two_processes_equal_one(task, criterion, flags, trained, request, tmp_path):
-    """To the end of an epoch with an odd number of batches, where one process has nothing left."""
-    backend = "legacy_ddp" if criterion == "sequence_unlikelihood" else "pytorch_ddp"
-    flags = [*flags, "--dropout", 0, "--optimizer", "sgd", "--lr", 0.5, "--max-epoch", 1]
-    flags += ["--batch-size", odd_batches(task, request), "--max-tokens", 2000]
-    _, want = trained(task, tmp_path / "one", criterion, *flags, "--update-freq", 2)
-    flags += ["--distributed-world-size", 2, "--ddp-backend", backend]
-    done, got = trained(task, tmp_path / "two", criterion, *flags)
-    assert "training on 2 CPU processes" in done.output
-    for name in want:
-        torch.testing.assert_close(got[name], want[name], rtol=1e-5, atol=1e-5)
 
 
 @cases

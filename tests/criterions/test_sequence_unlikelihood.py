@@ -131,7 +131,7 @@ def test_translation(limits):
 
 
 def test_no_row_is_long_enough():
-    """A zero that is connected to the model, and the same keys as ever."""
+    """A zero that is connected to the model, and the keys of other updates on own text."""
     task = tiny_task("language")
     model, sample = tiny_model(task), tiny_sample(task)
     flags = {"sequence_prefix_length": 20, "sequence_completion_length": 4}
@@ -141,7 +141,8 @@ def test_no_row_is_long_enough():
     assert all(float(g.abs().sum()) == 0 for g in gradients(loss, model).values())
     criterion(model, sample)[0].backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
-    other = tiny_criterion("sequence_unlikelihood", task, sequence_rate=0.0)
+    flags["sequence_prefix_length"] = 2
+    other = tiny_criterion("sequence_unlikelihood", task, sequence_rate=1.0, **flags)
     assert other(model, sample)[2].keys() == logged.keys()
     type(criterion).reduce_metrics([logged])  # divides by nothing
 

@@ -71,16 +71,9 @@ def test_no_update_waits_more_often_than_fairseqs(
     assert sum(got[part].total() for part in parts) <= sum(want[part].total() for part in parts)
 
 
-def _of_every_update(kind: str, name: str) -> Any:
-    """The trainer reads every figure that is logged without an underscore, in every update."""
-    read = {"scalegrad", "unlikelihood", "first_token_auxiliary"}
-    reason = "log_mean's figure is read in every update: it waits three times more"
-    marks = [pytest.mark.xfail(strict=True, reason=reason)] if name in read else []
-    return pytest.param(kind, name, marks=marks)
-
-
-@pytest.mark.parametrize(("kind", "name"), [_of_every_update(*case) for case in CASES])
+@pytest.mark.parametrize(("kind", "name"), CASES)
 def test_the_trainer_reads_no_figure_of_ours(kind: str, name: str) -> None:
+    """It asks for every figure that is logged without an underscore, in every update."""
     want, got = waits(kind, FAIRSEQ), waits(kind, name, **TEACHER_FORCED[name])
     assert got["smoothed values"] <= want["smoothed values"]
 
