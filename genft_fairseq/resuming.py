@@ -60,12 +60,22 @@ def _make_the_same_batches() -> None:
         if epoch <= 1 or anew_each_epoch or dataset in self.dataset_to_epoch_iter:
             return make(self, *args, **kwargs)
         given["epoch"] = 1
+        if getattr(self, "_genft_seed_grows", False):  # with the epoch, and so the batches' own
+            given["seed"] -= epoch - 1
         iterator = make(*call.args, **call.kwargs)
         dataset.set_epoch(epoch)
         iterator.epoch = epoch
         return iterator
 
+    begin = Trainer.get_train_iterator
+
+    @wraps(begin)
+    def get_train_iterator(self: Trainer, *args: Any, **kwargs: Any) -> Any:
+        self.task._genft_seed_grows = self.cfg.dataset.update_ordered_indices_seed
+        return begin(self, *args, **kwargs)
+
     FairseqTask.get_batch_iterator = get_batch_iterator
+    Trainer.get_train_iterator = get_train_iterator
 
 
 def _shuffle_after_the_curriculum() -> None:
@@ -119,6 +129,9 @@ def _load_the_end_of_an_epoch() -> None:
 
     @wraps(load)
     def load_checkpoint(cfg: Any, trainer: Any, **kwargs: Any) -> Any:
+        # Of an earlier run in this process.
+        vars(training.should_stop_early).clear()
+        vars(checkpoint_utils.save_checkpoint).pop("best", None)
         extra_state, epoch_itr = load(cfg, trainer, **kwargs)
         if extra_state is None or trainer.get_num_updates() == 0:  # nothing, or a baseline
             return extra_state, epoch_itr

@@ -24,11 +24,15 @@ def apply() -> None:
 
     @wraps(train_step)
     def counted(self: Trainer, *args: Any, **kwargs: Any) -> Any:
+        if self.__dict__.get("_genft_counting"):  # --amp tries again from within
+            return train_step(self, *args, **kwargs)
+        self.__dict__["_genft_counting"] = True
         # The processor's are of all threads, but not of the processes that load the data.
         begun = time.perf_counter(), time.process_time()
         try:
             return train_step(self, *args, **kwargs)
         finally:
+            self.__dict__["_genft_counting"] = False
             seconds = _seconds(self)
             seconds["wall"] += time.perf_counter() - begun[0]
             seconds["processor"] += time.process_time() - begun[1]

@@ -4,8 +4,8 @@ The logits of a batch, (B, T, V), are the largest thing that training a model of
 4,096 positions of GPT-2's vocabulary 785 MiB, and as much again for each of the log-probabilities
 and the two gradients that a cross entropy makes of them.  Nothing of that is wanted but one number
 a position and the gradients of the features, (B, T, D), and of the matrix, (V, D).  So a chunk of
-positions is projected, its loss taken, the logits overwritten by their gradient and that multiplied
-out, before the next chunk uses the same memory.
+positions is projected, its loss taken, and the logits overwritten by their gradient, before the
+next chunk uses the same memory.
 
 Two ways, which differ in when the gradient is made:
 
@@ -14,8 +14,7 @@ Two ways, which differ in when the gradient is made:
 - ``linear_lprobs`` returns log-probabilities, for any function of them, and computes the logits
   again in the backward pass: four products.
 
-Chunks of at least some hundred positions keep the products fast: each chunk goes through the whole
-matrix, and its gradient, once.
+Each chunk goes through the whole matrix, and its gradient, once: some hundred positions are fast.
 """
 
 from collections.abc import Callable, Iterator
@@ -74,7 +73,8 @@ def linear_loss(
         terms = loss(selective_log_softmax(logits, ...), targets.whole())
         total = terms.loss.sum()
 
-    In half precision the gradient of the matrix is summed over chunks in float32.  In float16 the
+    In half precision each chunk's share of the matrix's gradient is rounded once, and summed with
+    the others in float32.  In float16 the
     gradient waits for the backward pass: it is too small for that type until it is multiplied by
     the scale that the optimizer chooses (``--fp16-init-scale``).
 
@@ -90,6 +90,9 @@ def linear_loss(
     Returns:
         the sum, whose gradient is that of features, weight and bias; and the terms of all
         positions, (n, 1), without a gradient.
+
+    Raises:
+        RuntimeError: a second backward pass: the gradient has been given away by the first.
     """
     with _of_one_type(features, projection) as (features, projection):
         later = features.dtype == torch.float16 or not torch.is_grad_enabled()
@@ -225,6 +228,7 @@ class _LinearLoss(torch.autograd.Function):
             total += loss.detach()
             gradients.add(chunk, logits_gradient(logits, at.target, at.seen, grads, out=logits))
         ctx.gradients = gradients
+        ctx.save_for_backward(features, weight, bias)  # which notices where one has been changed
         return total
 
     @staticmethod
@@ -232,6 +236,7 @@ class _LinearLoss(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.gradients is None:
             raise RuntimeError("the gradient of linear_loss can be taken only once")
+        _ = ctx.saved_tensors
         gradients, ctx.gradients = ctx.gradients, None
         return (*gradients.result(grad), None, None, None)
 
@@ -281,9 +286,8 @@ def _of_one_type(features: Tensor, projection: Projection) -> Iterator[tuple[Ten
         return
     dtype = torch.get_autocast_dtype(kind)
     with torch.autocast(kind, enabled=False):
-        weight, bias = projection
-        bias = None if bias is None else bias.to(dtype)
-        yield features.to(dtype), Projection(weight.to(dtype), bias)
+        cast = (None if part is None else part.to(dtype) for part in projection)
+        yield features.to(dtype), Projection(*cast)
 
 
 def _detached(terms: Terms) -> Terms:

@@ -62,12 +62,14 @@ def output_projection(model: Any) -> Projection:
     if not normalises_plainly(model):
         raise NoProjection("the model overrides get_normalized_probs")
     find = _LAYERS.get(getattr(type(decoder), "output_layer", None))
-    if find is None:
+    patched = vars(decoder).get("output_layer")
+    if find is None or not (patched is None or isinstance(patched, _FeaturesOfForward)):
         raise NoProjection(f"{type(decoder).__name__} has an output layer of its own")
     layer = find(decoder)
     tied = isinstance(layer, nn.Embedding)
     # A hook before its forward is how torch's older weight normalisation makes its matrix.
     plain = type(layer).forward is nn.Linear.forward and not layer._forward_pre_hooks
+    plain = plain and "forward" not in vars(layer)
     if not tied and not plain:
         raise NoProjection(f"the output layer is {type(layer).__name__}, not a matrix alone")
     weight: Any = layer.weight
@@ -83,24 +85,51 @@ def features_only(model: Any, projection: Projection) -> Iterator[None]:
     Args:
         model: a fairseq model or its distributed wrapper.
         projection: its output layer.
+
+    Raises:
+        UnsuitableModel: its forward changed what the output layer returned (a cap, a mask), which
+            it would have done to the features now.
     """
     decoder = model.decoder
-    logits_of = decoder.output_layer
-    depth = replacements_in_force(decoder)
-
-    def output_layer(features: Tensor, *args: Any, **keywords: Any) -> Tensor:
-        if reads_plainly(decoder, since=depth):
-            return logits_of(features, *args, **keywords)
-        return _Carried.apply(features, *projection)
-
     outer = vars(decoder).get("output_layer")  # where a pass inside a forward does the same
-    decoder.output_layer = output_layer
+    features_of = _FeaturesOfForward(decoder, projection)
+    unwrapped = model
+    while isinstance(getattr(unwrapped, "module", None), nn.Module):
+        unwrapped = unwrapped.module
+    # What a distributed wrapper makes of it afterwards is its own business.
+    returned: list[Any] = []
+    handle = unwrapped.register_forward_hook(lambda *given: returned.append(given[-1][0]))
+    decoder.output_layer = features_of
     try:
         yield
     finally:
+        handle.remove()
         del decoder.output_layer
         if outer is not None:
             decoder.output_layer = outer
+    if returned and returned[-1] is not features_of.last:
+        raise UnsuitableModel(
+            f"--loss-chunk-size: {type(unwrapped).__name__} or {type(decoder).__name__} changes "
+            "the logits that its output layer returns, which the loss in chunks would not see: "
+            "leave the flag out"
+        )
+
+
+class _FeaturesOfForward:
+    """In place of a decoder's output layer."""
+
+    last: Tensor | None = None
+
+    def __init__(self, decoder: Any, projection: Projection):
+        self._decoder, self._projection = decoder, projection
+        self._logits_of = decoder.output_layer
+        self._depth = replacements_in_force(decoder)
+
+    def __call__(self, features: Tensor, *args: Any, **keywords: Any) -> Tensor:
+        if reads_plainly(self._decoder, since=self._depth):
+            return self._logits_of(features, *args, **keywords)
+        self.last = _Carried.apply(features, *self._projection)
+        return self.last
 
 
 class _Carried(torch.autograd.Function):

@@ -83,7 +83,9 @@ class DecoderOutput:
             return terms.loss.sum(), terms
         shape = targets.scored.shape
         index = _scored(targets)
-        features = self.values.flatten(0, 1)[index]
+        features = self.values.flatten(0, 1)
+        if len(index) < len(features):
+            features = features[index]
         given = (features, self.projection, targets, index)
         if per_position:
             found = loss(linear_lprobs(*given, self.chunk_size, wanted), targets.at(index))

@@ -2,10 +2,12 @@
 
 import io
 import re
+import types
 
 import pytest
 import torch
 from fairseq import checkpoint_utils
+from fairseq_cli import train as training
 from fairseq_commands import TINY_LANGUAGE_MODEL, TINY_TRANSLATION, USER_DIR, moved, parameters
 from forked_runs import ForkedRun
 
@@ -54,6 +56,7 @@ def assert_same(state, want):
         ("translation", SENTENCES),
         ("translation", TOKENS),
         ("translation", [*SENTENCES, "--curriculum", 1]),
+        ("translation", [*TOKENS, "--update-ordered-indices-seed"]),
         ("language_model", SENTENCES),
     ],
     ids=str,
@@ -123,6 +126,17 @@ def test_a_baseline_is_no_run_to_go_on_with(trained, tmp_path):
     tuned, _ = trained("tuned", *SENTENCES, *flags)
     assert updates(tuned) == 7
     assert moved(tuned["model"], parameters(baseline))
+
+
+def test_a_second_run_of_one_process_counts_anew():
+    """The patience of the first, which is over, is not its own."""
+    training.should_stop_early.num_runs = 5
+    checkpoint_utils.save_checkpoint.best = 1.0
+    trainer = types.SimpleNamespace(checkpoint_suffix="", get_train_iterator=lambda **_: None)
+    with pytest.raises(AttributeError):  # it goes no further without a configuration
+        checkpoint_utils.load_checkpoint(types.SimpleNamespace(), trainer)
+    assert not vars(training.should_stop_early)
+    assert not hasattr(checkpoint_utils.save_checkpoint, "best")
 
 
 class FailsOnce(io.BytesIO):

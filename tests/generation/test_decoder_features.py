@@ -19,7 +19,6 @@ from genft_fairseq.generation.decoder_features import (
 from genft_fairseq.generation.decoder_input import (
     DecoderInput,
     replaced_decoder_input,
-    unreplaced_decoder_input,
 )
 
 SIZES = {
@@ -102,8 +101,6 @@ def test_what_reads_the_decoder_meanwhile_gets_logits(kind):
 
     with replaced_decoder_input(model, substitute), features_only(model, projection):
         assert model(**net_input)[0].size(-1) == 8
-        with unreplaced_decoder_input(model):
-            assert model(**net_input)[0].size(-1) == 15
     assert sizes == [15, 8]
 
 
@@ -177,4 +174,35 @@ def test_parameters_that_are_spread_are_refused():
     kind = type("FullyShardedDataParallel", (type(model),), {})
     model.__class__ = kind
     with pytest.raises(UnsuitableModel, match=r"--loss-chunk-size .* fully_sharded"):
+        output_projection(model)
+
+
+def capped(self, *args, **keywords):
+    """A soft cap on the logits, which the class's own forward knows nothing of."""
+    output, extra = super(type(self), self).forward(*args, **keywords)
+    return 3 * torch.tanh(output / 3), extra
+
+
+@pytest.mark.parametrize("part", ["model", "decoder"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_forward_that_changes_the_logits_is_refused(kind, part):
+    """It would change the features, and the loss would be another one."""
+    task = tiny_task(kind)
+    model, net_input = tiny_model(task), tiny_sample(task)["net_input"]
+    owner = model if part == "model" else model.decoder
+    owner.__class__ = type("Capped", (type(owner),), {"forward": capped})
+    with pytest.raises(UnsuitableModel, match=r"Capped.* changes the logits"):  # noqa: SIM117
+        with features_only(model, output_projection(model)):
+            model(**net_input)
+    assert model(**net_input)[0].size(-1) == 15
+
+
+def test_what_was_put_in_the_place_of_a_layer_is_named():
+    model = tiny_model(tiny_task("language"))
+    model.decoder.output_layer = lambda features: features
+    with pytest.raises(NoProjection, match="has an output layer of its own"):
+        output_projection(model)
+    del model.decoder.output_layer
+    model.decoder.output_projection.forward = lambda features: features
+    with pytest.raises(NoProjection, match="the output layer is Linear"):
         output_projection(model)
