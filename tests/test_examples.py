@@ -61,7 +61,7 @@ def test_translation_commands_parse():
     assert parsed["scalegrad-0.5"].gamma == 0.5
     assert parsed["scalegrad-0.2"].gamma == 0.2
     # At equal updates, from the same baseline, and otherwise with the same flags.
-    different = {"criterion", "gamma", "unlikelihood_alpha", "save_dir"}
+    different = {"criterion", "gamma", "unlikelihood_alpha", "loss_chunk_size", "save_dir"}
     mle, scalegrad = (vars(parsed[name]) for name in ("mle", "scalegrad-0.5"))
     assert {k: v for k, v in mle.items() if k not in different} == {
         k: v for k, v in scalegrad.items() if k not in different
