@@ -14,6 +14,7 @@ from typing import Any
 import click
 from completion_tables import SEARCHES, markdown, print_tables
 from result_files import (
+    NamesType,
     OneLineError,
     require_output_folder,
     result_options,
@@ -45,22 +46,6 @@ class SettingType(click.ParamType):
                 f"{value!r}"
             )
         return layers, width, heads
-
-
-class SearchesType(click.ParamType):
-    """Names of searches, separated by commas."""
-
-    name = "NAME,..."
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
-        """Return the names in the order of ``SEARCHES``."""
-        names = value.split(",")
-        for name in names:
-            if name not in SEARCHES:
-                raise OneLineError(
-                    f"--searches must be among {','.join(SEARCHES)}, but has {name!r}"
-                )
-        return tuple(name for name in SEARCHES if name in names)
 
 
 class MemoryType(click.ParamType):
@@ -134,7 +119,7 @@ class MemoryType(click.ParamType):
 @click.option(
     "--searches",
     "names",
-    type=SearchesType(),
+    type=NamesType(SEARCHES),
     default=",".join(SEARCHES),
     help=f"Which to measure, of {', '.join(SEARCHES)}.  [default: all]",
 )

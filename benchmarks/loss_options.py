@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 from loss_tables import BASELINE
-from result_files import OneLineError
+from result_files import NamesType, OneLineError
 
 SMALLEST_VOCABULARY = 8  # fairseq's four special symbols, and some words
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -34,25 +34,6 @@ class ShapeType(click.ParamType):
                 f"least {SMALLEST_VOCABULARY}, but is {value!r}"
             )
         return sizes
-
-
-class LossesType(click.ParamType):
-    """Names of losses, separated by commas."""
-
-    name = "NAME,..."
-
-    def __init__(self, known: Mapping[str, str]):
-        self.known = known
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
-        """Return the names in the order in which they are known, the baseline always among them."""
-        names = value.split(",")
-        for name in names:
-            if name not in self.known:
-                raise OneLineError(
-                    f"--losses must be among {','.join(self.known)}, but has {name!r}"
-                )
-        return tuple(name for name in self.known if name in {BASELINE, *names})
 
 
 def measurement_options(
@@ -84,7 +65,7 @@ def measurement_options(
         click.option(
             "--losses",
             "names",
-            type=LossesType(losses),
+            type=NamesType(losses, always=BASELINE),
             default=",".join(losses),
             help=f"Which to measure, of {', '.join(losses)}; {BASELINE} always is.  [default: all]",
         ),

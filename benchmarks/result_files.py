@@ -4,7 +4,7 @@ import json
 import logging
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,27 @@ class OneLineError(click.ClickException):
     """A mistake on the command line, shown as one line."""
 
     exit_code = 2
+
+
+class NamesType(click.ParamType):
+    """Names separated by commas, in the order in which they are known."""
+
+    name = "NAME,..."
+
+    def __init__(self, known: Iterable[str], always: str | None = None):
+        self.known, self.always = list(known), always
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        """Return the names that are among those known."""
+        if not isinstance(value, str):
+            return value
+        names = value.split(",")
+        for name in names:
+            if name not in self.known:
+                raise OneLineError(
+                    f"{param.opts[0]} must be among {','.join(self.known)}, but has {name!r}"
+                )
+        return tuple(name for name in self.known if name in {self.always, *names})
 
 
 def result_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 from result_files import (
+    NamesType,
     OneLineError,
     require_output_folder,
     result_options,
@@ -50,22 +51,6 @@ class SettingType(click.ParamType):
         return kind, size, B, T
 
 
-class StrategiesType(click.ParamType):
-    """Names of strategies, separated by commas."""
-
-    name = "NAME,..."
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
-        """Return the names in the order of ``STRATEGIES``, the baseline always among them."""
-        names = value.split(",")
-        for name in names:
-            if name not in STRATEGIES:
-                raise OneLineError(
-                    f"--strategies must be among {','.join(STRATEGIES)}, but has {name!r}"
-                )
-        return tuple(name for name in STRATEGIES if name in {BASELINE, *names})
-
-
 @click.command()
 @click.option(
     "--setting",
@@ -102,7 +87,7 @@ class StrategiesType(click.ParamType):
 @click.option(
     "--strategies",
     "names",
-    type=StrategiesType(),
+    type=NamesType(STRATEGIES, always=BASELINE),
     default=",".join(STRATEGIES),
     help=f"Which to measure, of {', '.join(STRATEGIES)}; {BASELINE} always is.  [default: all]",
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 from result_files import (
+    NamesType,
     OneLineError,
     require_output_folder,
     result_options,
@@ -42,27 +43,6 @@ class ModelType(click.ParamType):
                 f"{','.join(SIZES)}, but is {value!r}"
             )
         return kind, size
-
-
-class NamesType(click.ParamType):
-    """Names separated by commas, in the order in which they are known."""
-
-    name = "NAME,..."
-
-    def __init__(self, known: Sequence[str], always: str | None = None):
-        self.known, self.always = list(known), always
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
-        """Return the names that are among those known."""
-        if not isinstance(value, str):
-            return value
-        names = value.split(",")
-        for name in names:
-            if name not in self.known:
-                raise OneLineError(
-                    f"{param.opts[0]} must be among {','.join(self.known)}, but has {name!r}"
-                )
-        return tuple(name for name in self.known if name in {self.always, *names})
 
 
 class NumbersType(click.ParamType):

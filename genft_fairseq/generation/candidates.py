@@ -1,6 +1,6 @@
 """Several candidate translations of each source, and their probabilities."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from fairseq.data import Dictionary
@@ -8,8 +8,7 @@ from fairseq.sequence_generator import SequenceGenerator
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from genft_fairseq.functional.selective_log_softmax import SelectedLprobs
-from genft_fairseq.functional.token_loss import Positions, Targets
+from genft_fairseq.functional.token_loss import Targets, TokenLoss
 from genft_fairseq.generation.decoder_input import evaluation_mode, unreplaced_decoder_input
 from genft_fairseq.generation.decoder_output import decoder_output
 from genft_fairseq.generation.draws import sentence_ids
@@ -135,7 +134,7 @@ def sequence_lprobs(
             output, _ = decoder_output(
                 model, lambda: model.decoder(tokens, encoder_out=encoded), loss_chunk_size
             )
-        _, terms = output.loss(Targets(texts, padding_idx), _nll, per_position=True)
+        _, terms = output.loss(Targets(texts, padding_idx), TokenLoss(), per_position=True)
         return -terms.loss.sum(dim=1)
 
     # Texts of like length together, so that little padding is read.
@@ -148,11 +147,3 @@ def sequence_lprobs(
         given = (texts[part, :longest], owners[part])
         found.append(checkpoint(read, *given, use_reentrant=False) if chunk_size else read(*given))
     return torch.cat(found)[order.argsort()]
-
-
-class _Nll(NamedTuple):
-    loss: Tensor
-
-
-def _nll(lprobs: SelectedLprobs, at: Positions) -> _Nll:
-    return _Nll((-lprobs.target).masked_fill(at.padding, 0.0))
