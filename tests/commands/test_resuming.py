@@ -57,6 +57,7 @@ def assert_same(state, want):
         ("translation", TOKENS),
         ("translation", [*SENTENCES, "--curriculum", 1]),
         ("translation", [*TOKENS, "--update-ordered-indices-seed"]),
+        ("translation", [*TOKENS, "--loss-chunk-size", 9]),
         ("language_model", SENTENCES),
     ],
     ids=str,
