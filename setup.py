@@ -50,8 +50,11 @@ setup(
     extras_require={
         # genft import-hf and export-hf.
         "hf": ["transformers>=5"],
+        # genft retrieve --method bm25: its index and search.
+        "qa": ["bm25s"],
         "dev": [
             "transformers>=5",
+            "bm25s",
             *("pytest", "pytest-xdist", "hypothesis", "ruff", "mypy"),
             *("types-PyYAML", "types-psutil"),
         ],

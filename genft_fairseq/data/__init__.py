@@ -1,0 +1,1 @@
+"""Text and binarized examples for reading and retrieval."""
