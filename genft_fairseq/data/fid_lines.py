@@ -6,6 +6,7 @@ first; what a model reads of it are the pairs ``<question> q <title> t <context>
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from fairseq.data import Dictionary
@@ -73,9 +74,8 @@ def split_line(line: Tensor, markers: Markers, eos: int) -> tuple[Tensor, list[T
     if len(line) and line[-1] == eos:
         line = line[:-1]
     starts = line.eq(markers.title).nonzero()[:, 0].tolist()
-    ends = [*starts[1:], len(line)]
-    passages = [line[start:end] for start, end in zip(starts, ends, strict=True)]
-    return line[: starts[0]] if starts else line, passages
+    question, *passages = (line[start:end] for start, end in pairwise([0, *starts, len(line)]))
+    return question, passages
 
 
 def pair_sizes(line: Tensor, markers: Markers, eos: int) -> tuple[int, Tensor]:

@@ -1,0 +1,201 @@
+"""The task of reading passages: its batches, its flags, pointing, and JSON as input."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from fid_folder import evidence_of, keys_and_values, line_of, write_fid_folder
+from omegaconf import OmegaConf
+
+from genft_fairseq.data.fid_lines import passage_symbol
+from genft_fairseq.errors import UserError
+from genft_fairseq.tasks.fid import FiDConfig, FiDTask
+
+ASKED = keys_and_values(13)
+TASK = {"train_subset": "train", "dataset_impl": None, "required_seq_len_multiple": 1}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_fid_folder(tmp_path_factory.mktemp("fid") / "data", {"train": ASKED})
+
+
+def task_of(folder, **flags):
+    cfg = OmegaConf.structured(FiDConfig)
+    OmegaConf.set_struct(cfg, False)
+    cfg.update({"data": str(folder), **TASK, **flags})
+    return FiDTask.setup_task(cfg)
+
+
+def loaded(folder, **flags):
+    task = task_of(folder, **flags)
+    task.load_dataset("train")
+    return task, task.dataset("train")
+
+
+def text_of(task, tokens):
+    tokens = tokens[tokens.ne(task.source_dictionary.pad())]
+    return " ".join(task.source_dictionary[t] for t in tokens)
+
+
+@pytest.mark.parametrize("n_context", [0, 1, 3])
+@pytest.mark.parametrize("left", [True, False])
+def test_a_batch_holds_the_pairs(folder, n_context, left):
+    task, dataset = loaded(folder, n_context=n_context, left_pad_source=left)
+    batch = dataset.collater([dataset[i] for i in range(len(ASKED))])
+    assert sorted(batch["id"].tolist()) == list(range(len(ASKED)))  # no example is dropped
+    most = min(n_context or 4, 4)
+    tokens = batch["net_input"]["src_tokens"]
+    assert tokens.shape[:2] == (len(ASKED), most)
+    for row, index in enumerate(batch["id"].tolist()):
+        question, passages, answer = ASKED[index]
+        want = [f"{line_of(question, [passage])} </s>" for passage in passages[:most]]
+        assert [text_of(task, pair) for pair in tokens[row]] == want + [""] * (most - len(want))
+        assert text_of(task, batch["target"][row]) == f"{answer} </s>"
+        length = sum(len(pair.split()) for pair in want)
+        assert batch["net_input"]["src_lengths"][row] == length
+        assert dataset.num_tokens(index) == len(want) * max(len(p.split()) for p in want)
+    pad = tokens.eq(task.source_dictionary.pad())
+    first, last = pad[:, 0, 0], pad[:, 0, -1]
+    assert (first if left else last).any() and not (last if left else first).any()
+
+
+def test_one_passage_makes_the_batches_of_a_translation_task(folder):
+    """In the order and of the sizes of fairseq's own, source for source."""
+    from fairseq.data import LanguagePairDataset
+
+    task, mine = loaded(folder, n_context=1)
+    pairs = [mine[i]["pairs"][0] for i in range(len(mine))]
+    its = LanguagePairDataset(
+        *(pairs, [len(p) for p in pairs], task.source_dictionary, mine.tgt, mine.tgt_sizes),
+        task.target_dictionary,
+    )
+    for dataset in (mine, its):
+        np.random.seed(3)
+        dataset.order = dataset.ordered_indices()
+    assert np.array_equal(mine.order, its.order)
+    assert np.array_equal(mine.num_tokens_vec(mine.order), its.num_tokens_vec(its.order))
+    got, want = (data.collater([data[i] for i in (3, 5, 4, 9)]) for data in (mine, its))
+    assert torch.equal(got["net_input"]["src_tokens"][:, 0], want["net_input"]["src_tokens"])
+    assert torch.equal(got["net_input"]["src_lengths"], want["net_input"]["src_lengths"])
+    for key in ("id", "target", "ntokens"):
+        assert got[key] == want[key] if key == "ntokens" else torch.equal(got[key], want[key])
+
+
+def test_passages_are_cut(folder):
+    task, dataset = loaded(folder, max_passage_tokens=4)
+    for index, (question, passages, _) in enumerate(ASKED):
+        for pair, (title, text) in zip(dataset[index]["pairs"], passages, strict=True):
+            want = f"<question> {question} <title> {title} <context> {text.split()[0]} </s>"
+            assert text_of(task, pair) == want
+        assert dataset.src_sizes[index] == 1 + len(question.split()) + 4 + 1
+
+
+@pytest.mark.parametrize("n_context", [0, 2])
+def test_pointing_names_the_passage(folder, n_context):
+    task, dataset = loaded(folder, source_pointing=True, n_context=n_context)
+    plain = loaded(folder, n_context=n_context)[1]
+    pointed = set()
+    for index, asked in enumerate(ASKED):
+        read = asked[1][: n_context or None]
+        example = dataset[index]
+        for number, (pair, passage) in enumerate(zip(example["pairs"], read, strict=True), 1):
+            want = line_of(asked[0], [passage]).replace(
+                "<title>", f"{passage_symbol(number)} <title>"
+            )
+            assert text_of(task, pair) == f"{want} </s>"
+        found = [i for i in evidence_of(asked) if i < len(read)]
+        symbol = passage_symbol(found[0] + 1 if found else 0)
+        pointed.add(symbol)
+        assert text_of(task, example["target"]) == f"{symbol} {asked[2]} </s>"
+    assert len(pointed) > 2
+    assert (passage_symbol(0) in pointed) == bool(n_context)  # it stands further behind
+    assert np.array_equal(dataset.tgt_sizes, np.array(plain.tgt_sizes) + 1)
+    assert np.array_equal(dataset.src_sizes, plain.src_sizes + 1)
+
+
+def test_json_is_read_as_the_binarized_line_is(folder):
+    task, dataset = loaded(folder, n_context=3)
+    lines = [
+        json.dumps(
+            {"question": question, "ctxs": [{"title": t, "text": text} for t, text in passages]}
+        )
+        for question, passages, _ in ASKED
+    ]
+    tokens, lengths = task.get_interactive_tokens_and_lengths(lines, lambda text: text)
+    assert lengths == [len(line) for line in tokens]
+    read = task.build_dataset_for_inference(tokens, lengths)
+    for index in range(len(ASKED)):
+        got, want = read[index]["pairs"], dataset[index]["pairs"]
+        assert [p.tolist() for p in got] == [p.tolist() for p in want]
+    batch = read.collater([read[i] for i in range(4)])
+    assert batch["target"] is None
+    assert batch["net_input"]["src_tokens"].dim() == 3
+
+
+def test_text_that_looks_like_a_marker_is_text(folder):
+    task = task_of(folder)
+    line = json.dumps({"question": "what <title> is", "ctxs": [{"text": "the <passage:1> k1"}]})
+    (tokens,), _ = task.get_interactive_tokens_and_lengths([line], lambda text: text)
+    want = "<question> what <unk> is <title> <context> the <unk> k1 </s>"
+    assert text_of(task, tokens) == want
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "input line 1 is no JSON"),
+        ("[" * 100000, "input line 1 is no JSON"),
+        ('{"question": "a"}', "input line 1 has no ctxs"),
+        ('{"ctxs": [{"text": "a"}]}', "input line 1 has no question"),
+        ('{"question": "a", "ctxs": [{"title": "b"}]}', "input line 1: passage 0 has no text"),
+    ],
+)
+def test_input_that_is_no_example(line, message, folder):
+    with pytest.raises(UserError, match=message):
+        task_of(folder).get_interactive_tokens_and_lengths([line], lambda text: text)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"n_context": -1}, r"--n-context must lie in \[0, inf\), but is -1"),
+        ({"max_passage_tokens": -1}, r"--max-passage-tokens must lie in"),
+        ({"truncate_source": True}, "--truncate-source is for one source.*--max-passage-tokens"),
+        ({"num_batch_buckets": 2}, "--num-batch-buckets is for one source text"),
+        ({"load_alignments": True}, "--load-alignments is for one source text"),
+        (
+            {"source_pointing": True, "n_context": 9},
+            "--n-context 9 needs .*<passage:9> in both .* dict.question.txt has .*<passage:8>",
+        ),
+    ],
+)
+def test_flags_that_cannot_work(flags, message, folder):
+    with pytest.raises(UserError, match=message):
+        task_of(folder, **flags)
+
+
+def test_a_pair_without_room(folder):
+    with pytest.raises(UserError, match=r"example \d+ of the split train has a question and pas"):
+        loaded(folder, max_source_positions=8)
+
+
+def test_more_passages_than_symbols(tmp_path):
+    folder = write_fid_folder(tmp_path / "data", {"train": ASKED}, named=2)
+    with pytest.raises(UserError, match=r"needs a symbol for each of 4 passages, .*<passage:2>"):
+        loaded(folder, source_pointing=True)
+
+
+def test_pointing_needs_the_evidence(tmp_path):
+    folder = write_fid_folder(tmp_path / "data", {"train": ASKED})
+    for path in folder.glob("train.align*"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"--source-pointing needs .*train.align.*is not there"):
+        loaded(folder, source_pointing=True)
+    loaded(folder)
+
+
+def test_alignments_cannot_be_printed(folder):
+    with pytest.raises(UserError, match="--print-alignment names positions of one source text"):
+        task_of(folder).build_generator([], OmegaConf.create({"print_alignment": "hard"}))
