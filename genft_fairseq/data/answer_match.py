@@ -27,8 +27,8 @@ def contains_answer(text: str, answers: Iterable[str]) -> bool:
         wanted = answer_tokens(answer)
         if not wanted:
             continue
-        if _ATTACHED.search(answer):
-            if "".join(wanted) in "".join(tokens):
+        if is_attached(answer):
+            if attached_form(wanted) in attached_form(tokens):
                 return True
         elif f" {' '.join(wanted)} " in joined:
             return True
@@ -38,3 +38,16 @@ def contains_answer(text: str, answers: Iterable[str]) -> bool:
 def answer_tokens(text: str) -> list[str]:
     """Split a text into lower-case tokens of Unicode's canonical decomposition (NFD)."""
     return _TOKEN.findall(unicodedata.normalize("NFD", text).lower())
+
+
+def is_attached(answer: str) -> bool:
+    """Tell whether an answer is looked for as a string, for want of spaces between its words."""
+    return bool(_ATTACHED.search(answer))
+
+
+def attached_form(tokens: Iterable[str]) -> str:
+    """Join tokens to the string that such answers are looked for in.
+
+    Composed again: a Korean syllable must not be found in one that goes on with a final consonant.
+    """
+    return unicodedata.normalize("NFC", "".join(tokens))

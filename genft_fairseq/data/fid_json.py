@@ -6,20 +6,19 @@ gzipped or not::
     {"id": "0", "question": "...", "target": "...", "answers": ["..."],
      "ctxs": [{"id": "1", "title": "...", "text": "...", "score": 30.8}]}
 
-``id``, ``target``, ``score`` and a passage's ``id`` may be missing; other keys are passed by.
+``id``, ``target``, ``score`` and a passage's ``id`` may be missing; other keys of an example are
+kept as they are. A half of a surrogate pair, which no UTF-8 can hold, is read as U+FFFD.
 """
 
-import gzip
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from genft_fairseq.data.json_stream import read_objects
 from genft_fairseq.errors import UserError
-
-_BLOCK = 1 << 20  # characters read at a time
-_SPACE = " \t\r\n"
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Example:
             given["target"] = self.target
         given["answers"] = list(self.answers)
         given["ctxs"] = [passage.as_json() for passage in self.passages]
-        return given
+        return given | self.extra
 
 
 def read_examples(
@@ -76,7 +75,7 @@ def read_examples(
     """Read a file of examples one by one, however large it is.
 
     Args:
-        path: of UTF-8 JSON or JSON lines; gzipped where its name ends in ``.gz``.
+        path: of UTF-8 JSON or JSON lines, gzipped or not, whatever its name says.
         need_answers: refuse an example without a right answer.
         need_passages: refuse an example without passages.
 
@@ -85,7 +84,7 @@ def read_examples(
             message names the file and the example.
     """
     number = -1
-    for number, given in enumerate(_objects(Path(path))):
+    for number, given in enumerate(read_objects(Path(path))):
         yield parse_example(given, f"{path}: example {number}", number, need_answers, need_passages)
     if number < 0:
         raise UserError(f"{path} holds no example")
@@ -161,8 +160,10 @@ def _parse_passage(given: Any, where: str) -> Passage:
         raise UserError(f"{where} has no text: it must be text, but is {_kind(text)}")
     try:  # the public files hold scores as numbers or as text
         number = None if score is None else float(score)
-    except (TypeError, ValueError):
-        raise UserError(f"{where}: score must be a number, but is {score!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if number is not None and not math.isfinite(number):
+        raise UserError(f"{where}: score must be a number, but is {score!r:.40}")
     identity = given.get("id")
     return Passage(title or "", text, None if identity is None else str(identity), number)
 
@@ -179,67 +180,3 @@ def write_examples(stream: TextIO, examples: Iterable[Example]) -> int:
 def _kind(given: Any) -> str:
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
     return "missing" if given is None else names.get(type(given), "a number")
-
-
-def _objects(path: Path) -> Iterator[Any]:
-    """Decode the elements of an array, or the objects that follow each other, one at a time."""
-    opened = gzip.open if path.name.endswith(".gz") else open
-    try:
-        with opened(path, "rt", encoding="utf-8-sig") as stream:
-            yield from _decoded(stream, path)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
-    except (OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{path} cannot be read: {reason}") from None
-
-
-def _decoded(stream: TextIO, path: Path) -> Iterator[Any]:
-    decoder = json.JSONDecoder()
-    buffer, start, ended, number = "", 0, False, 0
-    in_array: bool | None = None
-    while True:
-        # Past spaces, and the punctuation between the elements of an array.
-        skipped = _SPACE + ",[" if in_array is None else _SPACE + "," if in_array else _SPACE
-        while start < len(buffer) and buffer[start] in skipped:
-            if in_array is None and buffer[start] in "[,":
-                in_array = buffer[start] == "["
-                skipped = _SPACE + "," if in_array else _SPACE
-                if not in_array:
-                    break
-            start += 1
-        if start < len(buffer):
-            if in_array is None:
-                in_array = False
-            if in_array and buffer[start] == "]":
-                rest = (buffer[start + 1 :] + stream.read()).strip()
-                if rest:
-                    raise UserError(f"{path}: more text follows the end of the array")
-                return
-            try:
-                value, end = decoder.raw_decode(buffer, start)
-            except json.JSONDecodeError as error:
-                if ended:
-                    raise _no_json(path, number, error.msg) from None
-            except RecursionError:
-                raise _no_json(path, number, "nested too deep") from None
-            else:
-                # A number may go on in the next block; an object, list or text may not.
-                if ended or isinstance(value, dict | list | str):
-                    yield value
-                    number += 1
-                    start = end
-                    continue
-        elif ended:
-            if in_array:
-                raise _no_json(path, number, "the array does not end")
-            return
-        block = stream.read(max(_BLOCK, len(buffer) - start))
-        buffer, start, ended = buffer[start:] + block, 0, not block
-
-
-def _no_json(path: Path, number: int, reason: str) -> UserError:
-    return UserError(
-        f"{path}: example {number} is no JSON ({reason}): the file must be an array of examples, "
-        "or one example a line"
-    )

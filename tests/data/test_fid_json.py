@@ -1,0 +1,221 @@
+"""The public JSON of Fusion-in-Decoder: what is read, and which examples are refused."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genft_fairseq.data import json_stream
+from genft_fairseq.data.fid_json import (
+    Example,
+    Passage,
+    parse_example,
+    read_examples,
+    write_examples,
+)
+from genft_fairseq.errors import UserError
+
+GIVEN = {
+    "id": 7,
+    "question": "수도는?",
+    "target": "서울",
+    "answers": ["서울", " ", "Seoul"],
+    "ctxs": [{"id": 3, "title": "Köln", "text": "Größe", "score": "30.5"}, {"text": ""}],
+    "nq": {"long": [1.5e3, None, True, '\\" ü']},
+}
+READ = Example(
+    "7",
+    "수도는?",
+    ("서울", "Seoul"),
+    (Passage("Köln", "Größe", "3", 30.5), Passage("", "")),
+    "서울",
+)
+LAYOUTS = {
+    "array": lambda objects: json.dumps(objects),
+    "indented": lambda objects: json.dumps(objects, indent=4, ensure_ascii=False),
+    "lines": lambda objects: "".join(json.dumps(given) + "\n" for given in objects),
+    "lines without end": lambda objects: "\r\n\n".join(map(json.dumps, objects)),
+    "byte order mark": lambda objects: "\ufeff" + json.dumps(objects, ensure_ascii=False),
+    "spaces": lambda objects: " \n[ " + " ,\n ".join(map(json.dumps, objects)) + " \n] \n ",
+}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "examples.json"
+
+
+@pytest.fixture(params=[1, 2, 7, 1 << 20])
+def block(request, monkeypatch) -> None:
+    """Read so few characters at a time that every sign is once the last of a block."""
+    monkeypatch.setattr(json_stream, "_BLOCK", request.param)
+
+
+# --- what is read ---------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("block")
+@pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_layouts(path, layout, zipped):
+    """The name of the file does not say whether it is gzipped."""
+    text = layout([GIVEN, {**GIVEN, "id": "b"}, {**GIVEN, "id": None}]).encode()
+    path.write_bytes(gzip.compress(text) if zipped else text)
+    examples = list(read_examples(path))
+    assert [example.id for example in examples] == ["7", "b", "2"]
+    for example in examples:
+        assert example == Example(example.id, *list(vars(READ).values())[1:])
+        assert example.extra == {"nq": GIVEN["nq"]}
+        assert example.answer == "서울"
+
+
+def test_named_gz_but_plain(tmp_path):
+    path = tmp_path / "examples.json.gz"
+    path.write_text(json.dumps([GIVEN]))
+    assert list(read_examples(path)) == [READ]
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+examples = st.builds(
+    Example,
+    id=st.text(st.characters(exclude_categories=["Cs"])),
+    question=texts.filter(str.strip),
+    answers=st.lists(texts.filter(str.strip), min_size=1).map(tuple),
+    passages=st.lists(
+        st.builds(
+            Passage,
+            title=st.text(st.characters(exclude_categories=["Cs"])),
+            text=texts,
+            id=st.none() | texts,
+            score=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+        ),
+        min_size=1,
+    ).map(tuple),
+    target=st.none() | texts.filter(str.strip),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(written=st.lists(examples, min_size=1, max_size=4), size=st.integers(1, 40))
+def test_what_is_written_is_read(tmp_path_factory, written, size):
+    path = tmp_path_factory.mktemp("round trip") / "examples.jsonl"
+    with path.open("w", encoding="utf-8", newline="\n") as stream:
+        assert write_examples(stream, written) == len(written)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_stream, "_BLOCK", size)
+        assert list(read_examples(path)) == written
+
+
+def test_other_keys_are_written_as_they_were_read():
+    assert parse_example(GIVEN, "HERE").as_json()["nq"] == GIVEN["nq"]
+
+
+def test_as_json_leaves_out_what_is_not_there():
+    stream = io.StringIO()
+    write_examples(stream, [Example("a", "q", ("x",), (Passage("", "t"),))])
+    assert stream.getvalue() == (
+        '{"id": "a", "question": "q", "answers": ["x"], "ctxs": [{"title": "", "text": "t"}]}\n'
+    )
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+NO_SCORE = "example 0: passage 0: score must be a number, but is "
+
+
+@pytest.mark.usefixtures("block")
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        ("9" * 400, NO_SCORE + "9" * 40),  # too great for a float
+        ("1e999", NO_SCORE + "inf"),
+        ("NaN", NO_SCORE + "nan"),
+        ('"high"', NO_SCORE + "'high'"),
+        ("[1]", NO_SCORE + "[1]"),
+        (
+            "9" * 5000,
+            "example 0 is no JSON (Exceeds the limit (4300 digits) for integer string con",
+        ),
+    ],
+    ids=["great", "inf", "nan", "text", "list", "no number of Python's"],
+)
+def test_scores_that_are_no_numbers(path, score, message):
+    path.write_text(
+        f'{{"question": "?", "answers": ["x"], "ctxs": [{{"text": "", "score": {score}}}]}}'
+    )
+    with pytest.raises(UserError) as raised:
+        list(read_examples(path))
+    assert str(raised.value).startswith(f"{path}: {message}")
+    assert len(str(raised.value)) < len(str(path)) + 200
+
+
+def change(**changes: object) -> dict[str, object]:
+    return {key: value for key, value in {**GIVEN, **changes}.items() if value != "absent"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, "HERE is missing, but must be an object with a question"),
+        (
+            change(id="a", question="absent"),
+            "HERE (id 'a') has no question: it must be text, but is missing",
+        ),
+        (change(id=None, question=" "), "HERE has no question: it must be text, but is text"),
+        (change(question=["?"]), "HERE (id 7) has no question: it must be text, but is a list"),
+        (change(answers="Seoul"), "HERE (id 7): answers must be a list of texts, but is text"),
+        (change(answers=["a", 1]), "HERE (id 7): answers must be a list of texts, but is a list"),
+        (change(target=5), "HERE (id 7): target must be text, but is a number"),
+        (
+            change(target="", answers=[" "]),
+            "HERE (id 7) has no answer: neither answers nor target holds text",
+        ),
+        (
+            change(target="absent", answers="absent"),
+            "HERE (id 7) has no answer: neither answers nor target holds text",
+        ),
+        (
+            change(ctxs="absent"),
+            "HERE (id 7) has no ctxs: the passages to read, the best one first",
+        ),
+        (
+            change(ctxs=[]),
+            "HERE (id 7) has an empty list of ctxs: the passages to read, the best one first",
+        ),
+        (change(ctxs={"0": {}}), "HERE (id 7): ctxs must be a list of passages, but is an object"),
+        (
+            change(ctxs=[{"text": "t"}, "t"]),
+            "HERE (id 7): passage 1 is text, but must be an object with title and text",
+        ),
+        (
+            change(ctxs=[{"title": "t"}]),
+            "HERE (id 7): passage 0 has no text: it must be text, but is missing",
+        ),
+        (
+            change(ctxs=[{"title": 1, "text": "t"}]),
+            "HERE (id 7): passage 0: title must be text, but is a number",
+        ),
+        (
+            change(ctxs=[{"text": "t", "score": "high"}]),
+            "HERE (id 7): passage 0: score must be a number, but is 'high'",
+        ),
+    ],
+)
+def test_examples_that_are_refused(given, message):
+    with pytest.raises(UserError) as raised:
+        parse_example(given, "HERE")
+    assert str(raised.value) == message
+
+
+def test_what_may_be_missing_where_it_is_not_needed():
+    asked = {"question": "?"}
+    example = parse_example(asked, "HERE", 4, need_answers=False, need_passages=False)
+    assert example == Example("4", "?", (), ())
+    # A target is a right answer where no other is given.
+    assert parse_example({**asked, "target": "a"}, "HERE", need_passages=False).answers == ("a",)
