@@ -2,6 +2,8 @@
 
 They use autograd on a dense softmax and nothing of the package, so that agreement means something.
 All return (B, T), nats, 0 at padding.
+
+Below them SQuAD's measures of ASCII text, as its script defines them, letter by letter.
 """
 
 import torch
@@ -92,3 +94,47 @@ def scalegrad_dense_masks(logits: Tensor, target: Tensor, gamma: float) -> Tenso
         rescaled = rescaled / rescaled.sum(-1, keepdim=True)
         total = total - rescaled.gather(1, row_target[:, None]).log().sum()
     return total
+
+
+def squad_normalised(text: str) -> str:
+    """SQuAD's ``normalize_answer`` letter by letter: lower case, no punctuation, no articles."""
+    kept = ""
+    for letter in text:
+        code = ord(letter.lower())
+        # ! to /, : to @, [ to `, { to ~: ASCII's punctuation as the script takes it.
+        if 33 <= code <= 47 or 58 <= code <= 64 or 91 <= code <= 96 or 123 <= code <= 126:
+            continue
+        kept += letter.lower()
+    spaced, run = "", ""
+    for letter in [*kept, None]:
+        if letter is not None and letter.isalnum():
+            run += letter
+            continue
+        spaced += " " if run in ("a", "an", "the") else run
+        spaced += letter or ""
+        run = ""
+    return " ".join(spaced.split())
+
+
+def squad_scores(prediction: str, answers: list[str]) -> tuple[int, float]:
+    """Exact match and F1 of SQuAD 2.0's script: the largest of each over the answers."""
+    golds = [gold for gold in answers if squad_normalised(gold)]
+    if not golds:
+        golds = [""]
+    best_exact, best_f1 = 0, 0.0
+    for gold in golds:
+        given, right = squad_normalised(prediction), squad_normalised(gold)
+        best_exact = max(best_exact, int(given == right))
+        given_words, right_words = given.split(), right.split()
+        if not given_words or not right_words:
+            best_f1 = max(best_f1, float(given_words == right_words))
+            continue
+        left, same = list(right_words), 0
+        for word in given_words:
+            if word in left:
+                left.remove(word)
+                same += 1
+        if same:
+            precision, recall = same / len(given_words), same / len(right_words)
+            best_f1 = max(best_f1, 2 * precision * recall / (precision + recall))
+    return best_exact, best_f1

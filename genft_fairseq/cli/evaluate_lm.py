@@ -1,6 +1,5 @@
 """``genft evaluate-lm``: how a language model predicts text, and how it continues it."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from genft_fairseq.cli.language_model_view import show_completions, show_figures, working_bar
-from genft_fairseq.evaluation.records import require_writable, write_whole
+from genft_fairseq.cli.language_model_view import show_completions, show_figures
+from genft_fairseq.cli.output_files import dump, require_outputs
+from genft_fairseq.cli.progress_bar import working_bar
+from genft_fairseq.evaluation.records import write_whole
 
 
 class Number(click.FloatRange):
@@ -133,19 +134,15 @@ def evaluate_lm(
     earlier one of the same continuation. The human figures stand beside.
     """
     _require_effect(context)
-    if output and completions and Path(output).resolve() == Path(completions).resolve():
-        raise click.UsageError(f"--output and --completions are both {output}: name two files")
-    for flag, path in {"--output": output, "--completions": completions}.items():
-        if path:
-            require_writable(flag, Path(path))  # before the work, not after it
+    require_outputs({"--output": output, "--completions": completions})
     figures, log = _evaluate(quiet=as_json, **options)
     if output:
-        write_whole(Path(output), log.json_parts(figures) if log else _dump(figures))
+        write_whole(Path(output), log.json_parts(figures) if log else dump(figures))
     if completions and log:
         lines = completions.endswith(".jsonl")
         write_whole(Path(completions), log.json_lines() if lines else log.text_parts())
     if as_json:
-        for part in log.json_parts(figures) if log else [_dump(figures)]:
+        for part in log.json_parts(figures) if log else [dump(figures)]:
             click.echo(part, nl=False)
         return
     show_figures(figures)
@@ -153,10 +150,6 @@ def evaluate_lm(
         show_completions(log, show)
     for path in filter(None, (output, completions)):
         click.echo(f"written: {path}")
-
-
-def _dump(figures: dict[str, Any]) -> str:
-    return json.dumps(figures, indent=2, ensure_ascii=False) + "\n"
 
 
 def _require_effect(context: click.Context) -> None:

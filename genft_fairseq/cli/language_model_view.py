@@ -1,44 +1,14 @@
-"""What ``genft evaluate-lm`` shows: its progress, its tables, some of its completions."""
+"""What ``genft evaluate-lm`` shows: its tables, some of its completions."""
 
 from itertools import islice
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
 LENGTHS = (16, 32, 128, 512)
 NGRAMS = (1, 2, 3, 4)
-
-
-class _TokensPerSecond(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed or 0
-        return Text(f"{speed:,.0f} tokens/s", style="dim")
-
-
-def working_bar(quiet: bool) -> Progress:
-    """Return a progress bar for tasks that are counted in tokens; hidden where nobody looks."""
-    console = Console(stderr=True, quiet=quiet)
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        _TokensPerSecond(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,  # a log would get an empty line
-    )
 
 
 def show_figures(figures: dict[str, Any]) -> None:

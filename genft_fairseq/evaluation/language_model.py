@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from fairseq import checkpoint_utils, utils
+from fairseq import utils
 from fairseq.data import Dictionary, data_utils
 from torch import Tensor
 
 from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.checkpoints import (
+    build_models,
+    chosen_device,
+    read_checkpoint,
+    require_finite,
+)
 from genft_fairseq.evaluation.token_figures import TokenFigures
 from genft_fairseq.generation.model_logits import model_logits
 
@@ -59,26 +65,14 @@ def load_language_model(data: str, path: str, cpu: bool = False) -> LoadedModel:
         UserError: no such file, not a language model, not one of the data's dictionary, or one
             that training has broken; the folder has no dictionary.
     """
-    if not os.path.isfile(path):
-        what = "is no file" if os.path.exists(path) else "does not exist"
-        raise UserError(f"--path names {path}, which {what}")
-    state = checkpoint_utils.load_checkpoint_to_cpu(path, {"data": data})
+    overrides = {"data": data}
+    state = read_checkpoint(path, overrides)
     _require_same_dictionary(state, data, path)
-    try:
-        models, _, task = checkpoint_utils.load_model_ensemble_and_task(
-            [path], arg_overrides={"data": data}, state=state
-        )
-    except RuntimeError as error:
-        if "size mismatch" not in str(error):
-            raise
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise UserError(f"{path} does not fit the dictionary of {data}: {reason}") from error
+    models, _, task = build_models(path, state, overrides)
     if len(models) != 1 or hasattr(models[0], "encoder"):
         raise UserError(f"{path} holds a {type(models[0]).__name__}, not a language model")
-    for name, parameter in models[0].named_parameters():
-        if not parameter.isfinite().all():
-            raise UserError(f"{path} holds {name}, some of which is no finite number")
-    device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
+    require_finite(models[0], path)
+    device = chosen_device(cpu)
     return LoadedModel(models[0].to(device).eval(), task, device)
 
 

@@ -56,6 +56,10 @@ class Pieces:
         """Return the text of token ids; the end-of-sentence symbol becomes ``END``."""
         return self._join(self._symbols(ids))
 
+    def join(self, symbols: Sequence[str]) -> str:
+        """Return the text of symbols of the dictionary."""
+        return self._join(symbols)
+
     def marked(self, ids: Sequence[int], repeated: Sequence[bool]) -> str:
         """Return the text with the repeated tokens between ``OPEN`` and ``CLOSE``."""
         # Marks of the text's own would be taken for ours.

@@ -78,3 +78,35 @@ def mean_p_value(baseline: Sequence[float], other: Sequence[float], seed: int = 
     exceeding = np.abs(resampled - resampled.mean()) >= observed
     # One more on both sides: the real test set is one of the possible ones.
     return float((exceeding.sum() + 1) / (SAMPLES + 1))
+
+
+def mean_interval(
+    values: Sequence[float], level: float = 0.95, seed: int = 12345
+) -> list[float] | None:
+    """Return where the mean of a figure lies on resampled test sets: a percentile bootstrap.
+
+    B. Efron, R. Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13.
+
+    Args:
+        values: the figure of each text.
+        level: the share of the resampled means that lies inside.
+        seed: of the resampling.
+
+    Returns:
+        [low, high]; None for fewer than two texts, of which nothing can be said.
+
+    Raises:
+        UserError: a figure is no number.
+    """
+    figures = np.asarray(values, dtype=float)
+    if not np.isfinite(figures).all():
+        raise UserError("a figure to resample is not a finite number")
+    if len(figures) < 2:
+        return None
+    generator = np.random.default_rng(seed)
+    # One resampled test set at a time: a thousand of a large one would fill the memory.
+    means = [
+        figures[generator.integers(len(figures), size=len(figures))].mean() for _ in range(SAMPLES)
+    ]
+    tail = 100 * (1 - level) / 2
+    return [float(bound) for bound in np.percentile(means, [tail, 100 - tail])]

@@ -1,0 +1,33 @@
+"""The files that a measuring command writes, checked before the work that fills them."""
+
+import json
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import click
+
+from genft_fairseq.evaluation.records import require_writable
+
+
+def require_outputs(files: dict[str, str | None]) -> None:
+    """Refuse files that cannot be written, or are the same.
+
+    Args:
+        files: by flag; None: not asked for.
+
+    Raises:
+        UserError: one cannot be written.
+        click.UsageError: two are one.
+    """
+    given = {flag: path for flag, path in files.items() if path}
+    for (flag, path), (other, same) in combinations(given.items(), 2):
+        if Path(path).resolve() == Path(same).resolve():
+            raise click.UsageError(f"{flag} and {other} are both {path}: name two files")
+    for flag, path in given.items():
+        require_writable(flag, Path(path))
+
+
+def dump(figures: dict[str, Any]) -> str:
+    """Write figures as JSON."""
+    return json.dumps(figures, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,210 @@
+"""One evaluation of question answering: what is asked of it, in order."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.answer_files import (
+    PREPARED,
+    Prediction,
+    Question,
+    read_predictions,
+    read_questions,
+    require_paired,
+)
+from genft_fairseq.evaluation.answering import Decoding, Progress, answer, answer_text, targets
+from genft_fairseq.evaluation.evidence import pointing_figures, recall_figures
+from genft_fairseq.evaluation.long_answers import long_answer_figures
+from genft_fairseq.evaluation.question_answering import (
+    Score,
+    answer_figures,
+    paired_figures,
+    score,
+    without_letters,
+)
+from genft_fairseq.evaluation.reading_model import load_reader, open_split
+
+# Called with what begins now and its number of questions; returns what to tell of the progress.
+Begin = Callable[[str, int], Progress]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is evaluated: a checkpoint on a data folder, or answers that a file holds.
+
+    Attributes:
+        data: the binarized folder.
+        path: the checkpoint; None: score ``predictions_from``.
+        split: part of the data.
+        predictions_from: a file of answers; see ``read_predictions``.
+        references: the questions and right answers; None: those of the data folder's split.
+        baseline: a file of another run's answers to the same questions, to compare with.
+        n_context: passages that the model reads of each question; 0: all; None: as it was trained.
+        limit: the first questions only.
+        language: of the answers; one of ``LANGUAGES``.
+        decoding: how answers are searched for.
+        bpe: how pieces make up words; see ``Pieces``.
+        tokenizer: how words make up text; see ``answer_text``.
+        cpu: do not use a GPU.
+    """
+
+    data: str | None
+    path: str | None = None
+    split: str = "test"
+    predictions_from: str | None = None
+    references: str | None = None
+    baseline: str | None = None
+    n_context: int | None = None
+    limit: int | None = None
+    language: str = "en"
+    decoding: Decoding = field(default_factory=Decoding)
+    bpe: str = "auto"
+    tokenizer: str = "auto"
+    cpu: bool = False
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Questions, what was answered to each, and how good that is."""
+
+    questions: Sequence[Question]
+    predictions: Sequence[Prediction]
+    scores: Sequence[Score]
+
+    def json_lines(self) -> Iterator[str]:
+        """Yield a question with its answer as JSON, one a line."""
+        for question, prediction, found in zip(
+            self.questions, self.predictions, self.scores, strict=True
+        ):
+            written: dict[str, Any] = {"id": question.id, "question": question.question}
+            written["prediction"] = prediction.text
+            if prediction.pointer is not None:
+                written["pointer"] = prediction.pointer
+            written |= {"answers": question.answers, **asdict(found)}
+            yield json.dumps(written, ensure_ascii=False) + "\n"
+
+
+def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], Answered]:
+    """Evaluate, and return the figures by name, and the answers.
+
+    Raises:
+        UserError: the model, the files and what is asked of them do not fit.
+    """
+    source = _references(asked)
+    questions = read_questions(source)
+    figures: dict[str, Any] = {
+        **{name: getattr(asked, name) for name in ("path", "predictions_from", "data")},
+        "references": str(source),
+        "split": asked.split if asked.data else None,
+        "language": asked.language,
+    }
+    convert = _convert(asked)
+    baseline = None
+    if asked.baseline:  # whatever does not fit is said before the work
+        baseline = _paired(asked.baseline, questions[: asked.limit], source, convert)
+    if asked.path is None:
+        predictions = _paired(str(asked.predictions_from), questions, source, convert)
+        read, pointing = asked.n_context or None, False
+    else:
+        predictions, read, pointing, decoded = _decode(asked, questions, source, begin)
+        questions = questions[: len(predictions)]
+        figures |= decoded
+    answered = Answered(questions, predictions, _scores(questions, predictions, asked.language))
+    figures |= _measures(answered, asked.language)
+    pointers = [prediction.pointer for prediction in predictions]
+    if pointing or any(pointer is not None for pointer in pointers):
+        figures |= pointing_figures([q.holds for q in questions], pointers, read)
+    if baseline:
+        compared = paired_figures(_scores(questions, baseline, asked.language), answered.scores)
+        figures["baseline"] = {"predictions": asked.baseline, **compared}
+    return figures, answered
+
+
+def _references(asked: Evaluation) -> Path:
+    if asked.references:
+        return Path(asked.references)
+    source = Path(str(asked.data)) / f"{asked.split}{PREPARED}"
+    if not source.is_file():
+        there = sorted(p.name.removesuffix(PREPARED) for p in source.parent.glob(f"*{PREPARED}"))
+        advice = (
+            f"it has those of {', '.join(there)} (--split)"
+            if there
+            else "name a file of them with --references"
+        )
+        raise UserError(
+            f"{asked.data} holds no {source.name}, the right answers of --split {asked.split}: "
+            f"{advice}"
+        )
+    return source
+
+
+def _convert(asked: Evaluation) -> Callable[[Sequence[str]], str] | None:
+    """What makes text of symbols, where a folder tells how they were made."""
+    folders = [Path(asked.data)] if asked.data else []
+    folders += [Path(asked.path).parent] if asked.path else []
+    if not folders:
+        return None
+    return answer_text(folders, asked.bpe, asked.tokenizer, asked.language)
+
+
+def _paired(
+    file: str, questions: Sequence[Question], source: Path, convert: Any
+) -> list[Prediction]:
+    predictions = read_predictions(Path(file), convert)
+    require_paired(predictions, questions, Path(file), source)
+    return predictions
+
+
+def _decode(
+    asked: Evaluation, questions: Sequence[Question], source: Path, begin: Begin
+) -> tuple[list[Prediction], int | None, bool, dict[str, Any]]:
+    data, path, convert = str(asked.data), str(asked.path), _convert(asked)
+    assert convert
+    reader = load_reader(data, path, asked.cpu, asked.n_context)
+    dataset = open_split(reader, data, asked.split)
+    if len(dataset) != len(questions):
+        raise UserError(
+            f"--split {asked.split}: {data} holds {len(dataset)} binarized questions, but {source} "
+            f"{len(questions)}"
+        )
+    number = min(asked.limit or len(dataset), len(dataset))
+    progress = begin("answering", number)
+    predictions, cost = answer(reader, dataset, number, asked.decoding, convert, progress)
+    figures = {"n_context": reader.n_context, **asdict(asked.decoding), **cost.figures()}
+    if dataset.tgt is not None:
+        gold = targets(reader, dataset, number, convert)
+        scores = answer_figures(_scores(questions[:number], gold, asked.language))
+        # What the way into pieces and back, and a limit on the target's length, cost.
+        figures |= {f"target_{name}": scores[name] for name in ("exact_match", "f1")}
+    return predictions, reader.n_context, reader.pointing, figures
+
+
+def _scores(
+    questions: Sequence[Question], predictions: Sequence[Prediction], language: str
+) -> list[Score]:
+    return [
+        score(prediction.text, question.answers, language)
+        for question, prediction in zip(questions, predictions, strict=True)
+    ]
+
+
+def references(question: Question) -> Sequence[str]:
+    """What a text is compared with as a whole: the long answer where there is one."""
+    return question.answers if question.long_answer is None else (question.long_answer,)
+
+
+def _measures(answered: Answered, language: str) -> dict[str, Any]:
+    answers = [question.answers for question in answered.questions]
+    texts = [prediction.text for prediction in answered.predictions]
+    return {
+        "questions": len(answers),
+        **answer_figures(answered.scores),
+        # Right only where nothing is answered, or nothing but articles and punctuation.
+        "answers_without_letters": sum(without_letters(right, language) for right in answers),
+        "empty_predictions": sum(not text.strip() for text in texts),
+        **long_answer_figures(texts, [references(q) for q in answered.questions], language),
+        **recall_figures([question.holds for question in answered.questions]),
+    }

@@ -1,0 +1,511 @@
+"""``genft evaluate-qa`` on a checkpoint that the real commands made, and on files of answers.
+
+A plain Transformer reads each question with its passages as one line.  It has learned to answer
+always the same, so that every figure is known.
+"""
+
+import gzip
+import json
+import shutil
+
+import pytest
+import torch
+from click.testing import CliRunner
+from fairseq_commands import TINY_TRANSLATION, USER_DIR, run, train
+from fid_folder import TINY_FID, evidence_of, keys_and_values, line_of, write_fid_folder
+
+from genft_fairseq.cli import genft
+from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation import answering
+from genft_fairseq.evaluation.answering import Decoding
+from genft_fairseq.evaluation.reading_model import load_reader
+
+SAID = "<passage:1> the lon@@ don"
+# Answers, and whether each passage holds one.
+TEST = [
+    (["London"], [True, False]),
+    (["Paris", "The london!"], [False]),
+    (["Rome"], [False, False, False, False, False, True]),
+    (["London bridge"], []),
+    (["A"], [True]),
+]
+EXACT, F1 = 2 / 5, (1 + 1 + 2 / 3) / 5
+MODEL = [*TINY_TRANSLATION[:2], "-s", "question", "-t", "answer", *TINY_TRANSLATION[6:]]
+
+
+def source_line(number, passages):
+    line = f"<question> who is number w{number % 7}"
+    for passage in range(passages):
+        line += f" <title> lon@@ don <context> w{passage} is in the lon@@ don"
+    return line
+
+
+def write_split(folder, split, rows, prepared):
+    """The text of a split, and what its preparation leaves beside the binarized data."""
+    lines, examples = [], []
+    for number, (answers, holds) in enumerate(rows):
+        lines.append(source_line(number, len(holds)))
+        examples.append(
+            {
+                "id": f"q{number}",
+                "question": f"who is number {number}",
+                "answers": answers,
+                "ctxs": [{"title": "London", "has_answer": held} for held in holds],
+            }
+        )
+    (folder / f"{split}.question").write_text("\n".join(lines) + "\n")
+    (folder / f"{split}.answer").write_text(f"{SAID}\n" * len(rows))
+    (prepared / f"{split}.fid.jsonl").write_text("".join(json.dumps(e) + "\n" for e in examples))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("qa")
+    prepared = folder / "bin"
+    prepared.mkdir()
+    rows = [(["London"], [True] * (number % 4)) for number in range(24)]
+    for split in ("train", "valid"):
+        write_split(folder, split, rows, prepared)
+    write_split(folder, "test", TEST, prepared)
+    prefixes = [f"--{split}pref={folder / split}" for split in ("train", "valid", "test")]
+    run(
+        "fairseq-preprocess",
+        *("-s", "question", "-t", "answer", "--joined-dictionary", "--destdir", prepared),
+        *prefixes,
+    )
+    (prepared / "bpe.codes").write_text("#version: 0.2\nl o\n")
+    return prepared
+
+
+@pytest.fixture(scope="module")
+def checkpoint(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    train(
+        *(data, folder, MODEL, "--criterion", "label_smoothed_cross_entropy"),
+        *("--max-update", 60, "--disable-validation", "--max-tokens", 1000),
+    )
+    return folder / "checkpoint_last.pt"
+
+
+def evaluate(*arguments):
+    words = ["evaluate-qa", *map(str, arguments)]
+    return CliRunner().invoke(genft, words)
+
+
+def figures_of(*arguments):
+    shown = evaluate(*arguments, "--json")
+    assert shown.exit_code == 0, shown.output
+    return json.loads(shown.stdout)
+
+
+@pytest.fixture(scope="module")
+def decoded(data, checkpoint, tmp_path_factory):
+    """Figures and answers, decoded one question at a time."""
+    written = tmp_path_factory.mktemp("decoded") / "answers.jsonl"
+    flags = ("--cpu", "--batch-size", 1, "--predictions", written)
+    figures = figures_of(data, "--path", checkpoint, *flags)
+    return figures, written
+
+
+# --- with a model --------------------------------------------------------------------------------
+
+
+def test_answers_and_figures(decoded):
+    figures, written = decoded
+    answers = [json.loads(line) for line in written.read_text().splitlines()]
+    assert [answer["id"] for answer in answers] == [f"q{number}" for number in range(5)]
+    assert {(answer["prediction"], answer["pointer"]) for answer in answers} == {("the london", 1)}
+    assert answers[1] == {
+        "id": "q1",
+        "question": "who is number 1",
+        "prediction": "the london",
+        "pointer": 1,
+        "answers": ["Paris", "The london!"],
+        "exact_match": True,
+        "f1": 1.0,
+    }
+    assert figures["questions"] == 5
+    assert figures["exact_match"] == EXACT and figures["f1"] == pytest.approx(F1)
+    low, high = figures["exact_match_interval"]
+    assert low < EXACT < high
+    assert (figures["answers_without_letters"], figures["empty_predictions"]) == (1, 0)
+    assert (figures["target_exact_match"], figures["target_f1"]) == (EXACT, pytest.approx(F1))
+    assert (figures["recall_1"], figures["recall_5"], figures["recall_all"]) == (0.4, 0.4, 0.6)
+    assert (figures["evidence_accuracy"], figures["with_evidence"]) == (2 / 5, 3)
+    assert figures["pointed_nowhere"] == 1  # the question without passages
+    assert 0 <= figures["bleu"] < 100 and "tok:13a" in figures["bleu_signature"]
+
+
+def test_the_cache_by_hand(decoded):
+    """One layer, 16 wide, in float32: 128 bytes a position of keys and values.
+
+    Of its own text the decoder holds five tokens; of what it reads a padding mask as well, which
+    fairseq holds in float32.
+    """
+    figures, _ = decoded
+    assert figures["generated_tokens"] == 5 * 5
+    assert figures["cache_self_attention_bytes_per_question"] == 5 * 128
+    positions = sum(len(source_line(0, len(holds)).split()) + 1 for _, holds in TEST)
+    assert figures["cache_cross_attention_bytes_per_question"] == positions * (128 + 4) / 5
+    assert figures["cache_other_bytes_per_question"] == 0
+    total = figures["seconds_per_question"]
+    assert total > figures["encoder_seconds_per_question"] > 0
+    assert total > figures["decoder_seconds_per_question"] > 0
+    assert (figures["clock"], figures["device"]) == ("wall", "cpu")
+
+
+def test_a_beam_holds_its_own_text_for_every_hypothesis(data, checkpoint, decoded):
+    """fairseq keeps what is read once for all hypotheses of a question."""
+    flags = ("--cpu", "--batch-size", 1, "--beam", 3)
+    figures = figures_of(data, "--path", checkpoint, *flags)
+    own = "cache_self_attention_bytes_per_question"
+    assert figures[own] >= 3 * decoded[0][own] and figures[own] % (3 * 128 / 5) < 1e-6
+    read = "cache_cross_attention_bytes_per_question"
+    assert decoded[0][read] <= figures[read] <= 3 * decoded[0][read]
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_the_answers_are_those_of_fairseq_generate(data, checkpoint, beam, tmp_path):
+    """Text, order and figures, from its output as well, in whatever batches."""
+    run(
+        "fairseq-generate",
+        *(data, "--user-dir", USER_DIR, "--path", checkpoint, "--cpu", "--beam", beam),
+        *("--task", "translation", "-s", "question", "-t", "answer", "--max-len-b", 4),
+        *("--tokenizer", "moses", "--bpe", "subword_nmt", "--bpe-codes", data / "bpe.codes"),
+        *("--results-path", tmp_path, "--max-tokens", 100, "--lenpen", 0.5),
+        *("--no-repeat-ngram-size", 2, "--nbest", 1),
+    )
+    generated = tmp_path / "generate-test.txt"
+    flags = ("--max-len-b", 4, "--lenpen", 0.5, "--no-repeat-ngram-size", 2)
+    written = tmp_path / "answers.jsonl"
+    ours = figures_of(
+        *(data, "--path", checkpoint, "--cpu", "--beam", beam, "--batch-size", 3, *flags),
+        *("--predictions", written),
+    )
+    texts = [json.loads(line)["prediction"] for line in written.read_text().splitlines()]
+    said = [line.split("\t")[2] for line in generated.read_text().splitlines() if line[0] == "D"]
+    assert sorted(texts) == sorted(text.removeprefix("<passage:1> ") for text in said)
+    for arguments in ([data], ["--references", data / "test.fid.jsonl"], [data, "--n-context", 0]):
+        scored = figures_of(*arguments, "--predictions-from", generated)
+        shared = scored.keys() & ours.keys() - {"path", "predictions_from", "data", "split"}
+        assert {"exact_match", "evidence_accuracy", "rouge_l", "recall_1"} <= shared
+        assert {name: scored[name] for name in shared} == {name: ours[name] for name in shared}
+
+
+def test_the_search_is_the_one_asked_for(data, checkpoint):
+    reader = load_reader(str(data), str(checkpoint), cpu=True)
+    asked = Decoding(beam=3, max_len_b=7, lenpen=0.5, no_repeat_ngram_size=2)
+    generator = answering._build_generator(reader, asked)
+    assert (generator.beam_size, generator.max_len_a, generator.max_len_b) == (3, 0, 7)
+    assert generator.len_penalty == 0.5
+    assert generator.repeat_ngram_blocker.no_repeat_ngram_size == 2
+
+
+def test_table_and_files(data, checkpoint, tmp_path):
+    output, predictions = tmp_path / "new" / "figures.json", tmp_path / "answers.jsonl"
+    shown = evaluate(
+        *(data, "--path", checkpoint, "--cpu", "--limit", 2, "--output", output),
+        *("--predictions", predictions, "--language", "other"),
+    )
+    assert shown.exit_code == 0, shown.output
+    for row in ("exact match, %", "F1, %", "BLEU", "recall at 1, %", "evidence right, %"):
+        assert row in shown.stdout
+    assert "cache bytes a question" in shown.stdout and f"written: {predictions}" in shown.stdout
+    figures = json.loads(output.read_text())
+    assert (figures["questions"], figures["language"]) == (2, "other")
+    assert figures["exact_match"] == 1 / 2  # London is not the london
+    assert len(predictions.read_text().splitlines()) == 2
+
+
+def test_two_runs(data, decoded, tmp_path):
+    """Of five questions the other run answers all wrong: the difference is two of five."""
+    _, written = decoded
+    other = tmp_path / "other.txt"
+    other.write_text("nothing\n" * 5)
+    figures = figures_of(data, "--predictions-from", written, "--baseline", other)
+    assert figures["baseline"]["exact_match"] == 0
+    assert 0 < figures["baseline"]["exact_match_p_value"] < 1
+    shown = evaluate(data, "--predictions-from", written, "--baseline", other)
+    assert "baseline" in shown.stdout
+    same = figures_of(data, "--predictions-from", other, "--baseline", other)
+    assert same["baseline"]["f1_p_value"] == 1
+
+
+# --- answers in files ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def public(tmp_path):
+    """Two questions in Korean, as the public JSON."""
+    passages = [{"title": "", "text": "수도는 부산이 아니다"}, {"title": "", "text": "서울의 인구"}]
+    examples = [
+        {"question": "수도?", "answers": ["서울특별시", "서울"], "ctxs": passages},
+        {"question": "끝?", "target": "부산", "answers": ["부산"], "ctxs": passages[::-1]},
+    ]
+    path = tmp_path / "public.json"
+    path.write_text(json.dumps(examples, ensure_ascii=False), encoding="utf-8")
+    return path
+
+
+def test_lines_of_text_in_korean(public, tmp_path):
+    answers = tmp_path / "answers.txt"
+    answers.write_text("<passage:2> 서울시\n<passage:0> 부산\n", encoding="utf-8")
+    figures = figures_of(
+        *("--predictions-from", answers, "--references", public, "--language", "ko")
+    )
+    assert figures["exact_match"] == 1 / 2
+    # Of 서울시 two syllables of three are all of 서울; 서울특별시 has three of its five.
+    assert figures["f1"] == pytest.approx((0.8 + 1) / 2)
+    assert (figures["recall_1"], figures["recall_all"]) == (0, 1)
+    assert (figures["evidence_accuracy"], figures["reranked_recall_1"]) == (1 / 2, 1 / 2)
+    # Of the first passages alone none holds an answer.
+    read = ("--n-context", 1)
+    flags = ("--predictions-from", answers, "--references", public, *read)
+    assert figures_of(*flags)["evidence_accuracy"] == 1 / 2
+    assert figures_of(*flags)["pointed_nowhere"] == 1
+
+
+def test_json_lines(public, tmp_path):
+    answers = tmp_path / "answers.jsonl"
+    rows = [{"prediction": "서울"}, {"id": "1", "prediction": "<passage:1> 부산", "pointer": 2}]
+    answers.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    figures = figures_of("--predictions-from", answers, "--references", public)
+    assert figures["exact_match"] == 1 / 2  # a pointer that is given leaves the text as it is
+    assert (figures["pointed_nowhere"], figures["evidence_accuracy"]) == (1, 1 / 2)
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\n\n")
+    assert figures_of("--predictions-from", empty, "--references", public)["empty_predictions"] == 2
+
+
+def test_generated_text_is_made_as_when_decoding(data, tmp_path):
+    """With the data folder at hand, of the symbols: its language is English, not "answer"."""
+    generated = tmp_path / "generate.txt"
+    generated.write_text(
+        "".join(
+            f"H-{number}\t-1\tLon@@ don &apos;s\nD-{number}\t-1\tLondon 's\n"
+            f"H-{number}\t-2\tsecond\nD-{number}\t-2\tsecond\n"
+            for number in (3, 1, 0, 2, 4)
+        )
+    )
+    written = tmp_path / "answers.jsonl"
+
+    def texts(*arguments):
+        figures_of(*arguments, "--predictions-from", generated, "--predictions", written)
+        return {json.loads(line)["prediction"] for line in written.read_text().splitlines()}
+
+    assert texts(data) == {"London's"}
+    assert texts(data, "--tokenizer", "none") == {"London &apos;s"}
+    assert texts("--references", data / "test.fid.jsonl") == {"London 's"}
+    # A folder whose text nobody split into words.
+    plain = tmp_path / "plain"
+    shutil.copytree(data, plain)
+    (plain / "MANIFEST.json").write_text('{"recipe": {"command": "x --tokenise none"}}')
+    assert texts(plain) == {"London &apos;s"}
+
+
+@pytest.mark.realdata
+def test_questions_of_natural_questions(realdata, tmp_path):
+    """A right answer with an article and a full stop is right, for every question."""
+    references = realdata / "qa" / "nq_fid_dev.json.gz"
+    with gzip.open(references, "rt", encoding="utf-8") as file:
+        examples = json.load(file)
+    answers = tmp_path / "answers.txt"
+    answers.write_text("".join(f"The {e['answers'][-1]}.\n" for e in examples), encoding="utf-8")
+    figures = figures_of("--predictions-from", answers, "--references", references)
+    assert (figures["questions"], figures["exact_match"], figures["f1"]) == (100, 1, 1)
+    assert figures["rouge_l"] > 0.7  # which keeps the article
+    # ASCII answers as strings: not far from what tokens find.
+    found = [
+        any(a.lower() in c["text"].lower() for a in e["answers"] for c in e["ctxs"])
+        for e in examples
+    ]
+    assert figures["recall_5"] == pytest.approx(sum(found) / 100, abs=0.03)
+
+
+# --- Fusion-in-Decoder ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def fusion(tmp_path_factory):
+    """A folder, and a model with every economy that names its evidence."""
+    folder = tmp_path_factory.mktemp("fusion")
+    asked = keys_and_values(24)
+    data = write_fid_folder(folder / "bin", {"train": asked, "valid": asked, "test": asked[:7]})
+    with (data / "test.fid.jsonl").open("w") as file:
+        for number, example in enumerate(asked[:7]):
+            question, passages, right = example
+            held = [index in evidence_of(example) for index in range(len(passages))]
+            ctxs = [{"title": "", "has_answer": value} for value in held]
+            given = {"id": number, "question": question, "answers": [right], "ctxs": ctxs}
+            file.write(json.dumps(given) + "\n")
+    train(
+        *(data, folder, TINY_FID, "--criterion", "label_smoothed_cross_entropy"),
+        *("--max-update", 30, "--disable-validation", "--max-tokens", 1000, "--source-pointing"),
+        *("--decoder-kv-heads", 1, "--cross-attention-interval", 2),
+    )
+    return data, folder / "checkpoint_last.pt"
+
+
+def test_fusion_in_decoder(fusion, tmp_path):
+    """Answers as fairseq-generate gives them, and the smaller cache in bytes.
+
+    Two layers hold their own text and one of them the passages, each 8 wide: 64 bytes a position
+    and layer, and with the passages a byte of padding mask.
+    """
+    data, checkpoint = fusion
+    run(
+        "fairseq-generate",
+        *(data, "--user-dir", USER_DIR, "--path", checkpoint, "--cpu", "--beam", 2),
+        *("--task", "fid", "--source-pointing", "-s", "question", "-t", "answer"),
+        *("--max-len-b", 5, "--results-path", tmp_path),
+    )
+    written = tmp_path / "answers.jsonl"
+    flags = (data, "--path", checkpoint, "--cpu", "--max-len-b", 5)
+    ours = figures_of(*flags, "--beam", 2, "--predictions", written)
+    scored = figures_of(data, "--predictions-from", tmp_path / "generate-test.txt")
+    pointing = [name for name in scored if name.startswith(("evidence", "reranked", "pointed"))]
+    assert len(pointing) >= 5
+    for name in ("exact_match", "f1", "recall_1", *pointing):
+        assert ours[name] == scored[name]
+    assert (ours["n_context"], ours["target_exact_match"]) == (None, 1.0)
+
+    one = figures_of(*flags, "--batch-size", 1, "--n-context", 1)
+    asked = keys_and_values(7)
+    unread = sum(0 not in evidence_of(example) for example in asked)
+    assert (one["n_context"], one["without_evidence"]) == (1, unread)
+    assert one["recall_all"] == 1  # of what was retrieved, whatever was read
+    steps = one["generated_tokens"] / 7
+    assert one["cache_self_attention_bytes_per_question"] == pytest.approx(2 * 64 * steps)
+    # The line, the symbol that names the passage, and the end.
+    read = sum(len(line_of(question, passages[:1]).split()) + 2 for question, passages, _ in asked)
+    assert one["cache_cross_attention_bytes_per_question"] == pytest.approx((64 + 1) * read / 7)
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+def refused(*arguments):
+    """The one line of the error, whoever found it."""
+    shown = evaluate(*arguments)
+    assert shown.exit_code != 0
+    if isinstance(shown.exception, UserError):
+        assert "\n" not in str(shown.exception)
+        return str(shown.exception)
+    assert isinstance(shown.exception, SystemExit), shown.exception
+    return shown.output.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ([], "give either --path"),
+        (["--path", "x.pt"], "--path names x.pt, which does not exist"),
+        (["--path", "{model}", "--predictions-from", "{answers}"], "give either --path"),
+        (["--path", "{model}", "--n-context", 2], "--n-context 2 is of --task fid, but "),
+        (["--path", "{model}", "--split", "dev"], "holds no dev.fid.jsonl, the right answers of"),
+        (["--path", "{model}", "--split", "valid2"], "--split 'valid2': "),
+        (["--path", "{model}", "--beam", 0], "0 is not in the range x>=1"),
+        (["--path", "{model}", "--beam", 999], "keeps more hypotheses than there are tokens"),
+        (["--path", "{model}", "--lenpen", "nan"], "'nan' is not a finite number"),
+        (["--path", "{model}", "--language", "kr"], "'kr' is not one of 'en', 'ko'"),
+        (["--path", "{model}", "--references", "{two}"], "5 binarized questions, but {two} 2"),
+        (["--path", "{model}", "--output", "/proc/no/f"], "--output /proc/no/f cannot be written"),
+        (["--path", "{model}", "--baseline", "{four}"], "{four} holds 4 predictions, but "),
+        (["--predictions-from", "{four}"], "5 questions: 1 are missing"),
+        (["--predictions-from", "{six}"], "5 questions: 1 too many"),
+        (["--predictions-from", "{gap}"], "no answer to 2 of the questions 0 to 4, 1 the first"),
+        (["--predictions-from", "{ids}"], "prediction 0 answers the question with id q1, but "),
+        (["--predictions-from", "{latin}"], "{latin} is not UTF-8"),
+        (["--predictions-from", "{answers}", "--beam", 2], "--beam 2 needs --path"),
+        (["--predictions-from", "{answers}", "--limit", 2], "--limit 2 needs --path"),
+        (["--predictions-from", "{answers}", "--references", "{unsaid}"], "passage 0 has no text"),
+        (["--predictions-from", "{unnamed}"], "answer 1 must be an object with a text named pred"),
+        (["--predictions-from", "{pointing}"], "pointer must be the number of a passage, but is"),
+    ],
+)
+def test_what_does_not_fit(data, checkpoint, flags, said, tmp_path):
+    """Nothing is written, not even where that was asked for."""
+    files = {
+        "answers.txt": "x\n" * 5,
+        "four.txt": "x\n" * 4,
+        "six.txt": "x\n" * 6,
+        "gap.txt": "".join(f"D-{number}\t-1\tx\n" for number in (0, 2, 4)),
+        "ids.jsonl": "".join(
+            f'{{"id": "q{5 - n}", "prediction": "x"}}\n' for n in range(4, -1, -1)
+        ),
+        "two.jsonl": '{"question": "?", "answers": ["x"], "ctxs": []}\n' * 2,
+        "unnamed.jsonl": '{"prediction": "x"}\n{"answer": "x"}\n',
+        "pointing.json": '[{"prediction": "x", "pointer": -1}]',
+        "unsaid.fid.jsonl": '{"question": "?", "answers": ["x"], "ctxs": [{"title": ""}]}\n',
+    }
+    names = {"model": checkpoint, "latin": tmp_path / "latin.txt"}
+    names["latin"].write_bytes(b"caf\xe9\n" * 5)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        names[name.split(".")[0]] = tmp_path / name
+    if "valid2" in flags:  # right answers without binarized text
+        data = shutil.copytree(data, tmp_path / "data")
+        shutil.copy(data / "valid.fid.jsonl", data / "valid2.fid.jsonl")
+    words = [str(flag).format(**names) for flag in flags]
+    target = tmp_path / "out" / "figures.json"
+    outputs = [] if "--output" in words else ["--output", target, "--predictions", f"{target}l"]
+    assert said.format(**names) in refused(data, *words, *outputs)
+    assert not target.parent.exists()
+
+
+def test_without_a_data_folder(checkpoint, tmp_path):
+    answers = tmp_path / "answers.txt"
+    answers.write_text("x\n")
+    assert "--path needs DATA" in refused("--path", checkpoint)
+    assert "needs DATA or --references" in refused("--predictions-from", answers)
+    flags = ("--predictions-from", answers, "--references", answers)
+    assert "--split test needs DATA" in refused(*flags, "--split", "test")
+    assert "example 0 is no JSON" in refused(*flags)
+    same = ("--output", "f", "--predictions", "f")
+    assert "--output and --predictions are both f" in refused(*flags, *same)
+
+
+def test_a_folder_that_was_not_prepared(data, checkpoint, tmp_path):
+    """The error names the splits that have right answers, or the flag that gives them."""
+    bare = shutil.copytree(data, tmp_path / "bare")
+    (bare / "test.fid.jsonl").unlink()
+    said = refused(bare, "--path", checkpoint)
+    assert "holds no test.fid.jsonl" in said and "it has those of train, valid (--split)" in said
+    for split in ("train", "valid"):
+        (bare / f"{split}.fid.jsonl").unlink()
+    assert "name a file of them with --references" in refused(bare, "--path", checkpoint)
+    figures = figures_of(
+        *(bare, "--path", checkpoint, "--cpu", "--references", data / "test.fid.jsonl")
+    )
+    assert figures["exact_match"] == EXACT
+    (bare / "dict.answer.txt").unlink()
+    flags = ("--references", data / "test.fid.jsonl")
+    assert "holds no dict.answer.txt" in refused(bare, "--path", checkpoint, *flags)
+
+
+def test_questions_that_are_too_long(data, tmp_path):
+    train(
+        *(data, tmp_path, MODEL, "--criterion", "label_smoothed_cross_entropy"),
+        *("--max-update", 1, "--disable-validation", "--max-source-positions", 30),
+        *("--skip-invalid-size-inputs-valid-test", "--max-tokens", 1000),
+    )
+    said = refused(data, "--path", tmp_path / "checkpoint_last.pt", "--cpu")
+    assert said.startswith("1 of 5 questions are longer with their passages than the 30 positions")
+    assert "number 2: " in said
+
+
+def test_other_checkpoints(data, checkpoint, tmp_path):
+    """One of another dictionary, one that is broken, and one of a task that reads nothing."""
+    other = shutil.copytree(data, tmp_path / "other")
+    for name in ("question", "answer"):
+        with (other / f"dict.{name}.txt").open("a") as file:
+            file.write("another 1\n")
+    assert "was trained with a dictionary of " in refused(other, "--path", checkpoint)
+    state = torch.load(checkpoint, weights_only=False)
+    broken = tmp_path / "broken.pt"
+    state["model"]["encoder.layers.0.fc1.weight"][0, 0] = float("nan")
+    torch.save(state, broken)
+    assert "encoder.layers.0.fc1.weight, some of which is no" in refused(data, "--path", broken)
+    state["cfg"]["task"]["source_lang"] = None
+    torch.save(state, broken)
+    assert "reads no question and writes no answer" in refused(data, "--path", broken)
