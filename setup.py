@@ -44,8 +44,10 @@ setup(
         "PyYAML",
         "psutil",
         "matplotlib",
-        # ROUGE-L as a reward of minimum-risk training.
+        # ROUGE-L as a reward of minimum-risk training, ROUGE of long answers.
         "rouge-score",
+        # The stemmer of genft retrieve --stemming.
+        "nltk",
     ],
     extras_require={
         # genft import-hf and export-hf.

@@ -1,5 +1,6 @@
 """Small binarized folders of questions with passages, and a tiny model to read them."""
 
+import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -20,18 +21,19 @@ TINY_FID = [
 Asked = tuple[str, Sequence[tuple[str, str]], str]
 
 
-def keys_and_values(number: int, most: int = 4) -> list[Asked]:
+def keys_and_values(number: int, most: int = 4, seed: int = 1) -> list[Asked]:
     """Questions for the value of a key, which one of up to ``most`` passages tells."""
+    draw = random.Random(seed)
     asked: list[Asked] = []
     for i in range(number):
         size = 1 + i % most
-        keys = [f"k{(i + 3 * j) % 11}" for j in range(size)]
-        values = [f"v{(i * 7 + j * 5) % 13}" for j in range(size)]
+        keys = [f"k{k}" for k in draw.sample(range(11), size)]
+        values = [f"v{v}" for v in draw.sample(range(13), size)]
         passages = [
-            (f"t{j % 3}", " ".join(["the", key, "is", value, *["so"] * (i % 3)]))
+            (f"t{j % 3}", " ".join(["the", key, "is", value, *["so"] * draw.randrange(3)]))
             for j, (key, value) in enumerate(zip(keys, values, strict=True))
         ]
-        wanted = i % size
+        wanted = draw.randrange(size)
         asked.append((f"what is {keys[wanted]}", passages, values[wanted]))
     return asked
 

@@ -21,7 +21,10 @@ MADE_ON = {
     "dtype": "float32",
     "clock": "processor",
 }
-TOPICS = ["losses-cpu", "projection-cpu", "growth-cpu", "strategies-cpu", "training-cpu"]
+TOPICS = [
+    *("losses-cpu", "projection-cpu", "growth-cpu", "strategies-cpu", "training-cpu"),
+    "fusion_in_decoder-cpu",
+]
 
 
 def plots(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -54,6 +57,11 @@ def made_results() -> dict[str, Any]:
     setting = {"kind": "translation", "size": "small", "shape": [3, 4]}
     rows = {"label_smoothed_cross_entropy": figures(1, 1), "scalegrad": figures(1.1, 0.9)}
     strategies = {"teacher_forced": figures(1, 1), "unrolled": figures(28, 1)}
+    sizes = {"encoder_layers": 3, "decoder_layers": 6, "width": 16, "heads": 4}
+    reading = {
+        "plain": {**figures(1, None), "cross_attention_times_smaller": 1.0},
+        "interval_3_kv_heads_1": {**figures(2.43, None), "cross_attention_times_smaller": 24.0},
+    }
     run = {"precision": "fp32", "processes": 2, "backend": "pytorch_ddp", "rows": rows}
     return {
         "losses-cpu": {"shapes": [{"shape": [1, 2, 8], "losses": losses}] * 2},
@@ -61,6 +69,10 @@ def made_results() -> dict[str, Any]:
         "growth-cpu": {"curves": {name: {"points": points} for name in ("vocabulary", "batch")}},
         "strategies-cpu": {"settings": [{**setting, "strategies": strategies}]},
         "training-cpu": {"settings": [{**setting, **run}]},
+        "fusion_in_decoder-cpu": {
+            "protocol": {"n_context": 20},
+            "settings": [{"model": sizes, "beams": [{"beam": 4, "rows": reading}]}],
+        },
     }
 
 
@@ -125,6 +137,9 @@ def test_plots_show_the_figures(folder: Path) -> None:
     training = words(folder / "training-cpu.svg")
     assert "words a second of processor time, ratio; right of 1 is better" in training
     assert "1.10" in training
+    fusion = words(folder / "fusion_in_decoder-cpu.svg")
+    for shown in ("Decoding from 20 passages", "interval 3 --decoder-kv-heads 1", "2.43", "24.00"):
+        assert shown in fusion
 
 
 def test_the_same_results_make_the_same_files(folder: Path, tmp_path: Path) -> None:

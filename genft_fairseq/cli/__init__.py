@@ -12,9 +12,12 @@ from genft_fairseq.cli.average_checkpoints import average_checkpoints
 from genft_fairseq.cli.compare import compare
 from genft_fairseq.cli.doctor import doctor
 from genft_fairseq.cli.evaluate_lm import evaluate_lm
+from genft_fairseq.cli.evaluate_qa import evaluate_qa
 from genft_fairseq.cli.export_hf import export_hf
 from genft_fairseq.cli.import_hf import import_hf
 from genft_fairseq.cli.modes import finetune, inference, test, train
+from genft_fairseq.cli.preprocess import preprocess
+from genft_fairseq.cli.retrieve import retrieve
 from genft_fairseq.cli.user_dir import user_dir
 from genft_fairseq.errors import one_line
 
@@ -27,7 +30,8 @@ def genft() -> None:
 
 for command in (
     *(train, finetune, test, inference),
-    *(average_checkpoints, compare, doctor, evaluate_lm, export_hf, import_hf, user_dir),
+    *(average_checkpoints, compare, doctor, evaluate_lm, evaluate_qa),
+    *(export_hf, import_hf, preprocess, retrieve, user_dir),
 ):
     genft.add_command(command)
 

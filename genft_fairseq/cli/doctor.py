@@ -31,15 +31,21 @@ COMPILED = {
 LIBRARIES = [
     *("numpy", "hydra-core", "omegaconf", "sacrebleu", "sacremoses", "subword-nmt"),
     *("regex", "bitarray", "scikit-learn", "click", "rich"),
-    *("PyYAML", "psutil", "matplotlib", "rouge-score"),
+    *("PyYAML", "psutil", "matplotlib", "rouge-score", "nltk"),
 ]
 # What only some commands need, and how to get it.
-EXTRAS = {"transformers": "for import-hf and export-hf: pip install 'genft_fairseq[hf]'"}
+EXTRAS = {
+    "transformers": "for import-hf and export-hf: pip install 'genft_fairseq[hf]'",
+    "bm25s": "for retrieve --method bm25: pip install 'genft_fairseq[qa]'",
+}
 CRITERIONS = (
     *("scalegrad", "unlikelihood", "first_token_auxiliary"),
-    *("generative_rollout", "sequence_unlikelihood", "minimum_risk"),
+    *("generative_rollout", "sequence_unlikelihood", "minimum_risk", "in_batch_negatives"),
 )
-TASKS = ("scheduled_sampling_translation", "scheduled_sampling_language_modeling")
+TASKS = (
+    *("scheduled_sampling_translation", "scheduled_sampling_language_modeling"),
+    *("fid", "retrieval"),
+)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from genft_fairseq.criterions import (
     first_token_auxiliary,
     generative_rollout,
+    in_batch_negatives,
     minimum_risk,
     scalegrad,
     sequence_unlikelihood,
@@ -12,6 +13,7 @@ from genft_fairseq.criterions import (
 __all__ = [
     "first_token_auxiliary",
     "generative_rollout",
+    "in_batch_negatives",
     "minimum_risk",
     "scalegrad",
     "sequence_unlikelihood",

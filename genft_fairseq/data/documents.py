@@ -54,4 +54,8 @@ def _document(given: Any, where: str, number: int) -> Passage:
         raise UserError(f"{where}: title must be text, but is {title!r}")
     if isinstance(identity, dict | list | bool):
         raise UserError(f"{where}: id must be text or a number, but is {identity!r}")
+    try:
+        f"{identity}{title}{text}".encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{where} holds half of a surrogate pair, which is no text") from None
     return Passage(title, text, str(number - 1 if identity is None else identity))

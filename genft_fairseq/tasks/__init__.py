@@ -1,5 +1,5 @@
 """The tasks, registered with fairseq by being imported."""
 
-from genft_fairseq.tasks import scheduled_sampling
+from genft_fairseq.tasks import fid, retrieval, scheduled_sampling
 
-__all__ = ["scheduled_sampling"]
+__all__ = ["fid", "retrieval", "scheduled_sampling"]

@@ -9,12 +9,13 @@ import pytest
 import torch
 from fairseq.trainer import Trainer
 from fairseq_commands import USER_DIR, Done, run
+from fid_folder import keys_and_values, write_fid_folder
 from forked_runs import ForkedRun, ranks
 
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """70 sentence pairs; as 31 blocks of 16 tokens."""
+    """70 sentence pairs; as 31 blocks of 16 tokens; 70 questions with one to four passages."""
     folder = tmp_path_factory.mktemp("data")
     for split, size in (("train", 70), ("valid", 37)):
         lines = [
@@ -30,7 +31,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         run(
             "fairseq-preprocess", "--user-dir", USER_DIR, "--destdir", folder / name, *flags, *texts
         )
-    return {name: folder / name for name in ("translation", "language_model")}
+    reading = {"train": keys_and_values(70), "valid": keys_and_values(37)}
+    write_fid_folder(folder / "reading", reading)
+    return {name: folder / name for name in ("translation", "language_model", "reading")}
 
 
 @dataclass

@@ -10,11 +10,13 @@ import torch
 from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.tasks import TASK_REGISTRY
 from fairseq_commands import OPTIMISATION, TINY_LANGUAGE_MODEL, TINY_TRANSLATION, USER_DIR
+from fid_folder import TINY_FID
 
 # Every case is run with each of these in addition.
 EXTRA_FLAGS: list[list[object]] = [[], ["--loss-chunk-size", 7]]
 BACKENDS = ["pytorch_ddp", "legacy_ddp"]
 MODELS = {"translation": TINY_TRANSLATION, "language_model": TINY_LANGUAGE_MODEL}
+MODELS_OF_TASKS = {**MODELS, "reading": TINY_FID}
 
 # What a criterion is tried with on either kind of data; None where it refuses the data.
 CRITERIONS: dict[str, dict[str, list[object] | None]] = {
@@ -58,10 +60,18 @@ MIXES: dict[str, list[object]] = {
         *("--sampling-passes", 2),
     ],
 }
+READING: dict[str, list[object]] = {
+    "plain": [],
+    "economies": [
+        *("--first-k", 6, "--cross-attention-interval", 2, "--decoder-kv-heads", 1),
+        *("--passages-at-once", 3, "--source-pointing", "--n-context", 3),
+    ],
+}
 # The data of a task, and what it is tried with.
 TASKS: dict[str, tuple[str, dict[str, list[object]]]] = {
     "scheduled_sampling_translation": ("translation", MIXES),
     "scheduled_sampling_language_modeling": ("language_model", MIXES),
+    "fid": ("reading", READING),
 }
 
 CASES: dict[str, tuple[str, list[object]]] = {
@@ -75,7 +85,7 @@ CASES: dict[str, tuple[str, list[object]]] = {
     for name, flags in cases.items()
 }
 # With which an epoch has 7 batches: on two processes 4 updates, the last with a dummy batch.
-BATCH_SIZE = {"translation": 11, "language_model": 5}
+BATCH_SIZE = {"translation": 11, "language_model": 5, "reading": 11}
 TRAINING = [
     *("--dropout", 0, "--optimizer", "sgd", "--lr", 0.5, "--max-epoch", 2),
     *("--max-tokens", 2000, "--required-batch-size-multiple", 1, "--num-workers", 0),
@@ -85,7 +95,8 @@ TRAINING = [
 def command(data, name, extra):
     kind, flags = CASES[name]
     training = [*OPTIMISATION, *TRAINING, "--batch-size", BATCH_SIZE[kind]]
-    return [data[kind], "--user-dir", USER_DIR, *MODELS[kind], *training, *flags, *extra]
+    model = MODELS_OF_TASKS[kind]
+    return [data[kind], "--user-dir", USER_DIR, *model, *training, *flags, *extra]
 
 
 @pytest.fixture(scope="session")
@@ -107,9 +118,10 @@ def ours(registry):
 
 
 def test_every_criterion_and_task_has_a_case():
-    assert set(CRITERIONS) == ours(CRITERION_REGISTRY)
+    # --task retrieval and its criterion need data of their own: test_retrieval.py.
+    assert {*CRITERIONS, "in_batch_negatives"} == ours(CRITERION_REGISTRY)
     assert all(set(kinds) == set(MODELS) for kinds in CRITERIONS.values())
-    assert set(TASKS) == ours(TASK_REGISTRY)
+    assert {*TASKS, "retrieval"} == ours(TASK_REGISTRY)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

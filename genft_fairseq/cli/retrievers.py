@@ -1,0 +1,131 @@
+"""How ``genft retrieve`` opens each kind of index: loaded where there is one, built where not."""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from genft_fairseq.data.passage_table import PassageTable
+from genft_fairseq.interchange.whole_folder import written_whole
+from genft_fairseq.retrieval import dense
+from genft_fairseq.retrieval.bm25 import BM25Index, BM25Options
+from genft_fairseq.retrieval.encoding import TextEncoder
+from genft_fairseq.retrieval.index_folder import RECORD, IndexRecord
+from genft_fairseq.retrieval.top_k import Found
+
+# Finds so many passages for each question.
+Searching = Callable[[Sequence[str], int], Found]
+
+_PASSAGES_AT_ONCE = 1024
+
+
+def open_bm25(table: PassageTable, folder: Path | None, bar: Any, **options: Any) -> Searching:
+    """Load or build an index by words.
+
+    Args:
+        table: of the passages.
+        folder: of the index; None: it is built in memory, and forgotten.
+        bar: shows the progress.
+        options: of ``BM25Options``.
+
+    Raises:
+        UserError: the folder holds the index of another table or of other options, or something
+            else.
+    """
+    chosen = BM25Options(**options)
+    if folder is not None and _is_index(folder):
+        return BM25Index.load(folder, table, chosen).search
+    with _new(folder) as written:
+        index = BM25Index.build(table, chosen)
+        if written is not None:
+            index.save(written)
+    return index.search
+
+
+def open_dense(
+    table: PassageTable,
+    folder: Path | None,
+    bar: Any,
+    path: str,
+    data: str,
+    batch_size: int,
+    cpu: bool,
+) -> Searching:
+    """Load a bi-encoder, and load or compute the vectors of the passages.
+
+    Args:
+        table: of the passages.
+        folder: of the vectors; None: they are kept in a temporary file.
+        bar: shows the progress.
+        path: of the checkpoint.
+        data: the binarized folder that it was trained on.
+        batch_size: texts encoded at a time.
+        cpu: do not use a GPU.
+
+    Raises:
+        UserError: the checkpoint is no bi-encoder, or the folder holds the vectors of another
+            table or checkpoint, or something else.
+    """
+    encoder = load_encoder(path, data, batch_size, cpu)
+    options = {"checkpoint": _sha256(Path(path))}
+    wanted = IndexRecord("dense", table.path.name, table.fingerprint(), options)
+    keeping = nullcontext(None)
+    if folder is None:
+        keeping = tempfile.TemporaryDirectory(prefix="genft-retrieve-")  # type: ignore[assignment]
+    with keeping as temporary:
+        place = folder if folder is not None else Path(temporary, "index")  # type: ignore[arg-type]
+        if not _is_index(place):
+            with written_whole(place) as written:
+                _encode(encoder, table, wanted, written, bar)
+        vectors = dense.load_embeddings(place, wanted, table)
+    # A mapped file can be read even where its name is gone.
+    return lambda questions, k: dense.search(vectors, encoder.questions(questions), k)
+
+
+def load_encoder(path: str, data: str, batch_size: int, cpu: bool) -> TextEncoder:
+    """Load a bi-encoder for the data folder that it was trained on."""
+    from genft_fairseq.evaluation import checkpoints
+
+    overrides = {"data": data}
+    state = checkpoints.read_checkpoint(path, overrides)
+    (model, *_), _, task = checkpoints.build_models(path, state, overrides)
+    checkpoints.require_finite(model, path)
+    model = model.to(checkpoints.chosen_device(cpu)).eval()
+    return TextEncoder(model, task, Path(data), batch_size)
+
+
+def _encode(
+    encoder: TextEncoder, table: PassageTable, record: IndexRecord, folder: Path, bar: Any
+) -> None:
+    passages = record.fingerprint.passages
+    shown = bar.add_task("encoding", total=passages)
+
+    def blocks() -> Iterator[Tensor]:
+        for block in dense.in_blocks(table, _PASSAGES_AT_ONCE):
+            yield encoder.passages(block)
+            bar.advance(shown, len(block))
+
+    dense.write_embeddings(folder, record, blocks(), encoder.width)
+
+
+def _is_index(folder: Path) -> bool:
+    return (folder / RECORD).exists()
+
+
+def _new(folder: Path | None) -> AbstractContextManager[Path | None]:
+    return nullcontext(None) if folder is None else written_whole(folder)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+OPEN: dict[str, Callable[..., Searching]] = {"bm25": open_bm25, "dense": open_dense}

@@ -1,0 +1,1 @@
+"""Passages for questions: an index of a passage table, and exact search in it."""

@@ -1,0 +1,153 @@
+"""BM25 over a passage table: Lucene's form of Robertson's weights, by the library bm25s.
+
+For a question's words w, n passages of which n_w hold w, and a passage of l words (mean L) that
+holds w f times::
+
+    score = sum_w ln(1 + (n - n_w + 0.5) / (n_w + 0.5)) * f / (f + k1 * (1 - b + b * l / L))
+
+A word that a question repeats counts as often.
+"""
+
+import logging
+from array import array
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from genft_fairseq.data.fid_json import Passage
+from genft_fairseq.data.passage_table import PassageTable
+from genft_fairseq.errors import UserError, check_range
+from genft_fairseq.retrieval.index_folder import IndexRecord, check_record
+from genft_fairseq.retrieval.top_k import Found, top_k
+from genft_fairseq.retrieval.words import Words
+
+
+@dataclass(frozen=True)
+class BM25Options:
+    """How words are taken from a text, and weighed.
+
+    Attributes:
+        k1: how much the second and later occurrences of a word in a passage still count.
+        b: how much a long passage is held against it, from 0 (not at all) to 1.
+        stopwords: leave out the words that English is full of.
+        stemming: cut the endings of English words off.
+    """
+
+    k1: float = 1.5
+    b: float = 0.75
+    stopwords: bool = True
+    stemming: bool = False
+
+    def __post_init__(self) -> None:
+        check_range("--k1", self.k1, 0 <= self.k1 < float("inf"), "[0, inf)")
+        check_range("--b", self.b, 0 <= self.b <= 1, "[0, 1]")
+
+
+def require_bm25s() -> Any:
+    """Return the library.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        import bm25s
+    except ImportError as error:
+        raise UserError(
+            f"--method bm25 needs the library bm25s ({error}): pip install 'genft_fairseq[qa]'"
+        ) from error
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it tells every step otherwise
+    return bm25s
+
+
+class BM25Index:
+    """An index in memory, or mapped into it from a folder.
+
+    Args:
+        index: of bm25s.
+        record: of which table, and how it was built.
+    """
+
+    def __init__(self, index: Any, record: IndexRecord):
+        self._index, self.record = index, record
+        options = BM25Options(**record.options)
+        self._words = Words(options.stopwords, options.stemming)
+
+    @classmethod
+    def build(cls, table: PassageTable, options: BM25Options | None = None) -> "BM25Index":
+        """Read a table once, and index the words of its titles and texts.
+
+        Raises:
+            UserError: bm25s is not installed, the table is malformed, or no passage has a word.
+        """
+        options = options or BM25Options()
+        bm25s = require_bm25s()
+        words = Words(options.stopwords, options.stemming)
+        # Numbered in the order of the table: an index is the same whenever it is built.
+        vocabulary: dict[str, int] = {}
+        passages = [
+            array("i", (vocabulary.setdefault(word, len(vocabulary)) for word in words(text)))
+            for text in map(indexed_text, table)
+        ]
+        if not vocabulary:
+            raise UserError(f"{table.path}: no passage holds a word to index")
+        index = bm25s.BM25(k1=options.k1, b=options.b, method="lucene", backend="numpy")
+        index.index((passages, vocabulary), create_empty_token=False, show_progress=False)
+        fingerprint = table.fingerprint()
+        return cls(index, IndexRecord("bm25", table.path.name, fingerprint, asdict(options)))
+
+    def save(self, folder: Path) -> None:
+        """Write the index into a folder that exists; the record that makes it one is the last."""
+        self._index.save(folder, show_progress=False)
+        self.record.write(folder)
+
+    @classmethod
+    def load(
+        cls, folder: Path, table: PassageTable, options: BM25Options | None = None
+    ) -> "BM25Index":
+        """Map an index into memory.
+
+        Args:
+            folder: that ``save`` has written.
+            table: the one to search; it is read through to tell whether it is the same.
+            options: the ones asked for.
+
+        Raises:
+            UserError: it is the index of another table or of other options, or is damaged.
+        """
+        bm25s = require_bm25s()
+        options = options or BM25Options()
+        wanted = IndexRecord("bm25", table.path.name, table.fingerprint(), asdict(options))
+        record = check_record(folder, wanted, table)
+        try:
+            index = bm25s.BM25.load(folder, mmap=True, show_progress=False)
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{folder} is damaged ({error}): delete it, and build it again"
+            ) from None
+        return cls(index, record)
+
+    def search(self, questions: Sequence[str], k: int) -> Found:
+        """Find the k best passages of each question, of equal ones the first of the table.
+
+        Passages without any of the words have the score 0, and follow in the order of the table.
+        """
+        vocabulary = self._index.vocab_dict
+        values, numbers = [], []
+        for question in questions:
+            known = [vocabulary[word] for word in self._words(question) if word in vocabulary]
+            scores: np.ndarray = self._index.get_scores_from_ids(known)
+            value, number = top_k(torch.from_numpy(scores)[None], k)
+            values.append(value)
+            numbers.append(number)
+        k = min(k, self.record.fingerprint.passages)
+        empty = torch.empty(0, k)
+        return Found(torch.cat([empty.long(), *numbers]), torch.cat([empty, *values]))
+
+
+def indexed_text(passage: Passage) -> str:
+    """Return what of a passage is searched: its title and its text."""
+    return f"{passage.title}\n{passage.text}"

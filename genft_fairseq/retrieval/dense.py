@@ -1,0 +1,144 @@
+"""Exact search by inner product, in blocks of passages and questions."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genft_fairseq.data.passage_table import PassageTable
+from genft_fairseq.errors import UserError
+from genft_fairseq.retrieval.index_folder import IndexRecord, check_record
+from genft_fairseq.retrieval.top_k import Found, best_first, top_k
+
+EMBEDDINGS = "passages.npy"
+
+PASSAGE_BLOCK = 8192
+QUESTION_BLOCK = 256
+
+
+def search(
+    passages: np.ndarray | Tensor,
+    questions: Tensor,
+    k: int,
+    passage_block: int = PASSAGE_BLOCK,
+    question_block: int = QUESTION_BLOCK,
+) -> Found:
+    """Find the k passages of the greatest inner product with each question.
+
+    Naively::
+
+        scores = questions @ passages.T                            # (Q, P)
+        numbers = scores.sort(descending=True, stable=True)[:, :k]
+
+    Products are summed in float64 and rounded to float32.  The order of summation, which depends
+    on the shape of a block, does not reach the rounded score, so that equal passages have equal
+    scores, and neither scores nor order depend on the sizes of the blocks.
+
+    Args:
+        passages: (P, D), float32, in memory or mapped into it.
+        questions: (Q, D), float32; the search runs on its device.
+        k: how many; all where there are fewer.
+        passage_block: passages scored at a time.
+        question_block: questions scored at a time.
+
+    Returns:
+        the best passages of each question, of equal ones those with lower numbers, on the CPU.
+
+    Raises:
+        UserError: something is not a finite number.
+    """
+    Q, k = len(questions), min(k, len(passages))
+    _require_finite(questions, "questions", 0)
+    device = questions.device
+    # What fills the places until enough passages are read is worse than any, and never stays.
+    values = torch.full((Q, k), -torch.inf, device=device)
+    numbers = torch.full((Q, k), len(passages), dtype=torch.int64, device=device)
+    for start in range(0, len(passages), passage_block):
+        block = torch.as_tensor(np.array(passages[start : start + passage_block])).to(device)
+        _require_finite(block, "passages", start)
+        wide = block.double().T
+        for rows in torch.arange(Q, device=device).split(question_block):
+            scores = (questions[rows].double() @ wide).float()  # (Q', P')
+            best, columns = top_k(scores, k)
+            both = torch.cat([values[rows], best], dim=1)
+            named = torch.cat([numbers[rows], columns + start], dim=1)
+            both, named = best_first(both, named)
+            values[rows], numbers[rows] = both[:, :k], named[:, :k]
+    return Found(numbers.cpu(), values.cpu())
+
+
+def _require_finite(block: Tensor, what: str, start: int) -> None:
+    wrong = (~block.isfinite()).any(dim=1).nonzero()
+    if len(wrong):
+        raise UserError(
+            f"the embedding of one of the {what}, number {start + int(wrong[0])}, is not finite: "
+            "has the training of the encoder diverged?"
+        )
+
+
+def write_embeddings(
+    folder: Path, record: IndexRecord, blocks: Iterable[Tensor], width: int
+) -> None:
+    """Write embeddings block by block, then the record that makes the folder an index.
+
+    Args:
+        folder: exists.
+        record: of the table that the passages are of.
+        blocks: (P', D) each, together as many passages as the table has, in its order.
+        width: D.
+    """
+    partial = folder / f"{EMBEDDINGS}.{os.getpid()}.tmp"
+    shape = (record.fingerprint.passages, width)
+    try:
+        file = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
+        end = 0
+        for block in blocks:
+            start, end = end, end + len(block)
+            file[start:end] = block.float().cpu().numpy()
+        assert end == shape[0]
+        file.flush()
+        del file
+        os.replace(partial, folder / EMBEDDINGS)
+    finally:
+        partial.unlink(missing_ok=True)
+    record.write(folder)
+
+
+def load_embeddings(folder: Path, wanted: IndexRecord, table: PassageTable) -> np.ndarray:
+    """Map the embeddings of a table's passages into memory.
+
+    Returns:
+        (P, D), float32, read only.
+
+    Raises:
+        UserError: they are another table's or another checkpoint's, or damaged.
+    """
+    record = check_record(folder, wanted, table)
+    path = folder / EMBEDDINGS
+    try:
+        embeddings: np.ndarray = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}): delete {folder}, and build it again"
+        ) from None
+    if embeddings.ndim != 2 or len(embeddings) != record.fingerprint.passages:
+        raise UserError(
+            f"{path} holds {len(embeddings)} embeddings for {record.fingerprint.passages} "
+            f"passages: delete {folder}, and build it again"
+        )
+    return embeddings
+
+
+def in_blocks(table: PassageTable, size: int) -> Iterator[list]:
+    """Read the passages of a table so many at a time."""
+    block = []
+    for passage in table:
+        block.append(passage)
+        if len(block) == size:
+            yield block
+            block = []
+    if block:
+        yield block

@@ -1,0 +1,122 @@
+"""Texts as vectors: what a trained bi-encoder makes of questions and passages."""
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq.data import data_utils
+from torch import Tensor
+
+from genft_fairseq.data.fid_json import Passage
+from genft_fairseq.errors import UserError
+
+CODES = "bpe.codes"
+MANIFEST = "MANIFEST.json"
+
+
+class TextEncoder:
+    """A bi-encoder that reads text, split into the pieces that it was trained on.
+
+    Args:
+        model: ``--arch bi_encoder``, in evaluation mode.
+        task: ``--task retrieval``, of the same checkpoint.
+        folder: of the data that it was trained on; it says how text becomes pieces.
+        batch_size: texts encoded at a time; fewer where they are long.
+
+    Raises:
+        UserError: the checkpoint holds no bi-encoder.
+    """
+
+    def __init__(self, model: Any, task: Any, folder: Path, batch_size: int = 64):
+        if not hasattr(model, "embed_questions"):
+            raise UserError(
+                f"--method dense needs a bi-encoder of --task retrieval, but the checkpoint holds "
+                f"a {type(model).__name__}"
+            )
+        self._model, self._task, self._batch_size = model, task, batch_size
+        self._device = next(model.parameters()).device
+        self._pieces = text_pieces(folder, task.source_dictionary)
+
+    @property
+    def width(self) -> int:
+        """Return D, the length of the vectors."""
+        return int(self._model.passage_encoder.embed_tokens.embedding_dim)
+
+    def questions(self, texts: Sequence[str]) -> Tensor:
+        """Return (Q, D), float32, on the model's device."""
+        marker, longest = self._task.markers.question, self._task.max_question_positions
+        rows = [self._row([(marker, text)], longest) for text in texts]
+        return self._embedded(rows, self._model.embed_questions)
+
+    def passages(self, passages: Sequence[Passage]) -> Tensor:
+        """Return (P, D), float32, on the model's device."""
+        markers, longest = self._task.markers, self._task.max_passage_positions
+        parts = ([(markers.title, p.title), (markers.context, p.text)] for p in passages)
+        rows = [self._row(part, longest) for part in parts]
+        return self._embedded(rows, self._model.embed_passages)
+
+    def _row(self, parts: list[tuple[int, str]], longest: int) -> Tensor:
+        dictionary, markers = self._task.source_dictionary, self._task.markers
+        special = torch.tensor(
+            [markers.question, markers.title, markers.context, *markers.passages]
+        )
+        row = []
+        for marker, text in parts:
+            ids = dictionary.encode_line(
+                self._pieces(text), add_if_not_exist=False, append_eos=False
+            ).long()
+            ids[torch.isin(ids, special)] = dictionary.unk()  # text that looks like a marker
+            row += [torch.tensor([marker]), ids]
+        return torch.cat([torch.cat(row)[: longest - 1], torch.tensor([dictionary.eos()])])
+
+    @torch.inference_mode()
+    def _embedded(self, rows: list[Tensor], embed: Callable[[Tensor], Tensor]) -> Tensor:
+        # Texts of about one length together: no text is padded by much.
+        order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
+        found: dict[int, Tensor] = {}
+        for start in range(0, len(rows), self._batch_size):
+            numbers = order[start : start + self._batch_size]
+            tokens = data_utils.collate_tokens(
+                [rows[number] for number in numbers], self._task.source_dictionary.pad()
+            )
+            vectors = embed(tokens.to(self._device)).float()
+            found.update(zip(numbers, vectors, strict=True))
+        return torch.stack([found[number] for number in range(len(rows))])
+
+
+def text_pieces(folder: Path, dictionary: Any) -> Callable[[str], str]:
+    """Return what splits text into the pieces of a data folder, as its preparation did.
+
+    Where the folder holds ``bpe.codes``, text is split into Moses tokens (unless its manifest says
+    ``--tokenise none``) and subword-nmt's pieces, none of which is unknown for being rare;
+    otherwise it is words already.
+    """
+    codes = folder / CODES
+    if not codes.exists():
+        return lambda text: " ".join(text.split())
+    from subword_nmt.apply_bpe import BPE
+
+    with codes.open(encoding="utf-8", newline="\n") as merges:
+        split = BPE(merges, vocab=set(dictionary.symbols)).process_line
+    words = _moses_words() if _has_moses_tokens(folder) else str
+    return lambda text: str(split(words(" ".join(text.split()))))
+
+
+def _moses_words() -> Callable[[str], str]:
+    from sacremoses import MosesTokenizer
+
+    # The language that fairseq's commands give to Moses with -s question.
+    tokenise = MosesTokenizer("question").tokenize
+    return partial(tokenise, aggressive_dash_splits=True, return_str=True, escape=False)
+
+
+def _has_moses_tokens(folder: Path) -> bool:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        command = str(manifest["recipe"]["command"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return True  # a folder of another make, or its files alone
+    return "--tokenise none" not in command

@@ -1,0 +1,294 @@
+"""``genft retrieve``: FiD's JSON from a table and questions, by words and by vectors."""
+
+import gzip
+import json
+
+import pytest
+import tiny_retrieval
+from click.testing import CliRunner
+from fairseq_commands import OPTIMISATION, USER_DIR, run
+
+from genft_fairseq.cli import genft
+from genft_fairseq.data.fid_json import read_examples
+from genft_fairseq.errors import UserError
+
+TABLE = (
+    "id\ttext\ttitle\n"
+    "a\tParis is the capital of France.\tParis\n"
+    'b\t"The ""Eiffel"" tower stands in Paris."\tTower\n'
+    "c\tBerlin is a city.\tBerlin\n"
+    "d\t서울은 한국의 수도이다\t서울\n"
+)
+QUESTIONS = [
+    {"id": "x", "question": "What is the capital of France?", "answers": ["Paris"]},
+    {"id": "y", "question": "city of the Eiffel tower", "target": "Paris", "answers": ["Paris"]},
+    {"id": "z", "question": "한국 수도", "answers": ["서울"]},
+    {"id": "w", "question": "capital of Paris", "answers": ["Berlin"]},
+    {"id": "v", "question": "Eiffel", "answers": []},
+]
+
+
+@pytest.fixture
+def given(tmp_path):
+    table, questions = tmp_path / "table.tsv", tmp_path / "questions.jsonl"
+    table.write_text(TABLE, encoding="utf-8")
+    questions.write_text("".join(json.dumps(q) + "\n" for q in QUESTIONS))
+    return [table, "--questions", questions, "--output", tmp_path / "found.jsonl"]
+
+
+def retrieve(*arguments):
+    """What the command prints; a user's mistake is raised as it is."""
+    result = CliRunner().invoke(genft, ["retrieve", *map(str, arguments)])
+    if isinstance(result.exception, Exception):
+        raise result.exception
+    return result
+
+
+def printed(result):
+    assert result.exit_code == 0, result.output
+    return json.loads(result.output)
+
+
+def found(path):
+    return {example.id: example for example in read_examples(path, need_answers=False)}
+
+
+def test_by_words(given, tmp_path):
+    figures = printed(retrieve(*given, "--top-k", 2, "--json"))
+    examples = found(tmp_path / "found.jsonl")
+    assert {name: [p.id for p in e.passages] for name, e in examples.items()} == {
+        **{"x": ["a", "b"], "y": ["b", "c"], "z": ["d", "a"], "w": ["a", "b"], "v": ["b", "a"]},
+    }
+    # x: a names Paris; y: b does; z: d; w: neither a nor b names Berlin; v has no answer.
+    assert figures["recall_1"] == figures["recall_all"] == 3 / 4
+    assert (figures["questions"], figures["with_answers"], figures["passages"]) == (5, 4, 4)
+    assert figures["method"] == "bm25" and figures["search_seconds"] >= 0
+    best = examples["y"].passages[0]
+    assert best.text == 'The "Eiffel" tower stands in Paris.' and best.title == "Tower"
+    assert best.score > examples["y"].passages[1].score > 0
+    assert examples["y"].target == "Paris" and examples["x"].target is None
+    assert examples["y"].question == QUESTIONS[1]["question"]
+
+
+def test_the_table_is_for_people(given, tmp_path):
+    output = retrieve(*given).output
+    assert "recall@1         0.7500" in output and "recall@20" not in output
+    assert len(found(tmp_path / "found.jsonl")["x"].passages) == 4
+
+
+def test_an_index_is_built_once_and_used_again(given, tmp_path):
+    index = tmp_path / "deep" / "index"
+    printed(retrieve(*given, "--index", index, "--json"))
+    first = (tmp_path / "found.jsonl").read_bytes()
+    times = {path.name: path.stat().st_mtime_ns for path in index.iterdir()}
+    assert "index.json" in times
+    printed(retrieve(*given, "--index", index, "--json"))
+    assert {path.name: path.stat().st_mtime_ns for path in index.iterdir()} == times
+    assert (tmp_path / "found.jsonl").read_bytes() == first
+    printed(retrieve(*given, "--json"))
+    assert (tmp_path / "found.jsonl").read_bytes() == first
+
+
+def test_options_change_scores(given, tmp_path):
+    scores = []
+    for flags in ([], ["--k1", 0.5], ["--b", 0], ["--no-stopwords"], ["--stemming"]):
+        retrieve(*given, *flags)
+        scores.append(found(tmp_path / "found.jsonl")["x"].passages[0].score)
+    assert len(set(scores)) >= 4
+
+
+QUESTION_FILES = {
+    "FiD's array": ("q.json", json.dumps(QUESTIONS[:2])),
+    "NQ-open": ("q.jsonl", '{"question": "capital of France", "answer": ["Paris", "Lyon"]}\n'),
+    "DPR's rows": ("q.tsv", "capital of France\t['Paris', \"L'yon\"]\nwho\t[]\n"),
+    "rows": ("q.tsv", "capital of France\tParis\tLyon\nwho\n"),
+    "zipped": ("q.tsv.gz", gzip.compress(b"capital of France\tParis\tLyon\r\nwho\r\n")),
+}
+
+
+@pytest.mark.parametrize(("name", "content"), QUESTION_FILES.values(), ids=QUESTION_FILES)
+def test_questions_in_every_format(given, tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    given[2] = path
+    figures = printed(retrieve(*given, "--json", "--top-k", 1))
+    assert figures["recall_1"] == 1
+    first = next(iter(found(tmp_path / "found.jsonl").values()))
+    assert first.answers[0] == "Paris"
+    assert len(first.answers) == (1 if name == "q.json" else 2)
+
+
+MISTAKES = {
+    "a malformed row": (
+        {"table": TABLE + "e\tonly two\n"},
+        [],
+        r"table.tsv: line 6 has 2 columns, but must have 3: id, text and title, a tab between them",
+    ),
+    "a question without text": (
+        {"questions": '{"question": "  "}'},
+        [],
+        "questions.jsonl: example 0 has no question",
+    ),
+    "k1": ({}, ["--k1", "-1"], r"--k1 must lie in \[0, inf\), but is -1"),
+    "no table": ({"table": ""}, [], "table.tsv holds no passage"),
+}
+
+
+@pytest.mark.parametrize(("files", "flags", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_leave_nothing_behind(given, tmp_path, files, flags, message):
+    for name, text in files.items():
+        (tmp_path / f"{name}.{'tsv' if name == 'table' else 'jsonl'}").write_text(text)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=message):
+        retrieve(*given, *flags, "--index", tmp_path / "index")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_index_of_another_table_is_refused(given, tmp_path):
+    retrieve(*given, "--index", tmp_path / "index")
+    (tmp_path / "found.jsonl").unlink()
+    given[0] = tmp_path / "other.tsv"
+    given[0].write_text(TABLE.replace("Berlin is", "Berlin was"))
+    with pytest.raises(
+        UserError, match=r"index was built from another passage table, table.tsv .*"
+    ):
+        retrieve(*given, "--index", tmp_path / "index")
+    assert not (tmp_path / "found.jsonl").exists()
+
+
+def test_a_folder_of_something_else_is_not_written_to(given, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(UserError, match="mine is not empty: name a new folder"):
+        retrieve(*given, "--index", folder)
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("read", [0, 2])
+def test_what_is_read_is_not_written_to(given, read):
+    before = given[read].read_bytes()
+    given[4] = given[read]
+    with pytest.raises(UserError, match=f"--output {given[read]} is what is read"):
+        retrieve(*given)
+    assert given[read].read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--method", "dense"], "--method dense needs --path and --data"),
+        (["--path", "x.pt"], "--path needs --method dense, but it is bm25"),
+        (["--method", "dense", "--k1", "2"], "--k1 needs --method bm25, but it is dense"),
+    ],
+)
+def test_flags_that_would_do_nothing(given, flags, message):
+    result = CliRunner().invoke(genft, ["retrieve", *map(str, given), *flags])
+    assert result.exit_code == 2 and message in result.output
+
+
+# --- by vectors ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A bi-encoder that knows its few questions by heart, its data, and a table of its passages."""
+    folder = tmp_path_factory.mktemp("dense")
+    data = tiny_retrieval.make_folder(folder)
+    run(
+        "fairseq-train",
+        *(data, "--user-dir", USER_DIR, *tiny_retrieval.TINY, *OPTIMISATION, "--save-dir", folder),
+        *("--batch-size", 12, "--max-tokens", 1000, "--lr", "5e-3", "--max-epoch", 40),
+        *("--required-batch-size-multiple", 1, "--num-workers", 0, "--clip-norm", 1),
+    )
+    kept = [n for n in range(tiny_retrieval.QUESTIONS["train"]) if n % 7 != 6]
+    rows = "".join(f"p{n}\ttext x{n % 3}\tk{n}\n" for n in kept)
+    (folder / "table.tsv").write_text("id\ttext\ttitle\n" + rows)
+    (folder / "questions.tsv").write_text("".join(f"who is k{n}\tk{n}\n" for n in kept))
+    return folder
+
+
+def dense(trained, output, *flags):
+    return retrieve(
+        *(trained / "table.tsv", "--questions", trained / "questions.tsv", "--output", output),
+        *("--method", "dense", "--path", trained / "checkpoint_last.pt", "--cpu"),
+        *("--data", trained / "bin", *flags),
+    )
+
+
+def test_by_vectors(trained, tmp_path):
+    """What was learned is found: the passage whose title is the question's own word."""
+    figures = printed(dense(trained, tmp_path / "found.jsonl", "--json", "--top-k", 5))
+    examples = found(tmp_path / "found.jsonl").values()
+    right = [e.passages[0].title == e.answers[0] for e in examples]
+    assert len(right) == figures["questions"] == 24 and sum(right) >= 23
+    assert figures["method"] == "dense" and figures["passages"] == 24
+    scores = [passage.score for passage in next(iter(examples)).passages]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_vectors_are_kept_and_batches_change_nothing(trained, tmp_path):
+    index = tmp_path / "index"
+    dense(trained, tmp_path / "1.jsonl", "--index", index)
+    assert sorted(path.name for path in index.iterdir()) == ["index.json", "passages.npy"]
+    written = (index / "passages.npy").stat().st_mtime_ns
+    dense(trained, tmp_path / "2.jsonl", "--index", index)
+    assert (index / "passages.npy").stat().st_mtime_ns == written
+    dense(trained, tmp_path / "3.jsonl", "--batch-size", 5)
+    first, second, third = ((tmp_path / f"{n}.jsonl").read_text() for n in (1, 2, 3))
+    assert first == second
+    order = [
+        [[p["id"] for p in json.loads(r)["ctxs"][:3]] for r in t.splitlines()]
+        for t in (first, third)
+    ]
+    assert order[0] == order[1]
+
+
+def test_vectors_of_another_checkpoint_or_method_are_refused(trained, tmp_path):
+    index = tmp_path / "index"
+    dense(trained, tmp_path / "1.jsonl", "--index", index)
+    with pytest.raises(UserError, match="is an index for dense, not for bm25"):
+        retrieve(
+            *(trained / "table.tsv", "--questions", trained / "questions.tsv"),
+            *("--output", tmp_path / "2.jsonl", "--index", index),
+        )
+    record = json.loads((index / "index.json").read_text())
+    record["options"]["checkpoint"] = "0" * 64
+    (index / "index.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match="was built with checkpoint 0000"):
+        dense(trained, tmp_path / "2.jsonl", "--index", index)
+
+
+def test_a_checkpoint_that_is_not_there(trained, tmp_path):
+    with pytest.raises(UserError, match=r"--path names none.pt, which does not exist"):
+        dense(trained, tmp_path / "1.jsonl", "--path", "none.pt")
+
+
+# --- real questions ------------------------------------------------------------------------------
+
+
+@pytest.mark.realdata
+def test_natural_questions(realdata, tmp_path):
+    """The gold passage among the first: the given ids of another BM25 have it for 0.907 at 5."""
+    qa = realdata / "qa"
+    questions = qa / "nq-open-oracle.jsonl.gz"
+    output = tmp_path / "found.jsonl"
+    figures = printed(
+        retrieve(
+            *(qa / "nq_psgs.tsv.gz", "--questions", questions, "--output", output),
+            *("--index", tmp_path / "index", "--json"),
+        )
+    )
+    assert (figures["questions"], figures["passages"]) == (2655, 2600)
+    assert figures["recall_1"] > 0.77 and figures["recall_5"] > 0.91
+    assert figures["recall_20"] > 0.95
+    ranks = []
+    with gzip.open(qa / "nq_bm25_top20.jsonl.gz", "rt", encoding="utf-8") as given:
+        for line, example in zip(given, read_examples(output), strict=True):
+            theirs = json.loads(line)
+            assert theirs["question"] == example.question
+            ids = [passage.id for passage in example.passages]
+            ranks.append(ids.index(theirs["gold_id"]) if theirs["gold_id"] in ids else 99)
+    shares = [sum(rank < k for rank in ranks) / len(ranks) for k in (1, 5, 20)]
+    print(shares)
+    assert shares[0] > 0.74 and shares[1] > 0.89 and shares[2] > 0.94
