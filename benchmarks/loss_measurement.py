@@ -50,6 +50,13 @@ CLOCKS: dict[str, Callable[[], float]] = {
 DENSE_NUMBERS_KEPT, DENSE_NUMBERS_AT_WORK = 8, 4
 
 
+def forward_backward(loss: Loss, inputs: Inputs) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Compute the loss (nats) and its gradients with respect to the inputs that require one."""
+    value = loss(*inputs)
+    gradients = torch.autograd.grad(value, [given for given in inputs if given.requires_grad])
+    return value.detach(), gradients
+
+
 @dataclass(frozen=True)
 class Workload:
     """The losses of one benchmark, and what they are computed from.
@@ -61,18 +68,13 @@ class Workload:
         make_inputs: makes tensors of a shape, a dtype and a device.
         warm_up_shape: large enough to run the threaded code of every kernel, small enough not to
             leave memory behind that a loss could use unseen.
+        run: what it is whose peak memory is measured.
     """
 
     build: Callable[[str], Loss]
     make_inputs: Callable[[Shape, torch.dtype, str], Inputs]
     warm_up_shape: Shape
-
-
-def forward_backward(loss: Loss, inputs: Inputs) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Compute the loss (nats) and its gradients with respect to the inputs that require one."""
-    value = loss(*inputs)
-    gradients = torch.autograd.grad(value, [given for given in inputs if given.requires_grad])
-    return value.detach(), gradients
+    run: Callable[[Loss, Inputs], Any] = forward_backward
 
 
 def dense_bytes(shape: Shape) -> int:
@@ -123,10 +125,10 @@ def _send_peak(
 ) -> None:
     torch.set_num_threads(threads)
     loss = workload.build(name)
-    forward_backward(loss, workload.make_inputs(workload.warm_up_shape, dtype, "cpu"))
+    workload.run(loss, workload.make_inputs(workload.warm_up_shape, dtype, "cpu"))
     inputs = workload.make_inputs(shape, dtype, "cpu")
     before = _largest_resident_bytes()
-    forward_backward(loss, inputs)
+    workload.run(loss, inputs)
     sender.send(_largest_resident_bytes() - before)
 
 
@@ -137,12 +139,12 @@ def _largest_resident_bytes() -> int:
 
 def _peak_on_gpu(workload: Workload, name: str, shape: Shape, dtype: torch.dtype) -> int:
     loss = workload.build(name)
-    forward_backward(loss, workload.make_inputs(workload.warm_up_shape, dtype, "cuda"))
+    workload.run(loss, workload.make_inputs(workload.warm_up_shape, dtype, "cuda"))
     inputs = workload.make_inputs(shape, dtype, "cuda")
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    forward_backward(loss, inputs)
+    workload.run(loss, inputs)
     torch.cuda.synchronize()
     return torch.cuda.max_memory_allocated() - before
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import fusion_tables
 import growth_tables
 import loss_tables
 import projection_tables
@@ -91,6 +92,34 @@ def _training(results: Results) -> Plot:
     )
 
 
+def _fusion(results: Results) -> Plot:
+    points = [(s["model"], point) for s in results["settings"] for point in s["beams"]]
+    columns = [point["rows"] for _, point in points]
+    labels = fusion_tables.ROWS
+    names = _rows(labels, fusion_tables.BASELINE, columns)
+    clock = {"processor": " of processor time", "wall": ""}[results["clock"]]
+    speed = f"the decoder's tokens a second{clock}, ratio"
+    better = "right of 1 is better"
+    return Plot(
+        title="Decoding from {n_context} passages, against plain Fusion-in-Decoder".format(
+            **results["protocol"]
+        ),
+        series=[
+            f"{fusion_tables.model_name(model)}, beam {point['beam']}" for model, point in points
+        ],
+        rows=[_plain(labels[name]) for name in names],
+        panels=[
+            [
+                Bars(f"{speed}; {better}", _values(columns, names, _ratio)),
+                Bars(
+                    f"cross-attention cache, times less; {better}", _values(columns, names, _less)
+                ),
+            ]
+        ],
+        caption=loss_tables.conditions_line(results),
+    )
+
+
 def _growth(results: Results) -> Plot:
     clock = CLOCKS[results["clock"]]
     curves = results["curves"]
@@ -140,6 +169,7 @@ TOPICS: dict[str, Callable[[Results], Plot]] = {
     "growth-cpu": _growth,
     "strategies-cpu": _strategies,
     "training-cpu": _training,
+    "fusion_in_decoder-cpu": _fusion,
 }
 
 
@@ -172,6 +202,10 @@ def _ratio(figures: Mapping[str, Any]) -> Figure:
 
 def _peak_ratio(figures: Mapping[str, Any]) -> Figure | None:
     return _alone(figures["peak_ratio"])
+
+
+def _less(figures: Mapping[str, Any]) -> Figure | None:
+    return _alone(figures["cross_attention_times_smaller"])
 
 
 def _peak(figures: Mapping[str, Any]) -> Figure | None:

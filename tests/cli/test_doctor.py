@@ -21,7 +21,7 @@ def test_all_is_well_here():
     assert status == 0, [check for check in found.values() if check["advice"]]
     assert torch.__version__ in found["torch"]["found"]
     assert found["fairseq.data.data_utils_fast"]["found"] == "compiled, loads"
-    assert "6 criterions, 2 tasks" in found["genft_fairseq"]["found"]
+    assert "7 criterions, 4 tasks" in found["genft_fairseq"]["found"]
 
 
 def test_fairseq_is_missing(monkeypatch):
