@@ -226,7 +226,7 @@ def test_what_misses_its_target_or_differs_is_said(
     assert notes == [
         f"Below 2 times the tokens per second: {model}, beam 1.",
         f"Less than 10 times less cache: {model}, beam 3.",
-        f"plain Fusion-in-Decoder, a copy a hypothesis writes other answers: {model}, beam 3.",
+        f"plain, fairseq's own decoder, a copy a hypothesis writes other answers: {model}, beam 3.",
     ]
 
 

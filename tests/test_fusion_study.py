@@ -71,12 +71,20 @@ def test_wrong_settings(wrong, said):
     assert said in done.stderr and done.stderr.count("\n") == 1
 
 
+def test_preparing_what_is_not_there(tmp_path):
+    for arguments, said in (((), "usage: prepare.sh"), (("a.tsv", "b"), "there is no file a.tsv")):
+        done = shell("bash", STUDY / "prepare.sh", *arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_questions_made_of_passages(tmp_path):
     table, output = tmp_path / "passages.tsv", tmp_path / "clozes.jsonl"
     text = "The prize was first awarded in 1901 to Wilhelm Conrad of Germany, who was very glad."
     table.write_text(f"id\ttext\ttitle\n1\t{text} It is big.\tPrizes\n2\tnothing here\tNone\n")
     main = loaded(STUDY / "clozes.py").main
-    given = [str(table), "--output", str(output), "--per-passage", "5", "--dropped", "0"]
+    given = [str(table), "--output", str(output), "--per-passage", "5", "--sentences"]
+    given += ["--dropped", "0"]
     done = CliRunner().invoke(main, given)
     assert done.exit_code == 0, done.output
     found = {e.answers[0]: e for e in read_examples(output, need_passages=False)}

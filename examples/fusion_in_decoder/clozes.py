@@ -3,9 +3,9 @@
 A name or number of a sentence is taken out and asked for; the rest of the sentence, some of its
 words dropped, is the question, much as in salient span masking (Guu et al., 2020, REALM,
 arXiv:2002.08909).  A model that starts from nothing learns here to find and copy an answer, before
-the few real questions teach it what is asked for.  ``sentence`` of a question is all its words and
-the answer in their place, which is learned first: it has ten times the words to learn from.  Every
-draw is a hash of the sentence, so that the result never changes.
+the few real questions teach it what is asked for.  With ``--sentences`` the whole sentence
+is to be written, which is learned first: it has ten times the words to learn from.  Every draw is
+a hash of what is drawn for, so that the result never changes.
 
     python clozes.py PASSAGES.tsv --output clozes.jsonl --per-passage 8
 """
@@ -60,7 +60,8 @@ def clozes(text: str, dropped: float) -> list[tuple[float, str, str, str]]:
 @click.option("--output", required=True, help="Written here: JSON lines of question and answers.")
 @click.option("--per-passage", default=8, show_default=True, help="Most questions of a passage.")
 @click.option("--dropped", default=0.3, show_default=True, help="Share of words left out.")
-def main(passages: str, output: str, per_passage: int, dropped: float) -> None:
+@click.option("--sentences", is_flag=True, help="Give the whole sentence, under this key, as well.")
+def main(passages: str, output: str, per_passage: int, dropped: float, sentences: bool) -> None:
     lines, seen = [], set()
     for passage in PassageTable(passages):
         for _, question, answer, whole in sorted(clozes(passage.text, dropped))[:per_passage]:
@@ -70,7 +71,9 @@ def main(passages: str, output: str, per_passage: int, dropped: float) -> None:
                     "id": f"{passage.id}-{len(lines)}",
                     "question": question,
                 }
-                asked |= {"answers": [answer], "sentence": whole}
+                asked["answers"] = [answer]
+                if sentences:
+                    asked["sentence"] = whole
                 lines.append(json.dumps(asked, ensure_ascii=False))
     # In an order that has nothing to do with the passages', so that any part is a sample.
     lines.sort(key=lambda line: draw("order", line))

@@ -12,9 +12,10 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../training.sh"
 [ "$#" -ge 2 ] && [ "$#" -le 3 ] || die "usage: prepare.sh PASSAGES.tsv QUESTIONS.jsonl [DATA]"
 passages=$1 questions=$2
-# shellcheck source=examples/fusion_in_decoder/settings.sh
-. "$root/examples/fusion_in_decoder/settings.sh" ${3:+"$3"}
 for file in "$passages" "$questions"; do [ -f "$file" ] || die "there is no file $file"; done
+shift 2   # settings.sh takes what is left
+# shellcheck source=examples/fusion_in_decoder/settings.sh
+. "$root/examples/fusion_in_decoder/settings.sh"
 work=$data/work
 mkdir -p "$work"
 
@@ -35,17 +36,24 @@ part '1,500p;1101,$p' "$work/train.jsonl"
 
 # Short windows, which are quick to read.
 step "$work/windows.tsv" genft preprocess "$passages" --window 30 --stride 15 --output "$work/windows.tsv"
-step "$work/clozes.jsonl" python3 "$study/clozes.py" "$passages" --per-passage 12 \
-  --output "$work/clozes.jsonl"
-step "$work/clozes-found.jsonl" genft retrieve "$work/windows.tsv" --questions "$work/clozes.jsonl" \
-  --top-k 6 --index "$work/bm25-windows" --output "$work/clozes-found.jsonl"
-head -n 300 "$work/clozes-found.jsonl" >"$work/clozes-valid.jsonl"
-tail -n +301 "$work/clozes-found.jsonl" >"$work/clozes-train.jsonl"
+# own_questions NAME FLAGS...: questions of our own, for NAME, and the windows that BM25 finds for them.
+own_questions() {
+  local name=$1
+  shift
+  step "$work/$name.jsonl" python3 "$study/clozes.py" "$passages" --per-passage 12 "$@" \
+    --output "$work/$name.jsonl"
+  step "$work/$name-found.jsonl" genft retrieve "$work/windows.tsv" --questions "$work/$name.jsonl" \
+    --top-k 6 --index "$work/bm25-windows" --output "$work/$name-found.jsonl"
+  head -n 300 "$work/$name-found.jsonl" >"$work/$name-valid.jsonl"
+  tail -n +301 "$work/$name-found.jsonl" >"$work/$name-train.jsonl"
+  own=(--train "$work/$name-train.jsonl" --valid "$work/$name-valid.jsonl" --truncate-questions)
+}
 
-clozes=(--train "$work/clozes-train.jsonl" --valid "$work/clozes-valid.jsonl" --truncate-questions)
 asked=(--train "$work/train.jsonl" --valid "$work/valid.jsonl" --test "$work/test.jsonl")
-fid clozes "${clozes[@]}" --bpe-operations 5000
-fid sentences "${clozes[@]}" --target sentence --dict-from "$data/clozes"
+own_questions clozes
+fid clozes "${own[@]}" --bpe-operations 5000
+own_questions sentences --sentences
+fid sentences "${own[@]}" --target sentence --dict-from "$data/clozes"
 fid questions "${asked[@]}" --dict-from "$data/clozes"
 fid long_answers "${asked[@]}" --target nq_annotated_gold.long_answer --max-answer 60 \
   --dict-from "$data/clozes"

@@ -16,11 +16,11 @@ for system in $systems; do economy "$system"; done   # a mistake is told before 
 
 # To copy first: of one window, the whole sentence.
 train sentences "$data/sentences" "${model[@]}" --criterion scalegrad --gamma 1 --n-context 1 \
-  --dropout 0 --batch-size 16 --lr 1.5e-3 --warmup-updates 500 --max-update 5000 \
+  --dropout 0 --batch-size 16 --lr 1.5e-3 --warmup-updates 500 --max-update 3000 \
   --save-interval-updates 500 --keep-interval-updates 1 --validate-interval-updates 1000
 # Then to find: of three windows, what is asked for.
 train base "$data/clozes" "${model[@]}" --criterion scalegrad --gamma 1 --n-context 3 --dropout 0.1 \
-  --batch-size 32 --lr 1e-3 --warmup-updates 100 --max-update 700 \
+  --batch-size 16 --lr 7e-4 --warmup-updates 100 --max-update 800 \
   --finetune-from-model "$runs/sentences/checkpoint_last.pt"
 
 for seed in $seeds; do
@@ -35,6 +35,6 @@ for seed in $seeds; do
     fi
     train "seed-$seed/$system" "$folder" "${model[@]}" "${economy[@]}" "${reading[@]}" --seed "$seed" \
       --criterion scalegrad --gamma 1 --dropout 0.1 --label-smoothing 0.1 --batch-size 16 --lr 5e-4 \
-      --warmup-updates 30 --max-update 260 --finetune-from-model "$start"
+      --warmup-updates 20 --max-update 100 --finetune-from-model "$start"
   done
 done
