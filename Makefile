@@ -45,7 +45,7 @@ test-slow: install
 # One after the other: what is measured side by side slows each other down.
 .NOTPARALLEL:
 
-# Measures everything, which takes an hour and a half, and renders it.  One of them alone:
+# Measures everything, which takes an hour and three quarters, and renders it.  One of them alone:
 # make bench-growth bench-pages
 bench: $(addprefix bench-,$(BENCHMARKS) strategies) bench-pages
 

@@ -179,8 +179,8 @@ def _draw_bars(axis: Any, panel: Bars, plot: Plot, named: bool) -> None:
     # The numbers stand outside of the bars.
     margin = (max(ends) / min(ends)) ** 0.16
     axis.set_xlim(min(ends) / margin, max(ends) * margin)
-    near = max(ends) / min(ends) < 5
-    between = _BETWEEN_NEAR if near else _BETWEEN_FAR
+    factor = max(ends) / min(ends)
+    between = _BETWEEN_NEAR if factor < 5 else _BETWEEN_FAR if factor < 200 else (1,)
     _name_ticks(axis.xaxis, axis.get_xlim(), between)
     axis.axvline(1, color="#222222", linewidth=0.8)
     axis.set_ylim(len(plot.rows) - 0.5, -0.5)

@@ -98,7 +98,6 @@ def _fusion(results: Results) -> Plot:
     labels = fusion_tables.ROWS
     names = _rows(labels, fusion_tables.BASELINE, columns)
     clock = {"processor": " of processor time", "wall": ""}[results["clock"]]
-    speed = f"the decoder's tokens a second{clock}, ratio"
     better = "right of 1 is better"
     return Plot(
         title="Decoding from {n_context} passages, against plain Fusion-in-Decoder".format(
@@ -110,10 +109,8 @@ def _fusion(results: Results) -> Plot:
         rows=[_plain(labels[name]) for name in names],
         panels=[
             [
-                Bars(f"{speed}; {better}", _values(columns, names, _ratio)),
-                Bars(
-                    f"cross-attention cache, times less; {better}", _values(columns, names, _less)
-                ),
+                Bars(f"tokens a second{clock}, ratio; {better}", _values(columns, names, _ratio)),
+                Bars(f"times less cache; {better}", _values(columns, names, _less)),
             ]
         ],
         caption=loss_tables.conditions_line(results),
