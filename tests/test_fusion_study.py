@@ -25,9 +25,16 @@ def printed(script, **environment):
 
 def test_training_commands():
     runs = [parse(words[1:]) for words in printed("train.sh")]
-    parsed = {run.save_dir.split("/")[-1]: run for run in runs}
+    everything = {run.save_dir.split("/")[-1]: run for run in runs}
+    assert list(everything)[:4] == [*PRETRAINING, "plain-clozes", "plain"]
+    parsed = {name: run for name, run in everything.items() if not name.endswith("-clozes")}
     names = list(parsed)
-    assert names[:2] == PRETRAINING and names[2] == "plain" and len(runs) == len(names) == 16
+    assert len(names) == 16 and len(runs) == len(everything) == 16 + 13  # but for long answers
+    for name, run in everything.items():
+        if name.endswith("-clozes"):
+            assert (run.max_update, run.data.split("/")[-1]) == (200, "clozes")
+            same = parsed[name.removesuffix("-clozes")]
+            assert (run.first_k, run.decoder_kv_heads) == (same.first_k, same.decoder_kv_heads)
     assert parsed["k8-lsa-3-gqa-4"].first_k == 8
     assert parsed["k8-lsa-3-gqa-4"].cross_attention_interval == 3
     assert parsed["k8-lsa-3-gqa-4"].decoder_kv_heads == 4
@@ -49,11 +56,11 @@ def test_training_commands():
 
 def test_answering_commands():
     *commands, last = printed("evaluate.sh", SYSTEMS="plain long-answers", SEEDS="1 2")
-    assert len(commands) == 4
+    assert len(commands) == 6  # plain answers the clozes, too
     for program, name, *words in commands:
         assert (program, name) == ("genft", "evaluate-qa")
         accept(genft.commands[name], words)
-    assert "long_answers" in commands[1][2]
+    assert "long_answers" in commands[2][2]
     assert last[0] == "python3"
     accept(loaded(STUDY / "score.py").main, last[2:])
 
@@ -133,9 +140,11 @@ def test_the_table_shows_what_was_measured():
         found = dict.fromkeys(module.KEPT, scale * 0.5)
         found |= {"questions": 4, "n_context": 3, "exact_match_interval": [0, 1]}
         found |= {"parameters": 2_000_000 * scale, "train_seconds": 60 * scale}
+        found["valid_ppl"] = 5 * scale
         return {**found, "train_clock": "processor", "f1_p_value": 0.25}
 
     systems = {"plain": figures(1), "cheap": figures(0.5), "long-answers": figures(2)}
+    systems |= {"plain-clozes": figures(0.8), "cheap-clozes": figures(0.6)}
     results = {
         "seeds": [1, 2],
         "hardware": {"processor": "a processor", "cores": 2},
@@ -144,10 +153,9 @@ def test_the_table_shows_what_was_measured():
     }
     json.dumps(results)
     rows = {row.split(" | ")[0][2:]: row.split(" | ") for row in module.table(results).splitlines()}
-    assert rows["plain"][1:6] == ["50.0", "50.0", "0.250", "50.0", "60 (1.00)"]
-    assert rows["cheap"][1:6] == ["25.0", "25.0", "0.250", "25.0", "30 (0.50)"]
-    assert rows["cheap"][6] == "1.00"
-    assert rows["long-answers"][1:3] == ["", ""]
-    assert "4 test questions, 3 passages read of each, greedy; means of 2 seeds" in module.table(
-        results
-    )
+    assert rows["plain"][1:6] == ["40.0", "40.0", "0.250", "50.0", "50.0"]
+    assert rows["cheap"][1:6] == ["30.0", "30.0", "0.250", "25.0", "25.0"]
+    assert rows["cheap"][6:9] == ["2.5", "30 (0.50)", "1.00"]
+    assert rows["long-answers"][1:6] == [""] * 5
+    assert not any(name.endswith("-clozes") for name in rows)
+    assert "4 test questions and 4 clozes held out; 3 passages read" in module.table(results)

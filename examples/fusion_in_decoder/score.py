@@ -28,6 +28,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 BASELINE, LONG = "plain", "long-answers"
+CLOZES = "-clozes"  # ends the name of a run on the clozes
 PRETRAINING = ("sentences", "base")
 # Of what evaluate-qa writes.
 KEPT = (
@@ -48,9 +49,12 @@ Figures = dict[str, Any]
 @click.option("--record", is_flag=True, help="Write the results and the page beside this script.")
 def main(seeds: tuple[int, ...], data: Path, runs: Path, systems: str, record: bool) -> None:
     names = systems.split()
-    by_seed = {seed: {n: figures(runs / f"seed-{seed}" / n) for n in names} for seed in seeds}
+    trained = [*names, *(n + CLOZES for n in names if n != LONG)]
+    by_seed = {seed: {n: figures(runs / f"seed-{seed}" / n) for n in trained} for seed in seeds}
     for seed in seeds:
-        compare(runs / f"seed-{seed}", by_seed[seed], data / "questions" / "test.fid.jsonl")
+        folder = runs / f"seed-{seed}"
+        compare(folder, by_seed[seed], "", data / "questions" / "test.fid.jsonl")
+        compare(folder, by_seed[seed], CLOZES, data / "clozes" / "valid.fid.jsonl")
     first = runs / f"seed-{seeds[0]}"
     manifest = json.loads((data / "questions" / "MANIFEST.json").read_text())
     results = {
@@ -61,14 +65,15 @@ def main(seeds: tuple[int, ...], data: Path, runs: Path, systems: str, record: b
             "prepare": manifest["recipe"]["command"],
             "train": {
                 run.name: command_of(run, ROOT)
-                for run in [*(runs / name for name in PRETRAINING), *(first / n for n in names)]
+                for run in [*(runs / name for name in PRETRAINING), *(first / n for n in trained)]
             },
             "evaluate": {
-                name: (first / name / "answers.json.command").read_text().strip() for name in names
+                name: (first / name / "answers.json.command").read_text().strip()
+                for name in trained
             },
         },
         "pretraining": {name: training(runs / name) for name in PRETRAINING},
-        "systems": {name: summary([by_seed[seed][name] for seed in seeds]) for name in names},
+        "systems": {name: summary([by_seed[seed][name] for seed in seeds]) for name in trained},
     }
     page = table(results)
     write_whole(runs / "results.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
@@ -102,9 +107,10 @@ def training(run: Path) -> Figures:
     }
 
 
-def compare(folder: Path, systems: dict[str, Figures], references: Path) -> None:
-    """Add the p-values of each system against plain Fusion-in-Decoder."""
-    if BASELINE not in systems:
+def compare(folder: Path, systems: dict[str, Figures], ending: str, references: Path) -> None:
+    """Add the p-values of each system against plain Fusion-in-Decoder on the same questions."""
+    names = [n for n in systems if n.endswith(CLOZES) == bool(ending) and n != LONG]
+    if BASELINE + ending not in names:
         return
     questions = read_questions(references)
 
@@ -113,10 +119,11 @@ def compare(folder: Path, systems: dict[str, Figures], references: Path) -> None
         given = [json.loads(line)["prediction"] for line in lines]
         return [score(text, q.answers) for text, q in zip(given, questions, strict=True)]
 
-    plain = scores(BASELINE)
-    for name in systems.keys() - {BASELINE, LONG}:
-        found = paired_figures(plain, scores(name))
-        systems[name] |= {key: value for key, value in found.items() if key.endswith("p_value")}
+    plain = scores(BASELINE + ending)
+    for name in names:
+        if name != BASELINE + ending:
+            found = paired_figures(plain, scores(name))
+            systems[name] |= {key: value for key, value in found.items() if "p_value" in key}
 
 
 def summary(seeds: list[Figures]) -> Figures:
@@ -134,37 +141,36 @@ def summary(seeds: list[Figures]) -> Figures:
 
 def table(results: Figures) -> str:
     systems = results["systems"]
-    plain = systems.get(BASELINE)
 
-    def mean(name: str, figure: str, scale: float = 1.0) -> float | None:
-        found = systems[name].get(figure)
-        return None if found is None else found["mean"] * scale
-
-    def ratio(name: str, figure: str) -> str:
-        own = mean(name, figure)
-        return "" if own is None or plain is None else f" ({own / plain[figure]['mean']:.2f})"
+    def mean(name: str, figure: str) -> float | None:
+        found = systems.get(name, {}).get(figure)
+        return None if found is None else found["mean"]
 
     def cell(name: str, figure: str, scale: float, digits: int, compared: bool = False) -> str:
-        value = mean(name, figure, scale)
+        value, plain = mean(name, figure), mean(BASELINE, figure)
         if value is None:
             return ""
-        return f"{value:,.{digits}f}" + (ratio(name, figure) if compared else "")
+        ratio = f" ({value / plain:.2f})" if compared and plain else ""
+        return f"{value * scale:,.{digits}f}{ratio}"
 
     rows = [
-        "| system | EM | F1 | p (F1) | ROUGE-L | training, s | parameters, M | encoder, ms | "
-        "decoder, ms | cross-attention cache, KiB | self-attention cache, KiB |",
-        "| --- " + "| ---: " * 10 + "|",
+        "| system | clozes EM | clozes F1 | p | questions EM | questions F1 | perplexity | "
+        "training, s | parameters, M | encoder, ms | decoder, ms | cross cache, KiB | "
+        "self cache, KiB |",
+        "| --- " + "| ---: " * 12 + "|",
     ]
-    for name in systems:
+    names = [name for name in systems if not name.endswith(CLOZES)]
+    for name in names:
         long = name == LONG
-        p_value = mean(name, "f1_p_value")
         cells = [
             name,
+            cell(name + CLOZES, "exact_match", 100, 1),
+            cell(name + CLOZES, "f1", 100, 1),
+            cell(name + CLOZES, "f1_p_value", 1, 3),
             "" if long else cell(name, "exact_match", 100, 1),
             "" if long else cell(name, "f1", 100, 1),
-            "" if p_value is None else f"{p_value:.3f}",
-            cell(name, "rouge_l", 100, 1),
-            cell(name, "train_seconds", 1, 0, True),
+            cell(name, "valid_ppl", 1, 1),
+            cell(name, "train_seconds", 1, 0, not long),
             cell(name, "parameters", 1e-6, 2),
             cell(name, "encoder_seconds_per_question", 1000, 1, True),
             cell(name, "decoder_seconds_per_question", 1000, 1, not long),
@@ -172,17 +178,33 @@ def table(results: Figures) -> str:
             cell(name, "cache_self_attention_bytes_per_question", 1 / 1024, 1, not long),
         ]
         rows.append(f"| {' | '.join(cells)} |")
-    read = int(next(iter(systems.values()))["n_context"]["mean"])
-    asked = int(next(iter(systems.values()))["questions"]["mean"])
-    seeds = len(results["seeds"])
-    note = (
-        f"{asked} test questions, {read} passages read of each, greedy; "
-        f"{'one seed' if seeds == 1 else f'means of {seeds} seeds'}. In brackets the ratio to "
-        "plain. EM, F1 and ROUGE-L in percent; p: paired bootstrap against plain. Training: "
-        f"{systems[next(iter(systems))]['train_clock'][0]} seconds of the updates. Encoder and "
-        "decoder: milliseconds a question, wall clock. Cache: a question, when its answer ends."
+    return "\n".join(["", *rows, "", note(results, names), "", provenance_line(results), ""])
+
+
+def note(results: Figures, names: list[str]) -> str:
+    systems, seeds = results["systems"], len(results["seeds"])
+    first = systems[names[0]]
+    clozes = systems.get(names[0] + CLOZES, {}).get("questions", {}).get("mean")
+    said = [
+        f"{first['questions']['mean']:.0f} test questions"
+        + (f" and {clozes:.0f} clozes held out" if clozes else ""),
+        f"{first['n_context']['mean']:.0f} passages read of each, greedy",
+        "one seed" if seeds == 1 else f"means of {seeds} seeds",
+    ]
+    text = (
+        f"{'; '.join(said)}. EM and F1 in percent; p: paired bootstrap of F1 against plain; "
+        "perplexity: of a validation token. In brackets the ratio to plain. Training: "
+        f"{first['train_clock'][0]} seconds of the updates on the questions. Encoder and decoder: "
+        "milliseconds a question of the test, wall clock. Cache: a question, when its answer ends."
     )
-    return "\n".join(["", *rows, "", note, "", provenance_line(results), ""])
+    if LONG in systems:
+        long = systems[LONG]
+        text += (
+            f" {LONG}: ROUGE-1 {long['rouge_1']['mean'] * 100:.1f}, ROUGE-L "
+            f"{long['rouge_l']['mean'] * 100:.1f}, BLEU {long['bleu']['mean']:.1f} against the "
+            "annotated paragraphs."
+        )
+    return text
 
 
 if __name__ == "__main__":

@@ -33,8 +33,14 @@ for seed in $seeds; do
         python3 "$study/deepen.py" "$runs/base/checkpoint_last.pt" "$start"
       fi
     fi
-    train "seed-$seed/$system" "$folder" "${model[@]}" "${economy[@]}" "${reading[@]}" --seed "$seed" \
-      --criterion scalegrad --gamma 1 --dropout 0.1 --label-smoothing 0.1 --batch-size 16 --lr 5e-4 \
-      --warmup-updates 20 --max-update 100 --finetune-from-model "$start"
+    each=("${model[@]}" "${economy[@]}" "${reading[@]}" --seed "$seed" --criterion scalegrad --gamma 1
+      --dropout 0.1)
+    steps=(--batch-size 16 --lr 5e-4 --warmup-updates 20)
+    if [ "$folder" = "$data/questions" ]; then
+      train "seed-$seed/$system-clozes" "$data/clozes" "${each[@]}" "${steps[@]}" --max-update 200 \
+        --finetune-from-model "$start"
+    fi
+    train "seed-$seed/$system" "$folder" "${each[@]}" --label-smoothing 0.1 "${steps[@]}" \
+      --max-update 100 --finetune-from-model "$start"
   done
 done
