@@ -9,6 +9,7 @@ it is started.
 
 import inspect
 import logging
+import os
 from functools import wraps
 from typing import Any
 
@@ -18,6 +19,8 @@ from fairseq.optim.lr_scheduler.reduce_lr_on_plateau import ReduceLROnPlateauLRS
 from fairseq.tasks import FairseqTask
 from fairseq.trainer import Trainer
 from fairseq_cli import train as training
+
+from genft_fairseq.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,7 @@ def apply() -> None:
     _shuffle_after_the_curriculum()
     _keep_the_plateau()
     _keep_the_patience()
+    _refuse_another_model()
     _load_the_end_of_an_epoch()
     _stop_where_the_run_has_ended()
 
@@ -122,6 +126,33 @@ def _keep_the_patience() -> None:
         return state
 
     Trainer.state_dict = with_patience
+
+
+def _refuse_another_model() -> None:
+    """A model that converts what it loads must not do so in the middle of a run.
+
+    Its optimizer's state would be that of other parameters.  Such a model says by
+    ``unchanged_on_resume`` which settings, by their flags, have to stay.
+    """
+    load = Trainer.load_checkpoint
+
+    @wraps(load)
+    def checked(
+        self: Trainer, filename: str, reset_optimizer: bool = False, *rest: Any, **kw: Any
+    ) -> Any:
+        settings = getattr(self.model, "unchanged_on_resume", None)
+        if settings and not reset_optimizer and os.path.exists(filename):
+            saved = checkpoint_utils.load_checkpoint_to_cpu(filename)["cfg"]["model"]
+            now = settings(self.cfg.model)
+            for flag, before in settings(saved).items():
+                if before != now[flag]:
+                    raise UserError(
+                        f"{filename} was trained with {flag} {before}, but {flag} is {now[flag]}: "
+                        "start another --save-dir with --finetune-from-model"
+                    )
+        return load(self, filename, reset_optimizer, *rest, **kw)
+
+    Trainer.load_checkpoint = checked
 
 
 def _load_the_end_of_an_epoch() -> None:

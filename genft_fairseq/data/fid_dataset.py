@@ -137,7 +137,11 @@ class FiDDataset(LanguagePairDataset):
         return batch
 
     def num_tokens(self, index: int) -> int:
-        """Count what ``--max-tokens`` limits: the encoder's tokens, padded, or the target's."""
+        """Count what ``--max-tokens`` limits: passages times the longest pair, or the target.
+
+        As everywhere in fairseq, a batch is limited by its examples times the largest count of one.
+        A batch of many short passages with few long ones is padded to more than that.
+        """
         return int(self.num_tokens_vec(np.array([index]))[0])
 
     def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:

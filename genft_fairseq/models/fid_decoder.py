@@ -15,6 +15,7 @@ from fairseq.modules.checkpoint_activations import checkpoint_wrapper
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
 from torch import Tensor, nn
 
+from genft_fairseq.errors import UserError
 from genft_fairseq.models.fid_encoder import read_rows
 from genft_fairseq.models.grouped_query_attention import GroupedQueryAttention
 
@@ -69,9 +70,18 @@ class FiDDecoder(TransformerDecoderBase):
 
     def __init__(self, cfg: Any, *given: Any, **keywords: Any):
         super().__init__(cfg, *given, **keywords)
-        for number, layer in enumerate(self.layers, start=1):
+        for number, layer in enumerate(self._every_layer(), start=1):
             if number % cfg.cross_attention_interval:
                 layer.encoder_attn = layer.encoder_attn_layer_norm = None
+        if all(layer.encoder_attn is None for layer in self._every_layer()):
+            raise UserError(
+                f"--cross-attention-interval {cfg.cross_attention_interval} leaves none of "
+                f"{self.num_layers} decoder layers to read the passages"
+            )
+
+    def _every_layer(self) -> list[Any]:
+        """The layers; iterating over ``layers`` leaves some out where LayerDrop is on."""
+        return [self.layers[number] for number in range(len(self.layers))]
 
     def build_decoder_layer(self, cfg: Any, no_encoder_attn: bool = False) -> nn.Module:
         """Build a layer; wrapped as fairseq wraps its own."""
@@ -109,7 +119,7 @@ class FiDDecoder(TransformerDecoderBase):
     def _passages_cached(self, incremental_state: dict[str, Any]) -> bool:
         return any(
             "prev_key" in layer.encoder_attn._get_input_buffer(incremental_state)
-            for layer in self.layers
+            for layer in self._every_layer()
             if layer.encoder_attn is not None
         )
 
@@ -120,13 +130,17 @@ class FiDDecoder(TransformerDecoderBase):
             state_dict: of the whole model; changed in place.
             name: of this module in it.
         """
-        left_out = [
-            key
-            for number, layer in enumerate(self.layers)
-            if layer.encoder_attn is None
-            for key in state_dict
-            if key.startswith(f"{name}.layers.{number}.encoder_attn")
-        ]
+        left_out = []
+        for number, layer in enumerate(self._every_layer()):
+            prefix = f"{name}.layers.{number}."
+            held = [key for key in state_dict if key.startswith(f"{prefix}encoder_attn")]
+            if layer.encoder_attn is None:
+                left_out += held
+            elif not held and f"{prefix}fc1.weight" in state_dict:
+                raise UserError(
+                    f"the checkpoint has no cross-attention in decoder layer {number + 1}, which "
+                    "this --cross-attention-interval needs: give the interval it was trained with"
+                )
         for key in left_out:
             del state_dict[key]
         if left_out:

@@ -57,9 +57,24 @@ class FiDTransformerModel(TransformerModel):
         """
         fid_transformer(args)
         check_options(args)
+        if args.decoder_layers_to_keep and args.cross_attention_interval > 1:
+            raise UserError(
+                "--decoder-layers-to-keep numbers the layers anew, which "
+                f"--cross-attention-interval {args.cross_attention_interval} counts: leave one out"
+            )
         model = super().build_model(args, task)
         model.encoder.left_pad = getattr(getattr(task, "cfg", None), "left_pad_source", True)
         return model
+
+    @staticmethod
+    def unchanged_on_resume(args: Any) -> dict[str, Any]:
+        """Return the settings that a run cannot change on its way, by their flags."""
+        heads = getattr(args, "decoder_kv_heads", None) or args.decoder_attention_heads
+        return {
+            "--decoder-kv-heads": heads,
+            "--cross-attention-interval": getattr(args, "cross_attention_interval", 1),
+            "--first-k": getattr(args, "first_k", None),
+        }
 
     @classmethod
     def build_encoder(cls, args: Any, src_dict: Any, embed_tokens: nn.Embedding) -> FiDEncoder:
@@ -78,6 +93,10 @@ def check_options(args: Any) -> None:
     Raises:
         UserError: naming the flag.
     """
+    for name in _OPTIONS:
+        value = getattr(args, name)
+        if value is not None and type(value) is not int:
+            raise UserError(f"--{name.replace('_', '-')} must be a whole number, but is {value!r}")
     if args.first_k is not None:
         check_range("--first-k", args.first_k, args.first_k >= 1, "[1, inf)")
     layers, interval = args.decoder_layers, args.cross_attention_interval

@@ -14,6 +14,8 @@ from fairseq.modules import MultiheadAttention
 from fairseq.modules.quant_noise import quant_noise
 from torch import Tensor, nn
 
+from genft_fairseq.errors import UserError
+
 logger = logging.getLogger(__name__)
 
 State = dict[str, dict[str, Tensor | None]]
@@ -213,8 +215,17 @@ class GroupedQueryAttention(MultiheadAttention):
             for part in ("weight", "bias"):
                 key = f"{prefix}{projection}.{part}"
                 own = getattr(getattr(self, projection), part, None)
-                if own is not None and key in state_dict:
-                    state_dict[key] = pooled_heads(state_dict[key], len(own), self.head_dim)
+                if own is None or key not in state_dict:
+                    continue
+                given = state_dict[key]
+                if len(given) < len(own) and given.shape[1:] == own.shape[1:]:
+                    raise UserError(
+                        f"the checkpoint has fewer key and value heads in {name} than "
+                        "--decoder-kv-heads: give the number it was trained with"
+                    )
+                state_dict[key] = pooled_heads(given, len(own), self.head_dim)
+                if state_dict[key] is not given:
+                    logger.info("%s: the mean of each %d heads", key, len(given) // len(own))
 
 
 def pooled_heads(projection: Tensor, size: int, head_dim: int) -> Tensor:

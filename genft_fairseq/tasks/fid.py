@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from fairseq.data import ConcatDataset, Dictionary, data_utils
 from fairseq.tasks import register_task
@@ -112,14 +113,19 @@ class FiDTask(TranslationTask):
             if part is None:
                 break
             found.append(part)
-        if not found or sum(map(len, found)) != examples:
+        whole = sum(map(len, found))
+        if len(found) > 1 and self.cfg.upsample_primary > 1:
+            whole += (self.cfg.upsample_primary - 1) * len(found[0])
+        if not found or whole != examples:
             raise UserError(
                 f"--source-pointing needs {folder}/{split}.align.{pair}.bin, which says where the "
                 f"answers stand, for {examples} examples, but it "
-                + (f"has {sum(map(len, found))}" if found else "is not there")
+                + (f"has {whole}" if found else "is not there")
                 + ": make the data folder with data-prep/prepare-fid.sh"
             )
-        return found[0] if len(found) == 1 else ConcatDataset(found)
+        if len(found) == 1:
+            return found[0]
+        return ConcatDataset(found, [max(self.cfg.upsample_primary, 1)] + [1] * (len(found) - 1))
 
     def build_dataset_for_inference(
         self, src_tokens: list[Tensor], src_lengths: list[int], constraints: Any = None
@@ -182,17 +188,57 @@ class FiDTask(TranslationTask):
             found += [torch.tensor([marker]), ids]
         return torch.cat([*found, torch.tensor([self.src_dict.eos()])])
 
+    def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+        """Build the criterion.
+
+        Raises:
+            UserError: it would write texts of a length that the source decides.
+        """
+        for name in ("risk_max_len_a", "sequence_max_len_a"):
+            if getattr(cfg, name, 0):
+                flag = "--" + name.replace("_", "-")
+                raise UserError(
+                    f"{flag} {getattr(cfg, name)} is about one source text, but --task fid reads "
+                    f"several passages: give {flag} 0, and {flag[:-1]}b for the longest answer"
+                )
+        return super().build_criterion(cfg, from_checkpoint)
+
+    def get_batch_iterator(
+        self, dataset: Any, max_tokens: Any = None, *rest: Any, **kw: Any
+    ) -> Any:
+        """Make batches; see fairseq's own.
+
+        Raises:
+            UserError: an example alone has more tokens than a batch may have.
+        """
+        if max_tokens is not None and isinstance(dataset, FiDDataset) and len(dataset):
+            tokens = dataset.num_tokens_vec(np.arange(len(dataset)))
+            worst = int(tokens.argmax())
+            if tokens[worst] > max_tokens:
+                raise UserError(
+                    f"--max-tokens is {max_tokens}, but example {worst} alone has {tokens[worst]} "
+                    f"({dataset.numbers[worst]} passages of up to {dataset.src_sizes[worst]} "
+                    "tokens): raise it, or read less with --n-context or --max-passage-tokens"
+                )
+        return super().get_batch_iterator(dataset, max_tokens, *rest, **kw)
+
     def build_generator(self, models: Any, args: Any, *given: Any, **keywords: Any) -> Any:
         """Build fairseq's generator.
 
         Raises:
             UserError: an option that needs one source text.
         """
-        if getattr(args, "print_alignment", None) is not None:
-            raise UserError(
-                "--print-alignment names positions of one source text, but --task fid reads "
-                "several passages; --source-pointing tells which one an answer was found in"
-            )
+        for name, unset, instead in (
+            ("print_alignment", None, "--source-pointing tells where an answer was found"),
+            ("match_source_len", False, "limit answers with --max-len-b"),
+            ("max_len_a", 0, "limit answers with --max-len-b"),
+        ):
+            value = getattr(args, name, unset)
+            if value != unset and value is not None:
+                raise UserError(
+                    f"--{name.replace('_', '-')} is about one source text, but --task fid reads "
+                    f"several passages: {instead}"
+                )
         return super().build_generator(models, args, *given, **keywords)
 
 

@@ -81,6 +81,22 @@ def test_a_trained_model_of_fairseqs_is_converted(folder, tmp_path):
             torch.testing.assert_close(after[name], want, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--decoder-kv-heads", 1], "with --decoder-kv-heads 2, but --decoder-kv-heads is 1"),
+        (["--first-k", 3], "with --first-k None, but --first-k is 3"),
+    ],
+)
+def test_a_run_goes_on_as_the_model_it_was(flags, message, folder, tmp_path):
+    trained(folder, tmp_path)
+    before = (tmp_path / "checkpoint_last.pt").read_bytes()
+    done = trained(folder, tmp_path, *flags, updates=4, check=False)
+    assert done.returncode != 0
+    assert message in done.error and "--finetune-from-model" in done.error
+    assert (tmp_path / "checkpoint_last.pt").read_bytes() == before
+
+
 @pytest.mark.parametrize("precision", ["--fp16", "--bf16"])
 def test_half_precision(precision, folder, tmp_path):
     done = trained(folder, tmp_path, *EVERYTHING, precision, updates=3)

@@ -455,3 +455,77 @@ def test_a_decoder_of_another_size_than_the_encoder():
     assert len(model.decoder.layers) == 5
     assert model.decoder.layers[0].encoder_attn.k_proj.weight.shape == (2 * 6, 16)
     assert isinstance(model, TransformerModel)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_layer_drop_does_not_decide_which_layers_read(seed):
+    """fairseq's list of layers leaves some out whenever it is iterated over in training mode."""
+    flags = {"decoder_layers": 6, "cross_attention_interval": 3, "decoder_layerdrop": 0.5}
+    model = tiny_model(seed=seed, **flags)
+    layers = [model.decoder.layers[number] for number in range(6)]
+    assert [layer.encoder_attn is not None for layer in layers] == [False, False, True] * 2
+    other = tiny_model(seed=seed + 10, **flags).train()
+    other.load_state_dict(model.state_dict())
+    plain = tiny_model(seed=seed, decoder_layers=6)
+    other.load_state_dict(plain.state_dict())
+    assert hypotheses(other.eval(), tiny_sample())
+
+
+def test_layers_that_are_left_out_must_leave_one_that_reads():
+    with pytest.raises(UserError, match="--decoder-layers-to-keep numbers the layers anew"):
+        tiny_model(decoder_layers_to_keep="0,2", cross_attention_interval=3)
+    kept = tiny_model(decoder_layers_to_keep="0,2")
+    assert len(kept.decoder.layers) == 2
+
+
+def test_a_cheaper_checkpoint_does_not_fit_a_dearer_model():
+    with pytest.raises(UserError, match="has no cross-attention in decoder layer 1"):
+        tiny_model().load_state_dict(tiny_model(cross_attention_interval=3).state_dict())
+    with pytest.raises(UserError, match="fewer key and value heads in decoder"):
+        tiny_model().load_state_dict(tiny_model(decoder_kv_heads=2).state_dict())
+
+
+@pytest.mark.parametrize("value", ["8", 1.5])
+def test_overrides_of_another_type(value):
+    with pytest.raises(UserError, match="--first-k must be a whole number, but is"):
+        tiny_model(first_k=value)
+
+
+def test_parts_hold_the_activations_of_one_at_a_time():
+    """What the backward pass needs is computed again, but for the tokens and what is fused."""
+    passages = [[[5] * 23 + [EOS]] * 12]
+    held = {}
+    for at_once in (0, 2):
+        model = tiny_model(passages_at_once=at_once, encoder_ffn_embed_dim=64)
+        sizes: list[int] = []
+
+        def keep(tensor, sizes=sizes):
+            sizes.append(tensor.nbytes)
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            model.encoder(tiny_sample(passages, [[EOS]])["net_input"]["src_tokens"])
+        held[at_once] = sum(sizes)
+    assert held[2] < held[0] / 5
+
+
+def test_dropout_that_generation_retains():
+    model = tiny_model(decoder_kv_heads=1, attention_dropout=0.5).eval()
+    sample = tiny_sample()
+    assert torch.equal(logits_of(model, sample), logits_of(model, sample))
+    for layer in model.decoder.layers:
+        layer.encoder_attn.dropout_module.apply_during_inference = True
+    assert not torch.equal(logits_of(model, sample), logits_of(model, sample))
+
+
+def test_orders_follow_each_other():
+    """Reordered twice before it is read: as if the encoder had read the questions in that order."""
+    model = tiny_model().eval()
+    encoder_out = model.encoder(tiny_sample()["net_input"]["src_tokens"])
+    first, second = torch.tensor([2, 0, 1, 1]), torch.tensor([3, 0, 0])
+    twice = rows_of_encoder_out(model, rows_of_encoder_out(model, encoder_out, first), second)
+    read = torch.tensor([[EOS, 5]] * 3)
+    got = model.decoder(read, encoder_out=twice)[0]
+    want = model.decoder(read, encoder_out=read_rows({**encoder_out, "rows": [first[second]]}))[0]
+    assert torch.equal(got, want)
+    assert not torch.equal(got[0], got[1])

@@ -196,6 +196,47 @@ def test_pointing_needs_the_evidence(tmp_path):
     loaded(folder)
 
 
-def test_alignments_cannot_be_printed(folder):
-    with pytest.raises(UserError, match="--print-alignment names positions of one source text"):
-        task_of(folder).build_generator([], OmegaConf.create({"print_alignment": "hard"}))
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("print_alignment", "hard"), ("match_source_len", True), ("max_len_a", 0.5)],
+)
+def test_generation_that_needs_one_source_text(flag, value, folder):
+    message = f"--{flag.replace('_', '-')} is about one source text"
+    with pytest.raises(UserError, match=message):
+        task_of(folder).build_generator([], OmegaConf.create({flag: value}))
+
+
+def test_lengths_that_the_source_would_decide(folder):
+    cfg = OmegaConf.create({"_name": "minimum_risk", "risk_max_len_a": 1.5})
+    with pytest.raises(UserError, match=r"--risk-max-len-a 1.5 .* give --risk-max-len-a 0, and"):
+        task_of(folder).build_criterion(cfg)
+
+
+def test_an_example_that_no_batch_has_room_for(folder):
+    task, dataset = loaded(folder)
+    worst = dataset.num_tokens_vec(np.arange(len(dataset))).max()
+    message = f"--max-tokens is {worst - 1}, but example .* alone has {worst} .4 passages"
+    with pytest.raises(UserError, match=message):
+        task.get_batch_iterator(dataset, worst - 1)
+    batches = task.get_batch_iterator(dataset, int(worst)).next_epoch_itr(shuffle=False)
+    assert sum(len(batch["id"]) for batch in batches) == len(ASKED)
+
+
+def test_the_evidence_of_several_parts(tmp_path):
+    """Shards by epoch, and parts that are read together, the first of them more than once."""
+    parts = [keys_and_values(9, seed=seed) for seed in (1, 2)]
+    first = write_fid_folder(tmp_path / "a", {"train": parts[0], "train1": parts[1]})
+    second = write_fid_folder(tmp_path / "b", {"train": parts[1]})
+
+    def pointed(folder, epoch=1, combine=False, **flags):
+        task = task_of(folder, source_pointing=True, **flags)
+        task.load_dataset("train", epoch=epoch, combine=combine)
+        dataset = task.dataset("train")
+        return [text_of(task, dataset[i]["target"]).split()[0] for i in range(len(dataset))]
+
+    want = [[passage_symbol(evidence_of(asked)[0] + 1) for asked in part] for part in parts]
+    assert want[0] != want[1]
+    both = f"{first}:{second}"
+    assert [pointed(both, epoch) for epoch in (1, 2, 3)] == [*want, want[0]]
+    assert pointed(first, combine=True, upsample_primary=1) == want[0] + want[1]
+    assert pointed(first, combine=True, upsample_primary=2) == want[0] * 2 + want[1]
