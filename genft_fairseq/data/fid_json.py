@@ -116,7 +116,8 @@ def parse_example(
         where = f"{where} (id {identity!r})"
     question = given.get("question")
     if not isinstance(question, str) or not question.strip():
-        raise UserError(f"{where} has no question: it must be text, but is {_kind(question)}")
+        found = "empty" if isinstance(question, str) else _kind(question)
+        raise UserError(f"{where} has no question: it must be text, but is {found}")
     answers = given.get("answers", [])
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
         raise UserError(f"{where}: answers must be a list of texts, but is {_kind(answers)}")

@@ -153,9 +153,9 @@ def _require_positions(reader: Reader, dataset: Any, indices: Sequence[int]) -> 
     _, long = dataset.filter_indices_by_size(np.array(sorted(indices)), sizes)
     if len(long):
         raise UserError(
-            f"{len(long)} of {len(indices)} questions are longer with their passages than the "
-            f"{positions[0]} positions of the model, the first of them number {long[0]}: prepare "
-            "the data with shorter or fewer passages, or train with --truncate-source"
+            f"{len(long)} of {len(indices)} questions are longer with what is read with them than "
+            f"the {positions[0]} positions of the model, the first of them number {long[0]}: "
+            "prepare the data with shorter passages"
         )
 
 

@@ -490,7 +490,7 @@ def test_questions_that_are_too_long(data, tmp_path):
         *("--skip-invalid-size-inputs-valid-test", "--max-tokens", 1000),
     )
     said = refused(data, "--path", tmp_path / "checkpoint_last.pt", "--cpu")
-    assert said.startswith("1 of 5 questions are longer with their passages than the 30 positions")
+    assert said.startswith("1 of 5 questions are longer with what is read with them than the")
     assert "number 2: " in said
 
 

@@ -167,7 +167,7 @@ def change(**changes: object) -> dict[str, object]:
             change(id="a", question="absent"),
             "HERE (id 'a') has no question: it must be text, but is missing",
         ),
-        (change(id=None, question=" "), "HERE has no question: it must be text, but is text"),
+        (change(id=None, question=" "), "HERE has no question: it must be text, but is empty"),
         (change(question=["?"]), "HERE (id 7) has no question: it must be text, but is a list"),
         (change(answers="Seoul"), "HERE (id 7): answers must be a list of texts, but is text"),
         (change(answers=["a", 1]), "HERE (id 7): answers must be a list of texts, but is a list"),
