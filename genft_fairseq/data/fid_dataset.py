@@ -137,12 +137,30 @@ class FiDDataset(LanguagePairDataset):
         return batch
 
     def num_tokens(self, index: int) -> int:
-        """Count what ``--max-tokens`` limits: passages times the longest pair, or the target.
-
-        As everywhere in fairseq, a batch is limited by its examples times the largest count of one.
-        A batch of many short passages with few long ones is padded to more than that.
-        """
+        """Count what ``--max-tokens`` limits: passages times the longest pair, or the target."""
         return int(self.num_tokens_vec(np.array([index]))[0])
+
+    def batch_by_size(
+        self, indices: np.ndarray, max_tokens: int | None = None, *given: Any, **keywords: Any
+    ) -> list[Any]:
+        """Make batches of no more than ``max_tokens``, padding included; see fairseq's own.
+
+        fairseq expects examples of a like size to stand together.  Where many short passages meet
+        a few long ones, all are padded to these, and the batch is cut in halves until it fits.
+        """
+        cut, fitting = (
+            list(super().batch_by_size(indices, max_tokens, *given, **keywords))[::-1],
+            [],
+        )
+        while cut:
+            batch = np.asarray(cut.pop())
+            padded = int(self.numbers[batch].sum() * self.src_sizes[batch].max())
+            if max_tokens is None or len(batch) == 1 or padded <= max_tokens:
+                fitting.append(batch)
+            else:
+                middle = len(batch) // 2
+                cut += [batch[middle:], batch[:middle]]
+        return fitting
 
     def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
         """Count the tokens of several examples; see ``num_tokens``."""

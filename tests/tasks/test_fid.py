@@ -222,6 +222,28 @@ def test_an_example_that_no_batch_has_room_for(folder):
     assert sum(len(batch["id"]) for batch in batches) == len(ASKED)
 
 
+def test_a_batch_holds_no_more_tokens_than_it_may(tmp_path):
+    """Twenty short passages beside one long one would all be padded to it."""
+    short = ("q", [("t", "a b")] * 20, "a")
+    long = ("q", [("t", " ".join("c" * 40))], "c")
+    asked = [short, long, short, long, short]
+    folder = write_fid_folder(tmp_path / "data", {"train": asked}, named=0)
+    task, dataset = loaded(folder)
+    most = int(dataset.num_tokens_vec(np.arange(5)).max()) * 2
+    iterator = task.get_batch_iterator(dataset, most).next_epoch_itr(shuffle=False)
+    seen = []
+    for batch in iterator:
+        tokens = batch["net_input"]["src_tokens"]
+        read = tokens.ne(task.source_dictionary.pad()).any(dim=2).sum()
+        assert read * tokens.size(2) <= most
+        seen += batch["id"].tolist()
+    assert sorted(seen) == list(range(5))
+    # Alike, they stay together as fairseq puts them.
+    alike = np.array([0, 2, 4])
+    assert [len(b) for b in dataset.batch_by_size(alike, most)] == [2, 1]
+    assert [len(b) for b in dataset.batch_by_size(alike, None, 3)] == [3]
+
+
 def test_the_evidence_of_several_parts(tmp_path):
     """Shards by epoch, and parts that are read together, the first of them more than once."""
     parts = [keys_and_values(9, seed=seed) for seed in (1, 2)]
