@@ -230,6 +230,7 @@ class FiDTask(TranslationTask):
         """
         for name, unset, instead in (
             ("print_alignment", None, "--source-pointing tells where an answer was found"),
+            ("replace_unk", None, "subwords leave nothing unknown"),
             ("match_source_len", False, "limit answers with --max-len-b"),
             ("max_len_a", 0, "limit answers with --max-len-b"),
         ):

@@ -27,8 +27,8 @@ def folder(tmp_path_factory):
 
 def trained(folder, save_dir, *flags, updates=2, **keywords):
     criterion = ["--criterion", "scalegrad", "--gamma", 0.5, "--max-update", updates]
-    given = [*TINY_FID, *criterion, "--max-tokens", 600, *flags]
-    return train(folder, save_dir, given, **keywords)
+    model = [*TINY_FID, *criterion]
+    return train(folder, save_dir, model, "--max-tokens", 600, *flags, **keywords)
 
 
 def generate(folder, checkpoint, *flags):

@@ -198,7 +198,10 @@ def test_pointing_needs_the_evidence(tmp_path):
 
 @pytest.mark.parametrize(
     ("flag", "value"),
-    [("print_alignment", "hard"), ("match_source_len", True), ("max_len_a", 0.5)],
+    [
+        *(("print_alignment", "hard"), ("replace_unk", "@@ "), ("match_source_len", True)),
+        ("max_len_a", 0.5),
+    ],
 )
 def test_generation_that_needs_one_source_text(flag, value, folder):
     message = f"--{flag.replace('_', '-')} is about one source text"
