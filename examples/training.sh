@@ -208,19 +208,27 @@ translate() {
 # $runs/NAME/evaluation.json, unless that is there and newer.  With OUTPUT=nucleus the file is
 # evaluation-nucleus.json, and so on.
 evaluate() {
-  local name=$1 data=$2 checkpoint command output=$runs/$1/evaluation${OUTPUT:+-$OUTPUT}.json
+  local name=$1 data=$2 checkpoint output=$runs/$1/evaluation${OUTPUT:+-$OUTPUT}.json
   shift 2
   checkpoint=$(chosen "$name")
   local words=(genft evaluate-lm "$data" --split test --path "$checkpoint" --output "$output" "$@")
   if [ "$gpus" -eq 0 ]; then words+=(--cpu); fi
   words+=(${extra[@]+"${extra[@]}"})
-  command=$(printable "${words[@]}")
+  measure "$output" "$checkpoint" "$name: continuing held-out prefixes" "${words[@]}"
+}
+
+# measure OUTPUT CHECKPOINT WHAT COMMAND...: the command writes OUTPUT, unless it is there, by the same
+# command, and newer than the checkpoint.
+measure() {
+  local output=$1 checkpoint=$2 what=$3 command
+  shift 3
+  command=$(printable "$@")
   if [ -n "${DRY_RUN:-}" ]; then printf '%s\n' "$command"; return; fi
   if made "$output" "$checkpoint" "$command"; then return; fi
-  echo "== $name: continuing held-out prefixes"
+  echo "== $what"
   rm -f "$output"
   printf '%s\n' "$command" >"$output.command"
-  "${words[@]}" >/dev/null || exit
+  "$@" >/dev/null || exit
 }
 
 # score WORDS...: the last step of a generate.sh; RECORD=1 also writes the recipe's page.

@@ -11,18 +11,12 @@ set -euo pipefail
 
 # answer RUN DATA SPLIT: into $runs/RUN/answers.json and answers.jsonl, unless they are there and newer.
 answer() {
-  local run=$1 output=$runs/$1/answers.json checkpoint=$runs/$1/checkpoint_last.pt command words
+  local run=$1 output=$runs/$1/answers.json checkpoint=$runs/$1/checkpoint_last.pt words
   need_run "$run" examples/fusion_in_decoder/train.sh
   words=(genft evaluate-qa "$2" --path "$checkpoint" --split "$3" --n-context "$n_context" --beam 1
     --batch-size 4 --max-len-b 70 --output "$output" --predictions "$runs/$run/answers.jsonl")
   if [ "$gpus" -eq 0 ]; then words+=(--cpu); fi
-  command=$(printable "${words[@]}")
-  if [ -n "${DRY_RUN:-}" ]; then printf '%s\n' "$command"; return; fi
-  if made "$output" "$checkpoint" "$command"; then return; fi
-  echo "== $run: answering"
-  rm -f "$output"
-  printf '%s\n' "$command" >"$output.command"
-  "${words[@]}" >/dev/null
+  measure "$output" "$checkpoint" "$run: answering" "${words[@]}"
 }
 
 for seed in $seeds; do

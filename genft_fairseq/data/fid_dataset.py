@@ -148,10 +148,8 @@ class FiDDataset(LanguagePairDataset):
         fairseq expects examples of a like size to stand together.  Where many short passages meet
         a few long ones, all are padded to these, and the batch is cut in halves until it fits.
         """
-        cut, fitting = (
-            list(super().batch_by_size(indices, max_tokens, *given, **keywords))[::-1],
-            [],
-        )
+        cut = list(super().batch_by_size(indices, max_tokens, *given, **keywords))[::-1]
+        fitting = []
         while cut:
             batch = np.asarray(cut.pop())
             padded = int(self.numbers[batch].sum() * self.src_sizes[batch].max())

@@ -7,16 +7,11 @@ import pytest
 import torch
 from criterions.tiny_fairseq import gradients
 from fairseq.sequence_generator import SequenceGenerator
+from gpu.test_cuda import moved
 from models.tiny_fid import OPTIONS, tiny_model, tiny_sample, tiny_task
 from torch import Tensor
 
 with_every_option = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-
-
-def moved(value: Any, device: str) -> Any:
-    if isinstance(value, dict):
-        return {key: moved(inner, device) for key, inner in value.items()}
-    return value.to(device) if isinstance(value, Tensor) else value
 
 
 def computed(model: Any, device: str) -> tuple[Tensor, Tensor]:
