@@ -17,8 +17,9 @@ from fusion_tables import BASELINE, CONCATENATED, COPIED
 from strategy_models import build_task, dictionary_of
 from torch import Tensor, nn
 
-from genft_fairseq.models.fid_encoder import FiDEncoder, read_rows
+from genft_fairseq.models.fid_encoder import FiDEncoder
 from genft_fairseq.models.fid_transformer import FiDTransformerModel, fid_transformer
+from genft_fairseq.models.fused_encoding import read_rows
 
 # How much larger than fresh ones the decoder's embeddings are, and the matrices by which it reads
 # the passages: else its answers would be one token again and again, the same for every question.
@@ -124,9 +125,12 @@ class Reader:
     def encode(self, at_once: int = 0) -> dict[str, Any]:
         """Encode as fairseq's generators do, so many passages at a time (0: all)."""
         encoder = self.model.encoder
-        encoder.passages_at_once = at_once
+        fusion = getattr(encoder, "fusion", None)  # fairseq's own has none
+        if fusion:
+            fusion.at_once = at_once
         found = encoder.forward_torchscript(self.sample["net_input"])
-        encoder.passages_at_once = 0
+        if fusion:
+            fusion.at_once = 0
         return found
 
 

@@ -25,10 +25,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "generation": {"functional"},
     "criterions": {"functional", "generation"},
     "tasks": {"functional", "data", "generation"},
-    "models": {"functional", "generation"},
+    "models": {"functional", "data", "generation"},
     "evaluation": {"functional", "data", "generation"},
     "retrieval": {"functional", "data", "generation"},
-    "interchange": {"functional", "generation", "models"},
+    "interchange": {"functional", "data", "generation", "models"},
     "study": {"functional", "evaluation"},
     "cli": {
         *("functional", "data", "generation", "criterions", "tasks", "models"),

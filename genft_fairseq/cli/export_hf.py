@@ -1,54 +1,115 @@
-"""``genft export-hf``: a GPT-2 trained by fairseq as a folder for transformers."""
+"""``genft export-hf``: a model trained by fairseq as a folder for transformers."""
 
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from genft_fairseq.errors import UserError
 
+FOLDER = click.Path(path_type=Path)
+OF_GPT2 = ("gpt2_bpe", "endoftext")
+
 
 @click.command("export-hf")
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.argument("out_dir", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=FOLDER)
+@click.argument("out_dir", type=FOLDER)
 @click.option(
     "--gpt2-bpe",
-    type=click.Path(path_type=Path),
-    help="Folder of the tokeniser, such as genft import-hf's, where CHECKPOINT's has none.",
+    type=FOLDER,
+    help="Of a GPT-2: folder of the tokeniser, such as genft import-hf's, where CHECKPOINT's has "
+    "none.",
 )
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
-    help="Folder it was trained on, for dict.txt (default: the one that CHECKPOINT names).",
+    type=FOLDER,
+    help="Folder it was trained on, for dictionary and tokeniser (default: the one that "
+    "CHECKPOINT names).",
 )
 @click.option(
     "--endoftext",
     type=click.Choice(["own", "line-end"]),
     default="own",
     show_default=True,
-    help="Which row becomes <|endoftext|>: its own, or that of </s>, which ended the lines.",
+    help="Of a GPT-2: which row becomes <|endoftext|>: its own, or that of </s>, which ended the "
+    "lines.",
 )
+@click.pass_context
 def export_hf(
-    checkpoint: Path, out_dir: Path, gpt2_bpe: Path | None, data: Path | None, endoftext: str
+    context: click.Context,
+    checkpoint: Path,
+    out_dir: Path,
+    gpt2_bpe: Path | None,
+    data: Path | None,
+    endoftext: str,
 ) -> None:
-    """Turn CHECKPOINT, of --arch gpt2 or another of its sizes, into OUT_DIR for transformers.
+    """Turn CHECKPOINT, of a model that genft import-hf knows, into OUT_DIR for transformers.
 
     \b
     genft export-hf scalegrad/checkpoint_best.pt gpt2-scalegrad/ --gpt2-bpe gpt2-fairseq/
     AutoModelForCausalLM.from_pretrained("gpt2-scalegrad/")
+    genft export-hf summaries/checkpoint_best.pt t5-summaries/
+    AutoModelForSeq2SeqLM.from_pretrained("t5-summaries/")
 
     fairseq ends lines with </s>, which transformers' GPT-2 does not have. By default it is left
     out, and all tokens have the logits that they have in fairseq. With --endoftext line-end it
     takes the place of <|endoftext|>, so that a model trained on lines ends them.
     """
     # Imported here: they bring in fairseq, which --help does not need.
+    from genft_fairseq.interchange import encoder_decoder_checkpoint
+    from genft_fairseq.interchange.hugging_face_files import require_transformers
+    from genft_fairseq.interchange.whole_folder import require_new
+
+    require_new(out_dir)  # before the work, not after it
+    require_transformers()
+    arch, state = encoder_decoder_checkpoint.architecture(checkpoint)
+    if arch not in encoder_decoder_checkpoint.ARCHITECTURES:
+        _export_gpt2(checkpoint, out_dir, gpt2_bpe, data, endoftext)
+        return
+    for name in OF_GPT2:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            flag = "--" + name.replace("_", "-")
+            given = context.params[name]
+            raise click.UsageError(f"{flag} {given} is for a GPT-2, but {checkpoint} is a {arch}")
+    _export_encoder_decoder(checkpoint, state, out_dir, data)
+
+
+def _export_encoder_decoder(
+    checkpoint: Path, state: dict[str, Any], out_dir: Path, data: Path | None
+) -> None:
+    from genft_fairseq.interchange import encoder_decoder_checkpoint
+    from genft_fairseq.interchange.encoder_decoder_tokeniser import write_tokenisers
+    from genft_fairseq.interchange.hugging_face_files import save_model
+    from genft_fairseq.interchange.whole_folder import written_whole
+
+    read = encoder_decoder_checkpoint.read_checkpoint(checkpoint, state)
+    folders = (data,) if data else read.folders
+    found = [folder for folder in folders if any(folder.glob("tokenizer*.json"))]
+    if not found:
+        looked = " nor ".join(map(str, folders))
+        raise UserError(
+            f"no tokenizer.json of {checkpoint}: neither {looked} has one; add --data DIR"
+        )
+    model = encoder_decoder_checkpoint.to_hugging_face(read, checkpoint)
+    with written_whole(out_dir) as folder:
+        save_model(model, folder)
+        write_tokenisers(found[0], read.described, folder)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    click.echo(
+        f"{out_dir}: {read.described.model_type}, {count:,} parameters; "
+        f"go on: AutoModelForSeq2SeqLM.from_pretrained({str(out_dir)!r})"
+    )
+
+
+def _export_gpt2(
+    checkpoint: Path, out_dir: Path, gpt2_bpe: Path | None, data: Path | None, endoftext: str
+) -> None:
     from genft_fairseq.interchange import gpt2_tokeniser, hugging_face_folder
     from genft_fairseq.interchange.gpt2_checkpoint import read_gpt2
     from genft_fairseq.interchange.hugging_face_gpt2 import to_hugging_face
-    from genft_fairseq.interchange.whole_folder import require_new, written_whole
+    from genft_fairseq.interchange.whole_folder import written_whole
 
-    require_new(out_dir)  # before the work, not after it
-    hugging_face_folder.require_transformers()
     read = read_gpt2(checkpoint)
     settings = read.settings
     dictionary = _dictionary(checkpoint, read.data, data)

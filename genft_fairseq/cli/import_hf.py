@@ -1,37 +1,99 @@
-"""``genft import-hf``: a GPT-2 of transformers' as a fairseq checkpoint."""
+"""``genft import-hf``: a model of transformers' as a fairseq checkpoint."""
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
+from click.core import ParameterSource
+
+FOLDER = click.Path(path_type=Path)
+OF_GPT2 = ("gpt2_bpe",)
+OF_ENCODER_DECODERS = ("decoder", "seed", "tokeniser", "target_tokeniser", "passages")
 
 
 @click.command("import-hf")
-@click.argument("hf_dir", type=click.Path(path_type=Path))
-@click.argument("out_dir", type=click.Path(path_type=Path))
+@click.argument("hf_dir", type=FOLDER)
+@click.argument("out_dir", type=FOLDER)
 @click.option(
     "--gpt2-bpe",
-    type=click.Path(path_type=Path),
-    help="Folder of the tokeniser, such as encoder.json and vocab.bpe, where HF_DIR has none.",
+    type=FOLDER,
+    help="Of a GPT-2: folder of the tokeniser, such as encoder.json and vocab.bpe, where HF_DIR "
+    "has none.",
 )
-def import_hf(hf_dir: Path, out_dir: Path, gpt2_bpe: Path | None) -> None:
-    """Turn HF_DIR, a GPT-2 or DistilGPT-2 that transformers saved, into OUT_DIR for fairseq.
+@click.option(
+    "--decoder",
+    type=FOLDER,
+    help="A BERT, RoBERTa or GPT-2 that shall write what HF_DIR, a BERT or RoBERTa, reads; its "
+    "cross-attention begins at random. The same folder twice makes a BERT2BERT.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=1,
+    help="With --decoder: of what begins at random.",
+)
+@click.option("--tokeniser", type=FOLDER, help="Folder of tokenizer.json, where HF_DIR has none.")
+@click.option(
+    "--target-tokeniser",
+    type=FOLDER,
+    help="The same of what is written, where it is another one (default: --decoder's, or the "
+    "same).",
+)
+@click.option(
+    "--passages",
+    type=click.IntRange(min=1),
+    help="Add the symbols of Fusion-in-Decoder, for so many passages a question.",
+)
+@click.pass_context
+def import_hf(context: click.Context, hf_dir: Path, out_dir: Path, **options: Any) -> None:
+    """Turn HF_DIR, a model that transformers saved, into OUT_DIR for fairseq.
 
     \b
     genft import-hf gpt2/ gpt2-fairseq/
     fairseq-preprocess --only-source --srcdict gpt2-fairseq/dict.txt --trainpref ...
     fairseq-train DATA --arch gpt2 --finetune-from-model gpt2-fairseq/model.pt ...
 
-    OUT_DIR, which must be new, gets model.pt, dict.txt (GPT-2's numbers) and the tokeniser's files
-    encoder.json and vocab.bpe. Nothing is fetched, and no code of HF_DIR's is run.
+    \b
+    genft import-hf t5-small/ t5-fairseq/
+    genft import-hf bert-small/ bert2bert/ --decoder bert-small/
+    data-prep/prepare-summaries.sh --model t5-fairseq ...
+    fairseq-train DATA --arch hugging_face --hugging-face t5-fairseq \\
+        --finetune-from-model t5-fairseq/model.pt ...
+
+    Known are GPT-2, T5 (v1.0 and v1.1), BART, and encoder-decoders of BERT and RoBERTa with one of
+    them or GPT-2. OUT_DIR, which must be new, gets model.pt, dict.txt (transformers' numbers of the
+    tokens), and the tokeniser's files; of an encoder-decoder also hugging_face.json, which
+    describes it. Nothing is fetched, and no code of HF_DIR's is run.
     """
     # Imported here: they bring in fairseq, which --help does not need.
+    from genft_fairseq.interchange.hugging_face_files import read_config
+    from genft_fairseq.interchange.whole_folder import require_new
+
+    require_new(out_dir)  # before the work, not after it
+    gpt2 = read_config(hf_dir).get("model_type") == "gpt2" and options["decoder"] is None
+    for name in OF_ENCODER_DECODERS if gpt2 else OF_GPT2:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            what = "an encoder-decoder" if gpt2 else "a GPT-2"
+            flag = "--" + name.replace("_", "-")
+            raise click.UsageError(f"{flag} {options[name]} is for {what}, unlike {hf_dir}")
+    if gpt2:
+        _import_gpt2(hf_dir, out_dir, options["gpt2_bpe"])
+        return
+    del options["gpt2_bpe"]
+    if options["decoder"] is None and context.get_parameter_source("seed") is (
+        ParameterSource.COMMANDLINE
+    ):
+        raise click.UsageError(f"--seed {options['seed']} needs --decoder: nothing else is random")
+    _import_encoder_decoder(hf_dir, out_dir, **options)
+
+
+def _import_gpt2(hf_dir: Path, out_dir: Path, gpt2_bpe: Path | None) -> None:
     from genft_fairseq.interchange import gpt2_tokeniser, hugging_face_folder
     from genft_fairseq.interchange.gpt2_checkpoint import write_gpt2
     from genft_fairseq.interchange.hugging_face_gpt2 import architecture_flags, to_fairseq
-    from genft_fairseq.interchange.whole_folder import require_new, written_whole
+    from genft_fairseq.interchange.whole_folder import written_whole
 
-    require_new(out_dir)  # before the work, not after it
     settings, config = hugging_face_folder.read_settings(hf_dir)
     tokeniser = gpt2_tokeniser.require_tokeniser(hf_dir, gpt2_bpe)
     tokeniser.require_size(settings.vocabulary)
@@ -50,4 +112,60 @@ def import_hf(hf_dir: Path, out_dir: Path, gpt2_bpe: Path | None) -> None:
         f"go on (DATA: fairseq-preprocess --srcdict {shlex.quote(str(out_dir / 'dict.txt'))}): "
         f'fairseq-train DATA --user-dir "$(genft user-dir)" --task language_modeling '
         f"{shlex.join(flags)} --criterion scalegrad ..."
+    )
+
+
+def _import_encoder_decoder(
+    hf_dir: Path,
+    out_dir: Path,
+    decoder: Path | None,
+    seed: int,
+    tokeniser: Path | None,
+    target_tokeniser: Path | None,
+    passages: int | None,
+) -> None:
+    from genft_fairseq.data.fid_lines import marker_symbols
+    from genft_fairseq.interchange import encoder_decoder_folder
+    from genft_fairseq.interchange.encoder_decoder_checkpoint import write_folder
+    from genft_fairseq.interchange.encoder_decoder_tokeniser import read_tokeniser
+    from genft_fairseq.interchange.hugging_face_files import require_transformers
+    from genft_fairseq.interchange.whole_folder import written_whole
+
+    require_transformers()
+    source = read_tokeniser(tokeniser or hf_dir, "--tokeniser")
+    other = target_tokeniser or decoder
+    target = read_tokeniser(other, "--target-tokeniser") if other else source
+    fresh: list[str] = []
+    if decoder is None:
+        model, content = encoder_decoder_folder.load(hf_dir)
+    else:
+        (model, fresh), content = encoder_decoder_folder.compose(hf_dir, decoder, seed), {}
+    added = tuple(marker_symbols(passages)) if passages else ()
+    described = encoder_decoder_folder.describe(
+        model, content, source, target, added, str(hf_dir / "config.json")
+    )
+    with written_whole(out_dir) as folder:
+        count = write_folder(model, described, source, target, folder, out_dir.resolve())
+    tokens = f"{len(described.target):,} symbols"
+    if not described.joined:
+        tokens = f"{len(described.source):,} symbols read and {tokens} written"
+    positions = [
+        "any number of" if n is None else f"{n:,}"
+        for n in (described.source_positions, described.target_positions)
+    ]
+    click.echo(
+        f"{out_dir / 'model.pt'}: {described.model_type}, {count:,} parameters, {tokens}, "
+        f"{positions[0]} positions read, {positions[1]} written"
+    )
+    if fresh:
+        click.echo(
+            f"begin at random (--seed {seed}): {len(fresh)} parameters, {fresh[0]} the first"
+        )
+    arch = "fid_t5 --task fid" if passages else "hugging_face --task translation"
+    out = shlex.quote(str(out_dir))
+    prepare = "prepare-fid.sh" if passages else "prepare-summaries.sh"
+    click.echo(
+        f"go on (DATA: data-prep/{prepare} --model {out} ...): fairseq-train DATA "
+        f'--user-dir "$(genft user-dir)" --arch {arch} --hugging-face {out} '
+        f"--finetune-from-model {out}/model.pt --criterion scalegrad ..."
     )

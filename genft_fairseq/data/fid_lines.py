@@ -22,6 +22,11 @@ def passage_symbol(number: int) -> str:
     return f"<passage:{number}>"
 
 
+def marker_symbols(passages: int) -> list[str]:
+    """List the symbols of a dictionary for so many passages a question, and ``<passage:0>``."""
+    return [QUESTION, TITLE, CONTEXT, *map(passage_symbol, range(passages + 1))]
+
+
 @dataclass(frozen=True)
 class Markers:
     """The symbols between the parts of a line, as ids of a dictionary.

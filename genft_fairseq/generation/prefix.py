@@ -16,7 +16,8 @@ def read_prefix(model: Any, prefix: Tensor, encoder_out: Any = None) -> dict[str
     fairseq decodes one position a call.  A Transformer's state is the keys and values of what it
     has read, and one parallel pass computes those of a whole prefix: its attention modules, given
     the state that the decoder itself keeps back in such a pass, fill it.  What they predict after
-    each token is not computed.  Other decoders (recurrent, convolutional) step through the prefix.
+    each token is not computed.  Decoders that say so (``reads_several``) read several tokens in an
+    incremental step; others (recurrent, convolutional) step through the prefix.
 
     Args:
         model: a fairseq model with an incremental decoder.
@@ -29,7 +30,9 @@ def read_prefix(model: Any, prefix: Tensor, encoder_out: Any = None) -> dict[str
     state: dict[str, Any] = {}
     keywords = {} if encoder_out is None else {"encoder_out": encoder_out}
     with unreplaced_decoder_input(model):
-        if prefix.size(1) > 1 and _reads_at_once(model.decoder):
+        if prefix.size(1) and getattr(model.decoder, "reads_several", False):
+            model.decoder(prefix, incremental_state=state, features_only=True, **keywords)
+        elif prefix.size(1) > 1 and _reads_at_once(model.decoder):
             with _attention_fills(state, model.decoder):
                 model.decoder(prefix, features_only=True, **keywords)
         else:

@@ -1,5 +1,5 @@
 """The models, registered with fairseq by being imported."""
 
-from genft_fairseq.models import bi_encoder, fid_transformer, gpt2
+from genft_fairseq.models import bi_encoder, fid_t5, fid_transformer, gpt2, hugging_face
 
-__all__ = ["bi_encoder", "fid_transformer", "gpt2"]
+__all__ = ["bi_encoder", "fid_t5", "fid_transformer", "gpt2", "hugging_face"]

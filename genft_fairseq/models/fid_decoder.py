@@ -16,7 +16,7 @@ from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
 from torch import Tensor, nn
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.models.fid_encoder import read_rows
+from genft_fairseq.models.fused_encoding import read_rows
 from genft_fairseq.models.grouped_query_attention import GroupedQueryAttention
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from genft_fairseq.models.fid_decoder import FiDDecoder
 from genft_fairseq.models.fid_encoder import FiDEncoder
 
 # Name: what it is when no flag says otherwise, its range, and its help.
-_OPTIONS: dict[str, tuple[Any, str]] = {
+FID_OPTIONS: dict[str, tuple[Any, str]] = {
     "first_k": (None, "keep the first K encoder vectors of each passage (default: all)"),
     "cross_attention_interval": (1, "cross-attention in every n-th decoder layer only"),
     "decoder_kv_heads": (
@@ -44,7 +44,7 @@ class FiDTransformerModel(TransformerModel):
     def add_args(cls, parser: ArgumentParser) -> None:
         """Add the Transformer's flags, and those of Fusion-in-Decoder."""
         super().add_args(parser)
-        for name, (_, text) in _OPTIONS.items():
+        for name, (_, text) in FID_OPTIONS.items():
             flag = "--" + name.replace("_", "-")
             parser.add_argument(flag, type=int, metavar="N", default=SUPPRESS, help=text)
 
@@ -63,7 +63,7 @@ class FiDTransformerModel(TransformerModel):
                 f"--cross-attention-interval {args.cross_attention_interval} counts: leave one out"
             )
         model = super().build_model(args, task)
-        model.encoder.left_pad = getattr(getattr(task, "cfg", None), "left_pad_source", True)
+        model.encoder.fusion.left_pad = getattr(getattr(task, "cfg", None), "left_pad_source", True)
         return model
 
     @staticmethod
@@ -93,7 +93,7 @@ def check_options(args: Any) -> None:
     Raises:
         UserError: naming the flag.
     """
-    for name in _OPTIONS:
+    for name in FID_OPTIONS:
         value = getattr(args, name)
         if value is not None and type(value) is not int:
             raise UserError(f"--{name.replace('_', '-')} must be a whole number, but is {value!r}")
@@ -125,7 +125,7 @@ def check_options(args: Any) -> None:
 @register_model_architecture("fid_transformer", "fid_transformer")
 def fid_transformer(args: Any) -> None:
     """The size of fairseq's ``transformer``: 6 and 6 layers, 512 wide, 8 heads."""
-    for name, (default, _) in _OPTIONS.items():
+    for name, (default, _) in FID_OPTIONS.items():
         setattr(args, name, getattr(args, name, default))
     base_architecture(args)
 

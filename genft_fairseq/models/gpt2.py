@@ -16,9 +16,10 @@ from fairseq.models.transformer_lm import (
     TransformerLanguageModelConfig,
 )
 from fairseq.utils import get_available_activation_fns, safe_getattr
-from torch import Tensor, nn
+from torch import Tensor
 
 from genft_fairseq.errors import UserError
+from genft_fairseq.models.output_layer import NEVER, FixedBiasLinear
 
 # Layers, width and attention heads.
 SIZES = {
@@ -30,9 +31,7 @@ SIZES = {
 }
 POSITIONS = 1024
 
-# What is added to the logits of fairseq's symbols.  GPT-2's own logits lie around -30 to -100, so
-# that a symbol of no meaning, whose row is zero, would win with its logit of 0.
-NEVER = -1e4  # finite in half precision; the probability is exactly 0
+# What is added to the logit of </s>.
 LINE_END = -1.0
 
 _ALWAYS = (
@@ -67,26 +66,6 @@ class GPT2Config(TransformerLanguageModelConfig):
     decoder_output_dim: Optional[int] = field(  # noqa: UP045
         default=None, metadata={"help": "the width, which is all that it can be"}
     )
-
-
-class TiedOutput(nn.Linear):
-    """The output layer: the embedding's own matrix, and a constant for each symbol.
-
-    The constants are what ``nn.Linear`` calls its bias, but a buffer: they are kept in checkpoints,
-    follow the model to its device and dtype, and are never trained.
-
-    Args:
-        embedding: (V, D), the weight to share.
-        bias: (V,).
-    """
-
-    def __init__(self, embedding: nn.Parameter, bias: Tensor):
-        V, D = embedding.shape
-        # On no device: the weight is replaced at once, and drawing it takes seconds.
-        super().__init__(D, V, bias=False, device="meta")
-        self.weight = embedding
-        del self.bias
-        self.register_buffer("bias", bias)
 
 
 def symbol_bias(dictionary: Any, size: int) -> Tensor:
@@ -175,7 +154,7 @@ class GPT2Model(TransformerLanguageModel):
         model = super().build_model(args, task)
         embedding = model.decoder.embed_tokens.weight
         bias = symbol_bias(task.source_dictionary, len(embedding))
-        model.decoder.output_projection = TiedOutput(embedding, bias)
+        model.decoder.output_projection = FixedBiasLinear(embedding, bias)
         return model
 
     def load_state_dict(self, state_dict: Any, *args: Any, **keywords: Any) -> Any:

@@ -24,7 +24,8 @@ from genft_fairseq.generation.candidates import sample_candidates, sequence_lpro
 from genft_fairseq.generation.prefix import read_prefix
 from genft_fairseq.generation.rollout import rows_of_encoder_out
 from genft_fairseq.generation.token_choice import Search
-from genft_fairseq.models.fid_encoder import FiDEncoder, read_rows
+from genft_fairseq.models.fid_encoder import FiDEncoder
+from genft_fairseq.models.fused_encoding import read_rows
 
 ONE = [[[5, 6, 7, EOS]], [[12, 13, 14, 8, 4, EOS]], [[9, EOS]]]
 SIDES = [True, False]
@@ -100,7 +101,7 @@ def test_economies_that_save_nothing_change_nothing():
     same.load_state_dict(plain.state_dict())
     for left in SIDES:
         sample = tiny_sample(left=left)
-        plain.encoder.left_pad = same.encoder.left_pad = left
+        plain.encoder.fusion.left_pad = same.encoder.fusion.left_pad = left
         assert torch.equal(logits_of(plain, sample), logits_of(same, sample))
         assert hypotheses(plain.eval(), sample) == hypotheses(same.eval(), sample)
         plain.train(), same.train()
@@ -116,7 +117,7 @@ def test_each_passage_is_encoded_alone_and_all_are_read(first_k, at_once, left):
     """By fairseq's own encoder, passage by passage, and fairseq's own decoder."""
     mine, its = tiny_model(first_k=first_k, passages_at_once=at_once), plain_transformer()
     its.load_state_dict(mine.state_dict())
-    mine.encoder.left_pad = left
+    mine.encoder.fusion.left_pad = left
     sample = tiny_sample(left=left)
     got = logits_of(mine, sample)
     for row, (passages, target) in enumerate(zip(PASSAGES, TARGETS, strict=True)):
@@ -168,7 +169,7 @@ def test_dropout_of_parts_is_the_same_when_they_are_computed_again():
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_padding_passages_change_nothing(options, left):
     model = tiny_model(**options)
-    model.encoder.left_pad = left
+    model.encoder.fusion.left_pad = left
     want = logits_of(model, tiny_sample(left=left))
     got = logits_of(model, tiny_sample(left=left, more=2))
     torch.testing.assert_close(got, want)

@@ -1,0 +1,209 @@
+"""An encoder-decoder of transformers' as a checkpoint of fairseq, and back."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq import checkpoint_utils, options
+from fairseq.data import Dictionary
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from genft_fairseq.data.model_tokeniser import DESCRIPTION
+from genft_fairseq.errors import UserError
+from genft_fairseq.interchange.checkpoint_averaging import write_checkpoint
+from genft_fairseq.interchange.encoder_decoder_tokeniser import FramingTokeniser
+from genft_fairseq.models import hugging_face_description, hugging_face_kinds, hugging_face_parts
+from genft_fairseq.models.hugging_face import HuggingFaceModel
+from genft_fairseq.models.hugging_face_description import Description, Side
+
+ARCHITECTURES = ("hugging_face", "fid_t5")
+
+
+def write_folder(
+    model: Any,
+    described: Description,
+    source: FramingTokeniser,
+    target: FramingTokeniser,
+    folder: Path,
+    data: Path,
+) -> int:
+    """Write all that fairseq needs of a model: checkpoint, dictionaries, tokenisers, description.
+
+    Args:
+        model: transformers'.
+        described: what it is.
+        source: the tokeniser of what it reads.
+        target: of what it writes.
+        folder: to write to.
+        data: what the folder will be called in the end.
+
+    Returns:
+        The number of parameters.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    joined = described.joined and source.content == target.content
+    for name, side, tokeniser in (
+        ("source", described.source, source),
+        ("target", described.target, target),
+    ):
+        if joined and name == "target":
+            continue
+        lines = "".join(f"{symbol} 1\n" for symbol in side.symbols)
+        (folder / ("dict.txt" if joined else f"dict.{name}.txt")).write_text(lines)
+        file = "tokenizer.json" if joined else f"tokenizer.{name}.json"
+        (folder / file).write_text(tokeniser.content, encoding="utf-8")
+    (folder / DESCRIPTION).write_text(described.dumps() + "\n", encoding="utf-8")
+    ours = hugging_face_kinds.build(described)
+    hugging_face_parts.renumber(model, ours, described, "fairseq")
+    _begin_added(ours, described, {"source": source, "target": target})
+    dictionaries = [_dictionary(side) for side in (described.source, described.target)]
+    fairseq_model = HuggingFaceModel.of(ours, described, *dictionaries)
+    cfg = _configuration(folder)
+    cfg.model.hugging_face_description = described.flat()
+    cfg.model.hugging_face = cfg.task.data = str(data)
+    state = {
+        "args": None,
+        "cfg": OmegaConf.to_container(cfg, resolve=True, enum_to_str=True),
+        "model": fairseq_model.state_dict(),
+        "criterion": None,
+        # fairseq looks up the last of these in whatever it loads.
+        "optimizer_history": [
+            {
+                "criterion_name": "CrossEntropyCriterion",
+                "optimizer_name": "FairseqAdam",
+                "lr_scheduler_state": {},
+                "num_updates": 0,
+            }
+        ],
+        "task_state": {},
+        "extra_state": {"previous_training_time": 0},
+    }
+    write_checkpoint(state, folder / "model.pt")
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _dictionary(side: Side) -> Dictionary:
+    dictionary = Dictionary()
+    for symbol in side.symbols:
+        dictionary.add_symbol(symbol)
+    return dictionary
+
+
+def _configuration(folder: Path) -> Any:
+    words = [str(folder), "--arch", "hugging_face", "--hugging-face", str(folder)]
+    words += ["--task", "translation", "--source-lang", "source", "--target-lang", "target"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # hydra's, about how fairseq calls it
+        args = options.parse_args_and_arch(options.get_training_parser(), words)
+        return convert_namespace_to_omegaconf(args)
+
+
+@torch.no_grad()
+def _begin_added(
+    model: Any, described: Description, tokenisers: Mapping[str, FramingTokeniser]
+) -> None:
+    """Let the row of an added symbol begin as the mean of what spells it: ``title:``."""
+    rows = dict(hugging_face_parts.vocabulary_parameters(model))
+    values = model.state_dict()
+    for name, side_name in rows.items():
+        side: Side = getattr(described, side_name)
+        tokenizer, first = tokenisers[side_name].tokenizer, len(side) - len(side.added)
+        numbers = {row: at for at, row in enumerate(side.rows) if row >= 0}
+        value = values[name][0] if name == "final_logits_bias" else values[name]
+        for at, symbol in enumerate(side.added, start=first):
+            spelled = symbol.strip("<>").replace(":", " ") + ":"
+            ids = tokenizer.encode(spelled, add_special_tokens=False).ids
+            value[at] = value[[numbers[i] for i in ids]].mean(dim=0)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What ``read_checkpoint`` finds.
+
+    Attributes:
+        described: what the model is.
+        weights: fairseq's parameters and buffers.
+        folders: where its tokenisers may be: the data that it was trained on, and its own folder.
+    """
+
+    described: Description
+    weights: dict[str, Tensor]
+    folders: tuple[Path, ...]
+
+
+def architecture(path: Path) -> tuple[str, dict[str, Any]]:
+    """Read a checkpoint without running its code; return its architecture, and its content.
+
+    Raises:
+        UserError: no such file, or no checkpoint.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is no file" if path.exists() else f"{path} does not exist")
+    try:
+        state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
+        return str(getattr(state["cfg"].model, "_name", None) or state["cfg"].model.arch), state
+    except (UserError, OSError):
+        raise
+    # What fairseq raises depends on which part of a checkpoint is not there.
+    except Exception as error:
+        raise UserError(f"{path} is no checkpoint of fairseq-train ({error!r})") from error
+
+
+def read_checkpoint(path: Path, state: dict[str, Any]) -> Checkpoint:
+    """Take what describes a model out of a checkpoint of ``--arch hugging_face``.
+
+    Raises:
+        UserError: transformers has no such model.
+    """
+    model = state["cfg"].model
+    heads = getattr(model, "decoder_kv_heads", None)
+    if (heads is not None) or getattr(model, "cross_attention_interval", 1) > 1:
+        raise UserError(
+            f"{path} has grouped heads or sparse cross-attention, for which transformers has no T5"
+        )
+    described = hugging_face_description.loads(
+        getattr(model, "hugging_face_description", None), str(path)
+    )
+    if described.source.added or described.target.added:
+        added = " ".join((described.source.added or described.target.added)[:3])
+        raise UserError(
+            f"{path} has symbols that its tokeniser does not know ({added}, ...): transformers "
+            "has no Fusion-in-Decoder"
+        )
+    data = str(state["cfg"].task.data or "").split(":")[0]
+    return Checkpoint(described, state["model"], (*([Path(data)] if data else []), path.parent))
+
+
+def to_hugging_face(read: Checkpoint, path: Path) -> Any:
+    """Return transformers' model with the parameters of a checkpoint, in their dtype.
+
+    Raises:
+        UserError: they are not those of the description.
+    """
+    described = read.described
+    ours = hugging_face_kinds.build(described)
+    dictionaries = [_dictionary(side) for side in (described.source, described.target)]
+    model = HuggingFaceModel.of(ours, described, *dictionaries)
+    dtype = next(iter(read.weights.values())).dtype
+    model.to(dtype)
+    try:
+        model.load_state_dict(read.weights, strict=True)
+    except (RuntimeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise UserError(f"{path} has other parameters than it describes: {reason}") from error
+    if model.encoder.unused is not None:
+        ours.encoder.pooler = model.encoder.unused
+    if described.model_type == "bart":
+        ours.final_logits_bias.copy_(model.decoder.output_projection.bias[None])
+    theirs = hugging_face_kinds.build(described, numbered_as="transformers").to(dtype)
+    hugging_face_parts.renumber(ours, theirs, described, "transformers")
+    for name, value in described.generation.items():
+        setattr(theirs.generation_config, name, value)
+    return theirs

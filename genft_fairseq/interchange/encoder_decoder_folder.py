@@ -1,0 +1,283 @@
+"""Encoder-decoders in folders of transformers': what they are, and their parameters."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genft_fairseq.errors import UserError
+from genft_fairseq.interchange.encoder_decoder_tokeniser import FramingTokeniser
+from genft_fairseq.interchange.hugging_face_files import (
+    first_line,
+    load_model,
+    read_config,
+    require_transformers,
+)
+from genft_fairseq.models import hugging_face_kinds as kinds
+from genft_fairseq.models.hugging_face_description import Description, Side
+
+_GENERATION = (*kinds.IDS, "forced_bos_token_id", "forced_eos_token_id")
+# What encoders and language models are pretrained with, and an encoder-decoder lacks.
+_PRETRAINING = ("pooler.", "cls.seq_relationship.", "cls.predictions.", "lm_head.", "position_ids")
+
+
+def load(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """Load an encoder-decoder.
+
+    Returns:
+        transformers' model in float32, and the fields of its configuration.
+
+    Raises:
+        UserError: no such model, or one that does not fit; the message names the field.
+    """
+    transformers = require_transformers()
+    content = read_config(folder)
+    model_type = content.get("model_type")
+    if model_type == kinds.PAIR:
+        config = transformers.EncoderDecoderConfig(
+            encoder=_half(content, folder, "encoder", kinds.ENCODERS),
+            decoder=_half(content, folder, "decoder", kinds.DECODERS),
+            **{name: content[name] for name in kinds.IDS if name in content},
+        )
+        kind: Any = transformers.EncoderDecoderModel
+    elif model_type in kinds.WHOLE:
+        config = _configured(content, model_type, folder)
+        kind = getattr(transformers, kinds.KINDS[model_type].model)
+    else:
+        raise UserError(
+            f"{folder / 'config.json'}: model_type must be one of "
+            f"{', '.join((*kinds.WHOLE, kinds.PAIR))} (or gpt2), but is {model_type}; an encoder "
+            "becomes one by --decoder DIR"
+        )
+    if content.get("tie_encoder_decoder"):
+        raise UserError(
+            f"{folder / 'config.json'}: tie_encoder_decoder must be false: fairseq's encoder and "
+            "decoder have parameters of their own"
+        )
+    model, _ = load_model(
+        kind, folder, config, str(model_type), unexpected=lambda name: name.endswith("position_ids")
+    )
+    return model, content
+
+
+def _half(content: dict[str, Any], folder: Path, name: str, allowed: tuple[str, ...]) -> Any:
+    half = content.get(name)
+    model_type = half.get("model_type") if isinstance(half, dict) else None
+    if model_type not in allowed:
+        raise UserError(
+            f"{folder / 'config.json'}: the {name}'s model_type must be one of "
+            f"{', '.join(allowed)}, but is {model_type}"
+        )
+    decodes = name == "decoder"
+    assert isinstance(half, dict)
+    return _configured(
+        {**half, "is_decoder": decodes, "add_cross_attention": decodes}, model_type, folder
+    ).to_dict()
+
+
+def _configured(content: dict[str, Any], model_type: str, folder: Path) -> Any:
+    """transformers' configuration of the fields that are read."""
+    path, kind = folder / "config.json", kinds.KINDS[model_type]
+    for name, value in kind.must_be.items():
+        if content.get(name, value) != value:
+            raise UserError(f"{path}: {name} must be {value}, but is {content[name]}")
+    known = {k: v for k, v in content.items() if k in kinds.fields(model_type)}
+    try:
+        config = getattr(require_transformers(), kind.config)(**known)
+    except Exception as error:  # transformers checks the types, by exceptions of its own
+        raise UserError(
+            f"{path} is no configuration of a {model_type} ({first_line(error)})"
+        ) from error
+    return config
+
+
+def compose(encoder: Path, decoder: Path, seed: int) -> tuple[Any, list[str]]:
+    """Make an encoder-decoder of a pretrained encoder and a pretrained encoder or language model.
+
+    Rothe et al. (2020), *Leveraging Pre-trained Checkpoints for Sequence Generation Tasks*,
+    arXiv:1907.12461.
+
+    Args:
+        encoder: a folder of BERT or RoBERTa.
+        decoder: a folder of BERT, RoBERTa or GPT-2; the same one for BERT2BERT.
+        seed: of what begins at random.
+
+    Returns:
+        The model, and the parameters that begin at random: those of cross-attention, and of an
+        output layer that the decoder's folder does not hold.
+
+    Raises:
+        UserError: a folder holds something else.
+    """
+    transformers = require_transformers()
+    halves = []
+    names = {"bert": "BertLMHeadModel", "roberta": "RobertaForCausalLM", "gpt2": "GPT2LMHeadModel"}
+    encoders = {"bert": "BertModel", "roberta": "RobertaModel"}
+    fresh: list[str] = []
+    torch.manual_seed(seed)
+    for folder, classes, decodes in ((encoder, encoders, False), (decoder, names, True)):
+        content = read_config(folder)
+        model_type = content.get("model_type")
+        if model_type not in classes:
+            half = "a decoder" if decodes else "an encoder"
+            raise UserError(
+                f"{folder / 'config.json'}: model_type of {half} must be one of "
+                f"{', '.join(classes)}, but is {model_type}"
+            )
+        as_half = {**content, "is_decoder": decodes, "add_cross_attention": decodes}
+        config = _configured(as_half, model_type, folder)
+        model, missing = load_model(
+            getattr(transformers, classes[model_type]),
+            folder,
+            config,
+            model_type,
+            missing=_begins_at_random if decodes else _is_pooler,
+            unexpected=_is_pretraining,
+        )
+        fresh += missing if decodes else []
+        halves.append(model)
+    config = transformers.EncoderDecoderConfig.from_encoder_decoder_configs(
+        halves[0].config, halves[1].config
+    )
+    return transformers.EncoderDecoderModel(encoder=halves[0], decoder=halves[1], config=config), (
+        fresh
+    )
+
+
+def _begins_at_random(name: str) -> bool:
+    """Cross-attention, and an output layer of a model that has none."""
+    new = ("crossattention.", "ln_cross_attn.", "cls.predictions.", "lm_head.")
+    return any(part in name for part in new)
+
+
+def _is_pooler(name: str) -> bool:
+    return "pooler." in name
+
+
+def _is_pretraining(name: str) -> bool:
+    masks = (".attn.bias", ".attn.masked_bias")
+    return any(part in name for part in _PRETRAINING) or name.endswith(masks)
+
+
+def describe(
+    model: Any,
+    content: dict[str, Any],
+    source: FramingTokeniser,
+    target: FramingTokeniser,
+    added: tuple[str, ...],
+    where: str,
+) -> Description:
+    """Describe a model that was loaded.
+
+    Args:
+        model: transformers'.
+        content: what its ``config.json`` says; empty for one that was composed.
+        source: the tokeniser of what it reads.
+        target: of what it writes.
+        added: symbols to add to both vocabularies.
+        where: the folder, for messages.
+
+    Raises:
+        UserError: an id is missing, or a tokeniser is of another vocabulary; the field is named.
+    """
+    config = model.config
+    pair = config.model_type == kinds.PAIR
+    encoder = config.encoder if pair else config
+    decoder = config.decoder if pair else config
+    embedding = model.get_decoder().get_input_embeddings().weight
+    if not pair and model.get_encoder().get_input_embeddings().weight is not embedding:
+        raise UserError(f"{where}: encoder.embed_tokens and decoder.embed_tokens are not tied")
+    for tokeniser, half, name in ((source, encoder, "encoder"), (target, decoder, "decoder")):
+        if tokeniser.size > half.vocab_size:
+            raise UserError(
+                f"{tokeniser.source} has ids up to {tokeniser.size - 1}, but {where}: vocab_size "
+                f"of the {name} is {half.vocab_size}: they do not belong together"
+            )
+    eos = _first(
+        content.get("eos_token_id"),
+        *(target.frame[-1:] or ()),
+        getattr(decoder, "eos_token_id", None),
+    )
+    start = _first(
+        content.get("decoder_start_token_id"),
+        getattr(config, "decoder_start_token_id", None),
+        config.pad_token_id if config.model_type == "t5" else None,
+        *(() if content else (*target.frame[:1], getattr(decoder, "bos_token_id", None))),
+    )
+    for name, found in (("eos_token_id", eos), ("decoder_start_token_id", start)):
+        if not isinstance(found, int) or not 0 <= found < decoder.vocab_size:
+            raise UserError(
+                f"{where}: {name} must be an id below {decoder.vocab_size}, but is {found}"
+            )
+    ends = _first(
+        *(source.frame[-1:] or ()),
+        getattr(encoder, "eos_token_id", None),
+        eos if not pair else None,
+    )
+    sides = []
+    for tokeniser, half, end in ((source, encoder, ends), (target, decoder, eos)):
+        sides.append(_side(tokeniser, half, end, added, where))
+    told = {name: getattr(model.generation_config, name, None) for name in _GENERATION}
+    ids = {"decoder_start_token_id": start, "eos_token_id": eos, "pad_token_id": sides[1].pad}
+    ids |= {name: value for name, value in told.items() if isinstance(value, int)}
+    if pair:
+        fields = {"encoder": _fields(encoder), "decoder": _fields(decoder)}
+        fields["ids"] = {k: v for k, v in ids.items() if k in ("decoder_start_token_id", *content)}
+    return Description(
+        model_type=config.model_type,
+        config=fields if pair else _fields(config),
+        tied=model.get_output_embeddings().weight is embedding,
+        source=sides[0],
+        target=sides[1],
+        start=sides[1].symbol(int(start)),
+        source_positions=_positions(encoder),
+        target_positions=_positions(decoder),
+        generation=ids,
+    )
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def _side(
+    tokeniser: FramingTokeniser, config: Any, eos: Any, added: tuple[str, ...], where: str
+) -> Side:
+    frame = tokeniser.frame
+    if frame and frame[-1] != eos:
+        raise UserError(
+            f"{tokeniser.source} ends texts with the id {frame[-1]}, but {where}: eos_token_id is "
+            f"{eos}"
+        )
+    pad = _first(getattr(config, "pad_token_id", None), tokeniser.pad)
+    bos = frame[0] if len(frame) > 1 else getattr(config, "bos_token_id", None)
+    found: dict[str, int | None] = {}
+    # GPT-2 has one id for all of them: fairseq's other symbols become rows of their own.
+    for name, number in (("eos", eos), ("pad", pad), ("bos", bos), ("unk", tokeniser.unk)):
+        fits = isinstance(number, int) and 0 <= number < config.vocab_size
+        found[name] = number if fits and number not in found.values() else None
+    side = Side(config.vocab_size, found["bos"], found["pad"], found["eos"], found["unk"])
+    prefix = tuple(side.symbol(number) for number in frame[:-1])
+    return replace(side, prefix=prefix, added=added)
+
+
+def _fields(config: Any) -> dict[str, Any]:
+    """The fields that make it again; no more of what a file may say is kept."""
+    whole = config.to_dict()
+    kept = {
+        name: value
+        for name, value in whole.items()
+        if name in kinds.fields(config.model_type)
+        and (value is None or isinstance(value, str | int | float | bool))
+    }
+    return {"model_type": config.model_type, **kept}
+
+
+def _positions(config: Any) -> int | None:
+    field = kinds.KINDS[config.model_type].positions
+    if not field:
+        return None
+    # RoBERTa counts from its padding on.
+    before = config.pad_token_id + 1 if config.model_type == "roberta" else 0
+    return int(getattr(config, field)) - before

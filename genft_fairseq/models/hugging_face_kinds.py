@@ -1,0 +1,200 @@
+"""The encoder-decoders of transformers' that are known here, and how they are built.
+
+T5 (v1.0 and v1.1), BART, and ``EncoderDecoderModel`` of BERT or RoBERTa with one of them or GPT-2.
+``transformers`` is imported where it is needed, because only models that are imported need it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from genft_fairseq.errors import UserError
+from genft_fairseq.models import linear_memory_attention
+from genft_fairseq.models.hugging_face_description import Description
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A model of transformers'.
+
+    Attributes:
+        config: the class of its configuration.
+        model: the class of an encoder-decoder; empty: a half of one.
+        dropout: the fields that hold the dropout of hidden states.
+        attention_dropout: the fields of that of attention weights; empty: the same.
+        positions: the field of the most tokens; empty: any number.
+        must_be: fields that have one possible value here.
+    """
+
+    config: str
+    model: str
+    dropout: tuple[str, ...]
+    attention_dropout: tuple[str, ...]
+    positions: str
+    must_be: dict[str, Any]
+
+
+KINDS = {
+    "t5": Kind("T5Config", "T5ForConditionalGeneration", ("dropout_rate",), (), "", {}),
+    "bart": Kind(
+        "BartConfig",
+        "BartForConditionalGeneration",
+        ("dropout",),
+        ("attention_dropout",),
+        "max_position_embeddings",
+        {"scale_embedding": False},
+    ),
+    "bert": Kind(
+        "BertConfig",
+        "",
+        ("hidden_dropout_prob",),
+        ("attention_probs_dropout_prob",),
+        "max_position_embeddings",
+        {"position_embedding_type": "absolute"},
+    ),
+    "roberta": Kind(
+        "RobertaConfig",
+        "",
+        ("hidden_dropout_prob",),
+        ("attention_probs_dropout_prob",),
+        "max_position_embeddings",
+        {"position_embedding_type": "absolute", "pad_token_id": 1},
+    ),
+    "gpt2": Kind(
+        "GPT2Config",
+        "",
+        ("resid_pdrop", "embd_pdrop"),
+        ("attn_pdrop",),
+        "n_positions",
+        {"reorder_and_upcast_attn": False},
+    ),
+}
+PAIR = "encoder-decoder"
+WHOLE = tuple(name for name, kind in KINDS.items() if kind.model)
+ENCODERS = ("bert", "roberta")
+DECODERS = ("bert", "roberta", "gpt2")
+# Numbers of transformers', which mean nothing in fairseq's dictionary.
+IDS = ("bos_token_id", "pad_token_id", "eos_token_id", "decoder_start_token_id")
+# What a configuration says besides the fields of its own class, and has a meaning here.
+SHARED_FIELDS = (
+    *("tie_word_embeddings", "cross_attention_hidden_size", "scale_decoder_outputs"),
+    *IDS,
+)
+
+
+def fields(model_type: str) -> set[str]:
+    """Return the fields of a configuration that are read: those that its class itself has."""
+    import transformers
+
+    own = getattr(transformers, KINDS[model_type].config)
+    return {*own.__annotations__, *own.attribute_map, *SHARED_FIELDS} - {"model_type"}
+
+
+def configuration(description: Description, numbered_as: str = "fairseq") -> Any:
+    """Make transformers' configuration of a model.
+
+    Args:
+        description: of the model.
+        numbered_as: *fairseq* or *transformers*: which vocabulary the model shall have.
+
+    Raises:
+        UserError: transformers does not take it.
+    """
+    import transformers
+
+    try:
+        if description.model_type != PAIR:
+            ours = numbered_as == "fairseq"
+            size = len(description.target) if ours else description.target.size
+            config = _single(description.model_type, description.config, size, ours)
+        else:
+            halves = {
+                half: _single(
+                    description.config[half]["model_type"],
+                    description.config[half],
+                    len(side) if numbered_as == "fairseq" else side.size,
+                    numbered_as == "fairseq",
+                    **(
+                        {"is_decoder": True, "add_cross_attention": True}
+                        if half == "decoder"
+                        else {"is_decoder": False, "add_cross_attention": False}
+                    ),
+                )
+                for half, side in (("encoder", description.source), ("decoder", description.target))
+            }
+            config = transformers.EncoderDecoderConfig(
+                **{half: single.to_dict() for half, single in halves.items()},
+                **({} if numbered_as == "fairseq" else description.config.get("ids", {})),
+            )
+    except UserError:
+        raise
+    except Exception as error:  # transformers checks the types, by exceptions of its own
+        raise UserError(
+            f"the description of the model is no configuration of {description.model_type} "
+            f"({str(error).strip().splitlines()[0] if str(error).strip() else error!r})"
+        ) from error
+    return config
+
+
+def _single(model_type: str, content: dict[str, Any], size: int, ours: bool, **more: Any) -> Any:
+    import transformers
+
+    if model_type not in KINDS:
+        raise UserError(f"model_type must be one of {', '.join((*KINDS, PAIR))}, not {model_type}")
+    known = {name: value for name, value in content.items() if name in fields(model_type)}
+    if ours:
+        # </s> of fairseq's is 2, and its padding 1: what is never learned is in that row.
+        known |= {**dict.fromkeys(IDS), "pad_token_id": 1, "eos_token_id": 2}
+    known |= {"vocab_size": size, **more}
+    return getattr(transformers, KINDS[model_type].config)(**known)
+
+
+def build(
+    description: Description,
+    dropout: float | None = None,
+    attention_dropout: float | None = None,
+    numbered_as: str = "fairseq",
+) -> Any:
+    """Build a model with random parameters.
+
+    Args:
+        description: of the model.
+        dropout: in place of the configuration's.
+        attention_dropout: in place of the configuration's.
+        numbered_as: *fairseq* or *transformers*: which vocabulary it shall have.
+
+    Raises:
+        UserError: transformers does not take the configuration, or has no such dropout.
+    """
+    import transformers
+
+    config = configuration(description, numbered_as)
+    for part in (config.encoder, config.decoder) if description.model_type == PAIR else (config,):
+        kind = KINDS[part.model_type]
+        if attention_dropout is not None and not kind.attention_dropout:
+            raise UserError(
+                f"--attention-dropout {attention_dropout}: a model of type {part.model_type} has "
+                "one dropout for all, --dropout"
+            )
+        for names, value in (
+            (kind.dropout, dropout),
+            (kind.attention_dropout, attention_dropout),
+        ):
+            for name in names if value is not None else ():
+                setattr(part, name, value)
+    attention = linear_memory_attention.register()
+    if description.model_type == PAIR:
+        model = transformers.EncoderDecoderModel._from_config(config, attn_implementation=attention)
+    else:
+        whole = getattr(transformers, KINDS[description.model_type].model)
+        model = whole._from_config(config, attn_implementation=attention)
+    if not description.tied:
+        untie(model)
+    return model
+
+
+def untie(model: Any) -> None:
+    """Give the output layer a matrix of its own."""
+    output = model.get_output_embeddings()
+    output.weight = nn.Parameter(output.weight.detach().clone())
