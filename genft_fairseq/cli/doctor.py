@@ -35,7 +35,7 @@ LIBRARIES = [
 ]
 # What only some commands need, and how to get it.
 EXTRAS = {
-    "transformers": "for models of transformers' (import-hf, export-hf): pip install 'genft_fairseq[hf]'",
+    "transformers": "for import-hf, export-hf, T5 and others: pip install 'genft_fairseq[hf]'",
     "bm25s": "for retrieve --method bm25: pip install 'genft_fairseq[qa]'",
 }
 CRITERIONS = (

@@ -63,7 +63,7 @@ def write_folder(
     ours = hugging_face_kinds.build(described)
     hugging_face_parts.renumber(model, ours, described, "fairseq")
     _begin_added(ours, described, {"source": source, "target": target})
-    dictionaries = [_dictionary(side) for side in (described.source, described.target)]
+    dictionaries = [dictionary_of(side) for side in (described.source, described.target)]
     fairseq_model = HuggingFaceModel.of(ours, described, *dictionaries)
     cfg = _configuration(folder)
     cfg.model.hugging_face_description = described.flat()
@@ -89,7 +89,8 @@ def write_folder(
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _dictionary(side: Side) -> Dictionary:
+def dictionary_of(side: Side) -> Dictionary:
+    """Return fairseq's dictionary of a side."""
     dictionary = Dictionary()
     for symbol in side.symbols:
         dictionary.add_symbol(symbol)
@@ -189,7 +190,7 @@ def to_hugging_face(read: Checkpoint, path: Path) -> Any:
     """
     described = read.described
     ours = hugging_face_kinds.build(described)
-    dictionaries = [_dictionary(side) for side in (described.source, described.target)]
+    dictionaries = [dictionary_of(side) for side in (described.source, described.target)]
     model = HuggingFaceModel.of(ours, described, *dictionaries)
     dtype = next(iter(read.weights.values())).dtype
     model.to(dtype)

@@ -28,7 +28,7 @@ class BeamCache:
         from transformers import DynamicCache, EncoderDecoderCache
 
         self.cache: Any = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        self.hidden = encoder_out["encoder_out"][0].transpose(0, 1)
+        self.hidden = encoder_out["encoder_out"][0].transpose(0, 1).contiguous()
         self.keep = ~encoder_out["encoder_padding_mask"][0]
         self.readers = 1
         if encoder_out["rows"]:

@@ -100,14 +100,14 @@ class HuggingFaceDecoder(FairseqIncrementalDecoder):
             encoder_out = read_rows(encoder_out)
             x = self.stack(
                 input_ids=tokens,
-                encoder_hidden_states=encoder_out["encoder_out"][0].transpose(0, 1),
+                encoder_hidden_states=encoder_out["encoder_out"][0].transpose(0, 1).contiguous(),
                 encoder_attention_mask=~encoder_out["encoder_padding_mask"][0],
                 use_cache=False,
             ).last_hidden_state
         else:
             state = self._state(incremental_state, encoder_out)
             x = self.stack(
-                input_ids=tokens[:, state.length :],
+                input_ids=tokens[:, state.length :].contiguous(),
                 encoder_hidden_states=state.hidden,
                 encoder_attention_mask=state.keep,
                 past_key_values=state.cache,

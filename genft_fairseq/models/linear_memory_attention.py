@@ -96,16 +96,17 @@ def attention(
     B, K, S, _ = key.shape
     if (R != B or H != K) and causal:
         key, value = (_every_head_and_row(x, R, H) for x in (key, value))
+        keep = None if keep is None else keep.repeat_interleave(R // B, dim=0)
     elif R != B or H != K:
         # Readers of one key become its queries: (B, r, K, h, T, E) -> (B, K, r * h * T, E).
-        folded = query.view(B, R // B, K, H // K, T, -1).transpose(1, 2)
+        folded = query.reshape(B, R // B, K, H // K, T, -1).transpose(1, 2)
         if bias is not None:
-            bias = bias.view(1, 1, K, H // K, T, S).expand(1, R // B, -1, -1, -1, -1)
+            bias = bias.reshape(1, 1, K, H // K, T, S).expand(1, R // B, -1, -1, -1, -1)
             bias = bias.transpose(1, 2).reshape(1, K, -1, S)
         found = attention(
             folded.reshape(B, K, -1, folded.size(-1)), key, value, keep, bias, False, dropout, scale
         )
-        return found.view(B, K, R // B, H // K, T, -1).transpose(1, 2).reshape(query.shape)
+        return found.reshape(B, K, R // B, H // K, T, -1).transpose(1, 2).reshape(query.shape)
     if bias is None and not (dropout and query.device.type == "cpu"):
         return _by_kernel(query, key, value, keep, causal, dropout, scale)
     return _by_parts(query, key, value, keep, bias, causal, dropout, scale)

@@ -14,9 +14,7 @@ TEXT = [
     "nobody reads the news in the rain ; everybody reads it in the sun .",
     "question : who sat on the mat ? title : the cat . context : a mat .",
 ]
-KINDS = (
-    *("t5", "t5_v1_1", "bart", "bert2bert", "bert2gpt2", "roberta2roberta"),
-)
+KINDS = (*("t5", "t5_v1_1", "bart", "bert2bert", "bert2gpt2", "roberta2roberta"),)
 
 
 def save_tokeniser(folder: Path, kind: str) -> Tokenizer:
