@@ -124,6 +124,7 @@ def tar_members(archive: Path, raw: WatchedFile, wanted: set[str]) -> Iterator[t
         raise PrepareError(f"{archive} is not a tar, tar.gz or zip archive") from None
     with tar:
         for info in tar:
+            tar.members.clear()  # it would keep the headers of all, and some archives have 200,000
             name = member_name(info.name)
             if name in wanted:
                 content = tar.extractfile(info) if info.isreg() and not info.issparse() else None
@@ -151,6 +152,12 @@ def zip_members(archive: Path, raw: WatchedFile, wanted: set[str]) -> Iterator[t
                     yield name, content
 
 
+def read_members(archive: Path, raw: WatchedFile, wanted: set[str]) -> Iterator[tuple[str, IO]]:
+    """Yield the wanted members of an archive of any kind, in its order."""
+    read = zip_members if raw.peek(4)[:4] in ZIP_MAGICS else tar_members
+    yield from read(archive, raw, wanted)
+
+
 def extract(archive: Path, destinations: dict[str, Path]) -> dict[str, int]:
     """Write each named member to its destination, all of them or none, and return their sizes."""
     destinations = {member_name(name): path for name, path in destinations.items()}
@@ -158,8 +165,7 @@ def extract(archive: Path, destinations: dict[str, Path]) -> dict[str, int]:
     sizes: dict[str, int] = {}
     try:
         with WatchedFile(archive, "unpacking") as raw, damage_reported(archive):
-            read = zip_members if raw.peek(4)[:4] in ZIP_MAGICS else tar_members
-            for name, content in read(archive, raw, set(destinations)):
+            for name, content in read_members(archive, raw, set(destinations)):
                 if name in sizes:
                     raise PrepareError(f"{archive} holds {name} more than once")
                 with parts[name].open("wb") as copy:

@@ -36,23 +36,18 @@ or_discard() {
     if [ "$code" -ne 0 ]; then exit "$code"; fi
 }
 
-# obtain URL MEMBER...: leaves in ${found[@]} the paths of an archive's members, or of the files
-# that --from has unpacked already. The script's archive_pins prints BYTES, ALGORITHM and HEX of an
-# archive, - for what nobody has published.
-obtain() {
-    local url=$1 archive=${1##*/} member place size algorithm checksum pins=() destinations=()
-    shift
-    found=() suspects=()
-    if [ -n "$from" ] && [ ! -f "$from/$archive" ]; then
-        for member in "$@"; do found+=("$(unpacked "$member")"); done
-        return
-    fi
+# take_archive URL: leaves in $place where an archive is, in --from or downloaded, and compares it
+# with what is pinned. The script's archive_pins prints BYTES, ALGORITHM and HEX of an archive, - for
+# what nobody has published.
+take_archive() {
+    local archive=${1##*/} size algorithm checksum pins=()
+    suspects=()
     if [ -n "$from" ]; then
         place=$from/$archive
     else
         mkdir -p download
         place=download/$archive
-        fetch "$mirror/$url" "$place"
+        fetch "$mirror/$1" "$place"
         suspects=("$place")
     fi
     read -r size algorithm checksum <<< "$(archive_pins "$archive")"
@@ -62,6 +57,19 @@ obtain() {
     fi
     or_discard "$python" "$prepare_folder/archive_members.py" "$place" "${pins[@]+"${pins[@]}"}"
     if [ -z "$unpinned" ] && [ "$checksum" != - ]; then suspects=(); fi
+}
+
+# obtain URL MEMBER...: leaves in ${found[@]} the paths of an archive's members, or of the files
+# that --from has unpacked already.
+obtain() {
+    local url=$1 archive=${1##*/} member place destinations=()
+    shift
+    found=() suspects=()
+    if [ -n "$from" ] && [ ! -f "$from/$archive" ]; then
+        for member in "$@"; do found+=("$(unpacked "$member")"); done
+        return
+    fi
+    take_archive "$url"
     rm -rf members && mkdir members
     for member in "$@"; do destinations+=("members/${member##*/}"); done
     or_discard "$python" "$prepare_folder/archive_members.py" "$place" --members "$@" \

@@ -1,10 +1,15 @@
-"""Archives that are laid out as the official ones of WMT, IWSLT and WikiText, around any text."""
+"""Archives that are laid out as the official ones, around any text.
+
+Those of WMT, IWSLT, WikiText, CNN/Daily Mail and XSum.
+"""
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import html
 import io
+import json
 import tarfile
 import zipfile
 from pathlib import Path
@@ -114,3 +119,39 @@ def write_wikitext(folder: Path, corpus: str, kind: str, texts: dict[str, bytes]
             if split in texts:
                 archive.writestr(f"{inner}/wiki.{split}.{kind}", texts[split])
     return path
+
+
+def story_name(address: str) -> str:
+    return f"{hashlib.sha1(address.encode()).hexdigest()}.story"
+
+
+def cnn_dailymail_files(folder: Path, splits: dict[str, dict[str, str]]) -> None:
+    """Write the official files around stories by their addresses, of CNN where these say so."""
+    folder.mkdir(exist_ok=True)
+    stories = {address: story for split in splits.values() for address, story in split.items()}
+    for site in ("cnn", "dailymail"):
+        of_site = [address for address in stories if ("cnn.com" in address) == (site == "cnn")]
+        members = {
+            f"{site}/stories/{story_name(address)}": stories[address].encode()
+            for address in reversed(of_site)  # an archive has an order of its own
+        }
+        other = {f"{site}/stories/{story_name('elsewhere')}": b"In no list.\n"}
+        write_tar(folder / f"{site}_stories.tgz", {**other, **members})
+    for split, listed in splits.items():
+        (folder / f"all_{split}.txt").write_bytes(lines(list(listed)))
+
+
+def xsum_files(folder: Path, splits: dict[str, dict[str, str]]) -> None:
+    """Write the official files around articles by their numbers."""
+    folder.mkdir(exist_ok=True)
+    articles = {number: text for split in splits.values() for number, text in split.items()}
+    members = {
+        f"bbc-summary-data/{number}.summary": articles[number].encode()
+        for number in reversed(articles)
+    }
+    write_tar(
+        folder / "XSUM-EMNLP18-Summary-Data-Original.tar.gz",
+        {"bbc-summary-data/1.summary": b"in no list\n", **members},
+    )
+    listed = {split: list(numbers) for split, numbers in splits.items()}
+    (folder / "XSum-TRAINING-DEV-TEST-SPLIT-90-5-5.json").write_text(json.dumps(listed) + "\n")

@@ -1,0 +1,205 @@
+"""prepare-summaries.sh: what it refuses, in one line, and that its help is whole."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shutil
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+from tiny_tokeniser import write_model
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "data-prep"))  # scripts, not a package
+
+import summary_tokenisers
+from one_line_errors import PrepareError
+
+DATA_PREP = Path(summary_tokenisers.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def prepare(script):
+    return script("prepare-summaries.sh")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> dict[str, tuple[Path, Path]]:
+    folder = tmp_path_factory.mktemp("texts")
+    found = {}
+    for split in ("train", "valid"):
+        found[split] = (folder / f"{split}.documents", folder / f"{split}.summaries")
+        for path in found[split]:
+            path.write_text("".join(f"{path.suffix} {n}\n" for n in range(9)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return write_model(tmp_path_factory.mktemp("models") / "bart", positions=100)
+
+
+TWO = "--train needs two files, of documents and of summaries"
+BOTH = "give --train DOCUMENTS SUMMARIES and --valid DOCUMENTS SUMMARIES (see --help)"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], BOTH),
+        (["--train", "A", "A"], BOTH),
+        (["--train", "A"], TWO),
+        (["--train", "A", "--valid", "A", "A"], TWO),
+        (["--train", "A", ""], TWO),
+        (["--train", "A", "A", "--train", "A", "A"], "give --train once"),
+        (["--valid", "A", "A", "--valid", "A", "A"], "give --valid once"),
+        (["--test", "A", "/nowhere"], "--test: there is no file /nowhere"),
+        (["--from", "x"], "unknown option --from (see --help)"),
+        (["--bpe-operations", "9"], "unknown option --bpe-operations (see --help)"),
+        (
+            ["--bpe", "subword-nmt"],
+            "--bpe must be gpt2, but is subword-nmt; a model's own pieces: --model DIR",
+        ),
+        (
+            ["--max-source-tokens", "0"],
+            "--max-source-tokens must be a positive integer, but is 0",
+        ),
+        (
+            ["--max-target-tokens=many"],
+            "--max-target-tokens must be a positive integer, but is many",
+        ),
+        (["--prefix", "a\nb"], "--prefix must be a text of one line"),
+        (["PAIRS", "--model", "/nowhere"], "--model: there is no folder /nowhere"),
+        (
+            ["PAIRS", "--model", "/", "--bpe", "gpt2"],
+            "--model has pieces of its own, but --bpe is given: one of them",
+        ),
+        (
+            ["PAIRS", "--model", "/", "--gpt2-bpe", "/"],
+            "--model has pieces of its own, but --gpt2-bpe is given: one of them",
+        ),
+        (["PAIRS", "--gpt2-bpe", "/nowhere"], "--gpt2-bpe: there is no folder /nowhere"),
+        (
+            ["PAIRS", "--gpt2-bpe", str(DATA_PREP)],
+            f"--gpt2-bpe: there is no file {DATA_PREP}/encoder.json",
+        ),
+    ],
+)
+def test_wrong_options(prepare, out, files, given, message):
+    pairs = ["--train", *map(str, files["train"]), "--valid", *map(str, files["valid"])]
+    given = [part for word in given for part in (pairs if word == "PAIRS" else [word])]
+    given = [str(files["train"][0]) if word == "A" else word for word in given]
+    assert prepare.complain("--out", out, *given) == message
+
+
+def test_help_names_every_option(prepare):
+    help_text = prepare.succeed("--help")
+    sources = (prepare.path, DATA_PREP / "summaries.sh", DATA_PREP / "plain_text.sh")
+    text = "".join(path.read_text() for path in sources)
+    cases = re.findall(r"^ {8}(--[a-z0-9 |-]+)\)", text, re.MULTILINE)
+    options = {option for case in cases for option in re.findall(r"--[a-z0-9-]+", case)}
+    options -= {"--bpe-operations"}
+    assert len(options) == 14
+    assert all(option in help_text for option in options)
+
+
+@pytest.mark.parametrize(
+    ("documents", "summaries", "message"),
+    [
+        (b"a\nb\nc\n", b"x\n\n", "parallel files of unequal length: A has 3 lines, B has 2"),
+        (b"a\n", b"x\ny\nz\n", "parallel files of unequal length: A has 1 lines, B has 3"),
+        (b"a\n\t \nc\n", b"x\n\nz\n", "A has nothing in line 2; give --drop-empty to leave such"),
+        (b"a\nb\n", b"x\n <q> \n", "B has nothing in line 2; give --drop-empty to leave such"),
+        (b"\xef\xbb\xbf\n", b"x\n", "A has nothing in line 1; give --drop-empty to leave such"),
+        (b"", b"x\n", "A is empty"),
+        (gzip.compress(b"a\n" * 99)[:-9], b"x\n", "A is a truncated or damaged gzip file ("),
+        ("a\nfünf\n".encode("latin-1"), b"x\ny\n", "A is not UTF-8 in line 2"),
+    ],
+    ids=["shorter", "longer", "document", "summary", "BOM", "empty", "cut gzip", "latin-1"],
+)
+def test_wrong_text(prepare, out, files, tmp_path, documents, summaries, message):
+    """The second of two pairs is named, in the first place where something is wrong."""
+    (tmp_path / "A").write_bytes(documents)
+    (tmp_path / "B").write_bytes(summaries)
+    pairs = ("--train", *files["train"], "--valid", tmp_path / "A", tmp_path / "B")
+    complaint = prepare.complain("--out", out, *pairs)
+    assert complaint.replace(f"{tmp_path}/", "").startswith(message)
+
+
+def test_a_tokeniser_that_is_missing(prepare, out, files, model, tmp_path):
+    """Before anything is written."""
+    pairs = ("--train", *files["train"], "--valid", *files["valid"])
+    bare = tmp_path / "bare"
+    shutil.copytree(model, bare)
+    for name, message in (
+        ("dict.txt", f"{bare} holds no dict.txt: name a folder of genft import-hf"),
+        ("tokenizer.json", f"{bare} holds no tokenizer.source.json, the tokeniser of the model: "),
+        ("hugging_face.json", f"{bare} has no hugging_face.json: name a folder made by genft "),
+    ):
+        (bare / name).unlink()
+        complaint = prepare.complain("--out", out, *pairs, "--model", bare)
+        assert complaint.startswith(message)
+
+
+def lengths(model: Path, **given: object) -> Namespace:
+    given = {"max_source_tokens": None, "max_target_tokens": None, "prefix": "", **given}
+    return Namespace(gpt2_bpe=None, model=model, **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"max_source_tokens": 101},
+            "--max-source-tokens must be at most 100, the positions of the model in MODEL, but is "
+            "101",
+        ),
+        (
+            {"max_target_tokens": 2},  # <s>, and </s>
+            "--max-target-tokens must be at least 3, for what stands before a text, a token of it, "
+            "and </s>, but is 2",
+        ),
+        (
+            {"max_source_tokens": 7, "prefix": "read:"},
+            "--max-source-tokens must be at least 8, for what stands before a text, a token of it, "
+            "and </s>, but is 7",
+        ),
+    ],
+)
+def test_lengths_that_do_not_suit_the_model(model, given, message):
+    with pytest.raises(PrepareError) as error:
+        summary_tokenisers.check_lengths(lengths(model, **given))
+    assert str(error.value) == message.replace("MODEL", str(model))
+
+
+def test_lengths_that_just_suit(model):
+    given = {"max_source_tokens": 8, "prefix": "read:", "max_target_tokens": 100}
+    summary_tokenisers.check_lengths(lengths(model, **given))
+
+
+@pytest.mark.parametrize(("positions", "told"), [(0, "0"), ("512", '"512"'), (True, "true")])
+def test_positions_that_are_none(tmp_path, positions, told):
+    model = write_model(tmp_path / "model", positions=positions)
+    with pytest.raises(PrepareError) as error:
+        summary_tokenisers.positions(model)
+    assert str(error.value).endswith(
+        f"source_positions must be a positive integer or null, but is {told}"
+    )
+
+
+def test_a_token_that_the_dictionary_lacks(prepare, files, model, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(model, other)
+    lines = (other / "dict.txt").read_text().splitlines(True)
+    digit = json.loads((other / "tokenizer.json").read_text())["model"]["vocab"]["7"]
+    lines.remove(f"{digit} 1\n")
+    (other / "dict.txt").write_text("".join(lines))
+    pairs = ("--train", *files["train"], "--valid", *files["valid"])
+    message = prepare.complain(*pairs, "--model", other, "--out", tmp_path / "out")
+    assert message == (
+        f"line 8 of {files['train'][0]}: the source has the token {digit}, which the model's "
+        "dictionary lacks"
+    )
