@@ -8,7 +8,7 @@ BIN := .venv/bin
 # Tests run side by side, one thread each: several threads in several processes wait for each other.
 WORKERS ?= 2
 RESULTS := benchmarks/results
-BENCHMARKS := losses projection growth training logging_cost completions fusion_in_decoder
+BENCHMARKS := losses projection growth training logging_cost completions fusion_in_decoder long_inputs
 # The rows of benchmarks/projection.py that README.md shows.
 HEADLINES := scalegrad,scalegrad_chunked_512,unlikelihood_chunked_512,dense_masks
 # The slow size of benchmarks/strategies.py, and what its tables are made of.

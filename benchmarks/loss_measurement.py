@@ -69,12 +69,14 @@ class Workload:
         warm_up_shape: large enough to run the threaded code of every kernel, small enough not to
             leave memory behind that a loss could use unseen.
         run: what it is whose peak memory is measured.
+        preload: modules that every fresh process would spend seconds on importing.
     """
 
     build: Callable[[str], Loss]
     make_inputs: Callable[[Shape, torch.dtype, str], Inputs]
     warm_up_shape: Shape
     run: Callable[[Loss, Inputs], Any] = forward_backward
+    preload: tuple[str, ...] = ()
 
 
 def dense_bytes(shape: Shape) -> int:
@@ -98,7 +100,7 @@ def peak_bytes(
         except torch.OutOfMemoryError:
             return None
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "genft_fairseq"])
+    context.set_forkserver_preload(["torch", "genft_fairseq", *workload.preload])
     receiver, sender = context.Pipe(duplex=False)
     arguments = (sender, workload, name, shape, dtype, torch.get_num_threads())
     process = context.Process(target=_send_peak, args=arguments)

@@ -13,6 +13,7 @@ from genft_fairseq.cli.compare import compare
 from genft_fairseq.cli.doctor import doctor
 from genft_fairseq.cli.evaluate_lm import evaluate_lm
 from genft_fairseq.cli.evaluate_qa import evaluate_qa
+from genft_fairseq.cli.evaluate_summaries import evaluate_summaries
 from genft_fairseq.cli.export_hf import export_hf
 from genft_fairseq.cli.import_hf import import_hf
 from genft_fairseq.cli.modes import finetune, inference, test, train
@@ -30,7 +31,7 @@ def genft() -> None:
 
 for command in (
     *(train, finetune, test, inference),
-    *(average_checkpoints, compare, doctor, evaluate_lm, evaluate_qa),
+    *(average_checkpoints, compare, doctor, evaluate_lm, evaluate_qa, evaluate_summaries),
     *(export_hf, import_hf, preprocess, retrieve, user_dir),
 ):
     genft.add_command(command)

@@ -1,16 +1,21 @@
 """``genft evaluate-lm``: how a language model predicts text, and how it continues it."""
 
 import math
-from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
+from genft_fairseq.cli.evaluation import (
+    Begin,
+    Found,
+    cpu_option,
+    json_option,
+    refuse_without_effect,
+    run_evaluation,
+    split_option,
+)
 from genft_fairseq.cli.language_model_view import show_completions, show_figures
-from genft_fairseq.cli.output_files import dump, require_outputs
-from genft_fairseq.cli.progress_bar import working_bar
-from genft_fairseq.evaluation.records import write_whole
+from genft_fairseq.cli.output_files import dump
 
 
 class Number(click.FloatRange):
@@ -31,19 +36,19 @@ COMPLETING = (
     *("top_p", "seed", "no_repeat_ngram_size", "completions", "show"),
 )
 CHOICE = ("temperature", "top_k", "top_p", "no_repeat_ngram_size")
-# Flags that do nothing without another one, which would be a mistake that nobody sees.
+# What the mode rules out comes first: it rules out the search, too.
 NEEDS = {
-    "--search sampling": ("temperature", "top_k", "top_p", "seed"),
-    "--search beam": ("beam",),
-    "--mode completions or --mode both": COMPLETING,
     "--mode tokens or --mode both": ("max_tokens", "tokens_per_sample"),
+    "--mode completions or --mode both": COMPLETING,
+    "--search beam": ("beam",),
+    "--search sampling": ("temperature", "top_k", "top_p", "seed"),
 }
 
 
 @click.command("evaluate-lm")
 @click.argument("data", type=click.Path(exists=True, file_okay=False))
 @click.option("--path", required=True, help="Checkpoint of a language model.")
-@click.option("--split", default="test", show_default=True, help="Part of the data to use.")
+@split_option
 @click.option(
     "--mode",
     type=click.Choice(["tokens", "completions", "both"]),
@@ -115,8 +120,8 @@ NEEDS = {
     help="Write the texts here, repeated 4-grams marked; as JSON lines where FILE ends in .jsonl.",
 )
 @click.option("--show", type=NATURAL, default=2, show_default=True, help="Completions to print.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
-@click.option("--cpu", is_flag=True, help="Do not use a GPU.")
+@json_option
+@cpu_option
 @click.pass_context
 def evaluate_lm(
     context: click.Context,
@@ -133,44 +138,33 @@ def evaluate_lm(
     Completions continue held-out prefixes; seq-rep-n is the share of n-grams that repeat an
     earlier one of the same continuation. The human figures stand beside.
     """
-    _require_effect(context)
-    require_outputs({"--output": output, "--completions": completions})
-    figures, log = _evaluate(quiet=as_json, **options)
-    if output:
-        write_whole(Path(output), log.json_parts(figures) if log else dump(figures))
-    if completions and log:
-        lines = completions.endswith(".jsonl")
-        write_whole(Path(completions), log.json_lines() if lines else log.text_parts())
-    if as_json:
-        for part in log.json_parts(figures) if log else [dump(figures)]:
-            click.echo(part, nl=False)
-        return
-    show_figures(figures)
-    if log:
-        show_completions(log, show)
-    for path in filter(None, (output, completions)):
-        click.echo(f"written: {path}")
-
-
-def _require_effect(context: click.Context) -> None:
-    """Refuse flags that change nothing in this mode and search."""
-    mode, search = context.params["mode"], context.params["search"]
+    mode, search = options["mode"], options["search"]
     met = {
-        "--search sampling": search == "sampling",
-        "--search beam": search == "beam",
-        "--mode completions or --mode both": mode != "tokens",
         "--mode tokens or --mode both": mode != "completions",
+        "--mode completions or --mode both": mode != "tokens",
+        "--search beam": search == "beam",
+        "--search sampling": search == "sampling",
     }
-    # What the mode rules out comes first: it rules out the search, too.
-    for condition, names in reversed(NEEDS.items()):
-        for name in names:
-            given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-            if given and not met[condition]:
-                flag = "--" + name.replace("_", "-")
-                raise click.UsageError(f"{flag} {context.params[name]} needs {condition}")
+    refuse_without_effect(context, NEEDS, met)
+
+    def work(begin: Begin) -> Found:
+        figures, log = _evaluate(begin, **options)
+
+        def show_all() -> None:
+            show_figures(figures)
+            if log:
+                show_completions(log, show)
+
+        if not log:
+            return Found(json=lambda: [dump(figures)], show=show_all)
+        lines = str(completions).endswith(".jsonl")
+        texts = log.json_lines if lines else log.text_parts
+        return Found(lambda: log.json_parts(figures), show_all, {"--completions": texts})
+
+    run_evaluation(work, {"--output": output, "--completions": completions}, as_json)
 
 
-def _evaluate(mode: str, quiet: bool, **options: Any) -> tuple[dict[str, Any], Any]:
+def _evaluate(begin: Begin, mode: str, **options: Any) -> tuple[dict[str, Any], Any]:
     # Imported here: they bring in fairseq, which --help does not need.
     from genft_fairseq.evaluation.completions import Plan
     from genft_fairseq.evaluation.language_model_run import Evaluation, evaluate
@@ -188,10 +182,4 @@ def _evaluate(mode: str, quiet: bool, **options: Any) -> tuple[dict[str, Any], A
     asked = Evaluation(
         **options, predicting=mode != "completions", plan=None if mode == "tokens" else plan
     )
-    with working_bar(quiet) as bar:
-
-        def begin(name: str, tokens: int) -> Any:
-            task = bar.add_task(name, total=tokens)
-            return lambda done: bar.advance(task, done)
-
-        return evaluate(asked, begin)
+    return evaluate(asked, begin)

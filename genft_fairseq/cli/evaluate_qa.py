@@ -1,63 +1,40 @@
 """``genft evaluate-qa``: whether answers are right, and what they cost."""
 
-import math
-from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from genft_fairseq.cli.output_files import dump, require_outputs
-from genft_fairseq.cli.progress_bar import working_bar
+from genft_fairseq.cli.decoding_options import (
+    DECODING,
+    FILE,
+    LANGUAGES,
+    POSITIVE,
+    READ,
+    bpe_option,
+    output_option,
+    search_options,
+    tokenizer_option,
+)
+from genft_fairseq.cli.evaluation import (
+    Begin,
+    Found,
+    cpu_option,
+    json_option,
+    refuse_without_effect,
+    run_evaluation,
+    split_option,
+)
+from genft_fairseq.cli.output_files import dump
 from genft_fairseq.cli.question_answering_view import show_figures
-from genft_fairseq.evaluation.records import write_whole
 
-POSITIVE = click.IntRange(min=1)
-FILE = click.Path(dir_okay=False)
-READ = click.Path(exists=True, dir_okay=False)
-# evaluation/question_answering.py says what they mean; it is not imported for --help.
-LANGUAGES = ("en", "ko", "zh", "ja", "th", "lo", "km", "my", "other")
-DECODING = ("beam", "max_len_b", "lenpen", "no_repeat_ngram_size", "batch_size")
-# Flags that do nothing without another one, which would be a mistake that nobody sees.
-NEEDS_PATH = (*DECODING, "limit", "cpu")
-NEEDS_DATA = ("split", "bpe", "tokenizer")
-
-
-class Penalty(click.ParamType):
-    """A finite number."""
-
-    name = "number"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Parse and check the number."""
-        number: float = click.FLOAT.convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is not a finite number", param, ctx)
-        return number
+NEEDS = {"--path": (*DECODING, "limit", "cpu"), "DATA": ("split", "bpe", "tokenizer")}
 
 
 @click.command("evaluate-qa")
 @click.argument("data", type=click.Path(exists=True, file_okay=False), required=False)
 @click.option("--path", help="Checkpoint of a model that reads questions and writes answers.")
-@click.option("--split", default="test", show_default=True, help="Part of the data to use.")
-@click.option("--beam", type=POSITIVE, default=1, show_default=True, help="Hypotheses kept.")
-@click.option(
-    "--max-len-b", type=POSITIVE, default=50, show_default=True, help="Most tokens of an answer."
-)
-@click.option(
-    "--lenpen",
-    type=Penalty(),
-    default=1.0,
-    show_default=True,
-    help="Above 1 favours long answers, below 1 short ones.",
-)
-@click.option(
-    "--no-repeat-ngram-size",
-    type=click.IntRange(min=0),
-    default=0,
-    help="Never repeat an n-gram of this length; 0: no such rule.",
-)
-@click.option("--batch-size", type=POSITIVE, default=8, show_default=True, help="Questions a batch")
+@split_option
+@search_options(1, 50, written="an answer", plural="answers", read="Questions")
 @click.option(
     "--n-context",
     type=click.IntRange(min=0),
@@ -71,20 +48,8 @@ class Penalty(click.ParamType):
     show_default=True,
     help="Of the answers: en takes articles out; ko to my compare characters; other: words.",
 )
-@click.option(
-    "--bpe",
-    type=click.Choice(["auto", "none", "subword_nmt", "gpt2"]),
-    default="auto",
-    show_default=True,
-    help="How pieces make up words; auto: by the files in DATA or beside the checkpoint.",
-)
-@click.option(
-    "--tokenizer",
-    type=click.Choice(["auto", "none", "moses"]),
-    default="auto",
-    show_default=True,
-    help="How words make up text; auto: moses where pieces are subword-nmt's.",
-)
+@bpe_option
+@tokenizer_option
 @click.option(
     "--predictions-from",
     type=READ,
@@ -98,10 +63,10 @@ class Penalty(click.ParamType):
 @click.option(
     "--baseline", type=READ, help="Another run's answers to the same questions, to compare with."
 )
-@click.option("--output", type=FILE, help="Write the figures as JSON.")
+@output_option
 @click.option("--predictions", type=FILE, help="Write every answer with its scores as JSON lines.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
-@click.option("--cpu", is_flag=True, help="Do not use a GPU.")
+@json_option
+@cpu_option
 @click.pass_context
 def evaluate_qa(
     context: click.Context,
@@ -121,19 +86,15 @@ def evaluate_qa(
     genft evaluate-qa --predictions-from FILE --references FILE
     """
     _require_what_to_score(context)
-    _require_effect(context)
-    require_outputs({"--output": output, "--predictions": predictions})
-    figures, answered = _evaluate(quiet=as_json, **options)
-    if output:
-        write_whole(Path(output), dump(figures))
-    if predictions:
-        write_whole(Path(predictions), answered.json_lines())
-    if as_json:
-        click.echo(dump(figures), nl=False)
-        return
-    show_figures(figures)
-    for path in filter(None, (output, predictions)):
-        click.echo(f"written: {path}")
+    met = {"--path": options["path"], "DATA": options["data"]}
+    refuse_without_effect(context, NEEDS, met)
+    run_evaluation(
+        lambda begin: _evaluate(begin, **options),
+        {"--output": output, "--predictions": predictions},
+        as_json,
+        unit="questions",
+        digits=1,
+    )
 
 
 def _require_what_to_score(context: click.Context) -> None:
@@ -150,28 +111,15 @@ def _require_what_to_score(context: click.Context) -> None:
         )
 
 
-def _require_effect(context: click.Context) -> None:
-    """Refuse flags that change nothing."""
-    missing = {"--path": NEEDS_PATH, "DATA": NEEDS_DATA}
-    for condition, names in missing.items():
-        if context.params[condition.strip("-").lower()]:
-            continue
-        for name in names:
-            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-                flag = "--" + name.replace("_", "-")
-                raise click.UsageError(f"{flag} {context.params[name]} needs {condition}")
-
-
-def _evaluate(quiet: bool, **options: Any) -> tuple[dict[str, Any], Any]:
+def _evaluate(begin: Begin, **options: Any) -> Found:
     # Imported here: they bring in fairseq, which --help does not need.
-    from genft_fairseq.evaluation.answering import Decoding
+    from genft_fairseq.evaluation.decoding import Decoding
     from genft_fairseq.evaluation.question_answering_run import Evaluation, evaluate
 
     decoding = Decoding(**{name: options.pop(name) for name in DECODING})
-    with working_bar(quiet, "questions", digits=1) as bar:
-
-        def begin(name: str, questions: int) -> Any:
-            task = bar.add_task(name, total=questions)
-            return lambda done: bar.advance(task, done)
-
-        return evaluate(Evaluation(**options, decoding=decoding), begin)
+    figures, answered = evaluate(Evaluation(**options, decoding=decoding), begin)
+    return Found(
+        json=lambda: [dump(figures)],
+        show=lambda: show_figures(figures),
+        files={"--predictions": answered.json_lines},
+    )

@@ -1,8 +1,8 @@
 """Questions with their right answers, and the answers of a model, as files hold them."""
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,13 @@ from genft_fairseq.data.answer_match import contains_answer
 from genft_fairseq.data.fid_json import parse_example
 from genft_fairseq.data.json_stream import read_objects
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.translation import read_lines
+from genft_fairseq.evaluation.pieces import Text
+from genft_fairseq.evaluation.wording import ANSWERS
+from genft_fairseq.evaluation.written_files import Written, read_written
 
 # The end of the name of what preparation leaves of a split, beside the binarized text.
 PREPARED = ".fid.jsonl"
 _POINTER = re.compile(r"\s*<passage:(\d+)>\s*")
-_GENERATED = re.compile(r"([HD])-(\d+)\t\S+\t(.*)")
 
 
 @dataclass(frozen=True)
@@ -95,75 +96,33 @@ def _says_what_it_holds(passage: Any) -> bool:
     return isinstance(passage.get("has_answer"), bool)
 
 
-def read_predictions(
-    path: Path, text: Callable[[Sequence[str]], str] | None = None
-) -> list[Prediction]:
+def read_predictions(path: Path, text: Text | None = None) -> list[Prediction]:
     """Read answers, in the order of their questions.
 
-    One answer a line; or JSON (a name that ends in ``.json`` or ``.jsonl``), objects with
-    ``prediction`` and perhaps ``pointer`` and ``id``; or the output of ``fairseq-generate``, of
-    which the first hypothesis of each question counts.
+    As ``read_written`` reads them; an object may hold ``pointer`` and ``id``, too.
 
     Args:
         path: of the file; UTF-8.
-        text: makes text of the symbols of a hypothesis (``H-``); None: take the text that
-            fairseq-generate made of it (``D-``), or the symbols where it made none.
+        text: makes text of symbols; see ``read_written``.
 
     Raises:
         UserError: the file is missing, not UTF-8, malformed, or has no answer to some questions.
     """
-    if path.suffix in (".json", ".jsonl"):
-        numbered = enumerate(read_objects(path))
-        return [_json_prediction(given, f"{path}: answer {number}") for number, given in numbered]
-    lines = _lines(path)
-    generated = [found for line in lines if (found := _GENERATED.fullmatch(line))]
-    if generated:
-        return _generated_predictions(path, [found.groups() for found in generated], text)
-    return [parse_prediction(line) for line in lines]
+    found = read_written(path, text, ANSWERS)
+    return [
+        _prediction(written, f"{path}: answer {number}") for number, written in enumerate(found)
+    ]
 
 
-def _generated_predictions(
-    path: Path, rows: list[tuple[str, ...]], text: Callable[[Sequence[str]], str] | None
-) -> list[Prediction]:
-    found: dict[str, dict[int, str]] = {"H": {}, "D": {}}
-    for kind, number, written in rows:
-        found[kind].setdefault(int(number), written)  # the first is the best
-    kind = "H" if (text and found["H"]) or not found["D"] else "D"
-    hypotheses = found[kind]
-    missing = max(hypotheses) + 1 - len(hypotheses)
-    if missing:
-        first = next(n for n in range(len(hypotheses)) if n not in hypotheses)
-        raise UserError(
-            f"{path} has no answer to {missing} of the questions 0 to {max(hypotheses)}, "
-            f"{first} the first"
-        )
-    best = [hypotheses[number] for number in range(len(hypotheses))]
-    if text and kind == "H":
-        best = [text(line.split()) for line in best]
-    return [parse_prediction(line) for line in best]
-
-
-def _json_prediction(given: Any, where: str) -> Prediction:
-    prediction = given.get("prediction") if isinstance(given, dict) else None
-    if not isinstance(prediction, str):
-        raise UserError(f"{where} must be an object with a text named prediction")
-    identity, pointer = given.get("id"), given.get("pointer")
+def _prediction(written: Written, where: str) -> Prediction:
+    identity, pointer = written.given.get("id"), written.given.get("pointer")
     if pointer is not None and (type(pointer) is not int or pointer < 0):
         raise UserError(f"{where}: pointer must be the number of a passage, but is {pointer!r}")
-    if "pointer" not in given:
-        parsed = parse_prediction(prediction)
-        prediction, pointer = parsed.text, parsed.pointer
-    return Prediction(prediction, pointer, None if identity is None else str(identity))
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        lines = read_lines(path)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    return [] if lines == [""] else lines
+    if "pointer" in written.given:
+        parsed = Prediction(written.text, pointer)
+    else:
+        parsed = parse_prediction(written.text)
+    return replace(parsed, id=None if identity is None else str(identity))
 
 
 def require_paired(

@@ -19,7 +19,8 @@ def cache_bytes(decoder: Any, incremental_state: dict[str, Any]) -> dict[str, in
     slice keeps the whole alive.
 
     Args:
-        decoder: whose ``layers[i].encoder_attn`` and ``layers[i].self_attn`` tell the parts apart.
+        decoder: whose ``layers[i].encoder_attn`` and ``layers[i].self_attn`` tell the parts apart,
+            or which lists what it holds by part (``cached_tensors``).
         incremental_state: as the decoder has left it.
     """
     counted: set[tuple[str, int]] = set()
@@ -40,6 +41,9 @@ def cache_bytes(decoder: Any, incremental_state: dict[str, Any]) -> dict[str, in
         for item in value:
             count(part, item)
 
+    if hasattr(decoder, "cached_tensors"):
+        for part, tensor in decoder.cached_tensors(incremental_state):
+            count(part, tensor)
     for layer in getattr(decoder, "layers", ()):
         for part, name in (("cross_attention", "encoder_attn"), ("self_attention", "self_attn")):
             attention: Any = getattr(layer, name, None)
@@ -123,22 +127,31 @@ class DecodingCost:
         for part, held in cache_bytes(decoder, self._state).items():
             self._cache[part] += finished * held / (still_open or finished)
 
-    def figures(self) -> dict[str, Any]:
-        """Return the means a question; ``processor`` seconds are of all threads together."""
-        questions = max(self.questions, 1)
+    def seconds_figures(self, unit: str = "question") -> dict[str, Any]:
+        """Return the mean seconds a unit, and the tokens a second.
+
+        ``processor`` seconds are of all threads together.
+        """
+        number = max(self.questions, 1)
         decoder_seconds = self.seconds - self.encoder_seconds
-        cache = {part: held / questions for part, held in self._cache.items()}
         return {
-            "seconds_per_question": self.seconds / questions,
-            "encoder_seconds_per_question": self.encoder_seconds / questions,
-            "decoder_seconds_per_question": decoder_seconds / questions,
+            f"seconds_per_{unit}": self.seconds / number,
+            f"encoder_seconds_per_{unit}": self.encoder_seconds / number,
+            f"decoder_seconds_per_{unit}": decoder_seconds / number,
             "clock": "wall",
-            "processor_seconds_per_question": self.processor_seconds / questions,
+            f"processor_seconds_per_{unit}": self.processor_seconds / number,
             "generated_tokens": self.tokens,
             "tokens_per_second": self.tokens / self.seconds if self.seconds else None,
             "decoder_tokens_per_second": self.tokens / decoder_seconds if self.seconds else None,
-            "cache_bytes_per_question": sum(cache.values()),
-            **{f"cache_{part}_bytes_per_question": held for part, held in cache.items()},
             "device": self.device.type,
             "threads": torch.get_num_threads(),
+        }
+
+    def figures(self) -> dict[str, Any]:
+        """Return the means a question, of its cache as well."""
+        cache = {part: held / max(self.questions, 1) for part, held in self._cache.items()}
+        return {
+            **self.seconds_figures(),
+            "cache_bytes_per_question": sum(cache.values()),
+            **{f"cache_{part}_bytes_per_question": held for part, held in cache.items()},
         }

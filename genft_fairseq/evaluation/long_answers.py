@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-import regex
 import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.tokenizers import DefaultTokenizer, Tokenizer
 
 from genft_fairseq.evaluation.question_answering import BY_CHARACTER, composed
+from genft_fairseq.evaluation.word_spans import CHARACTER, WORD
 
 ROUGE = {"rouge1": "rouge_1", "rouge2": "rouge_2", "rougeL": "rouge_l"}
-_WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
-_CHARACTER = regex.compile(r"[\p{L}\p{M}\p{N}]")
 
 
 class UnicodeTokenizer(Tokenizer):
@@ -26,8 +24,22 @@ class UnicodeTokenizer(Tokenizer):
 
     def tokenize(self, text: str) -> list[str]:
         """Return the tokens of a text."""
-        pattern = _CHARACTER if self.by_character else _WORD
+        pattern = CHARACTER if self.by_character else WORD
         return pattern.findall(composed(text, self.by_character).lower())
+
+
+def rouge_tokenizer(language: str, stemming: bool) -> tuple[Tokenizer, str]:
+    """Return what splits text for ROUGE, and its name.
+
+    Args:
+        language: ``en`` has rouge-score's own, the others of ``LANGUAGES`` ``UnicodeTokenizer``.
+        stemming: of English alone.
+    """
+    if language == "en":
+        how = "with" if stemming else "without"
+        return DefaultTokenizer(use_stemmer=stemming), f"rouge-score's, {how} stemming"
+    by_character = language in BY_CHARACTER
+    return UnicodeTokenizer(by_character), f"Unicode {'characters' if by_character else 'words'}"
 
 
 def long_answer_figures(
@@ -56,14 +68,12 @@ def long_answer_figures(
     # sacreBLEU wants the first answers of all, the second ones, ...: None where there is none.
     streams = [[right[i] if i < len(right) else None for right in answers] for i in range(most)]
     found = bleu.corpus_score(predictions, streams)  # type: ignore[arg-type]
-    english = language == "en"
-    tokenizer = DefaultTokenizer(use_stemmer=False) if english else UnicodeTokenizer(by_character)
+    tokenizer, name = rouge_tokenizer(language, stemming=False)
     scorer = RougeScorer(list(ROUGE), tokenizer=tokenizer)
     scores = [
         scorer.score_multi(right, prediction)
         for right, prediction in zip(answers, predictions, strict=True)
     ]
-    unicode = f"Unicode {'characters' if by_character else 'words'}"
     return {
         "bleu": found.score,
         "bleu_signature": str(bleu.get_signature()),
@@ -71,5 +81,5 @@ def long_answer_figures(
             name: sum(score[key].fmeasure for score in scores) / len(scores)
             for key, name in ROUGE.items()
         },
-        "rouge_tokeniser": "rouge-score's, without stemming" if english else unicode,
+        "rouge_tokeniser": name,
     }

@@ -6,16 +6,18 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from genft_fairseq.data.model_tokeniser import DESCRIPTION, ModelTokeniser
 from genft_fairseq.errors import UserError
 
-KINDS = ("auto", "none", "subword_nmt", "gpt2")
+KINDS = ("auto", "none", "subword_nmt", "gpt2", "hugging_face")
 # How the end-of-sentence symbol is shown: in a language model's text, a paragraph ends there.
 END = "¶"
 OPEN, CLOSE = "⟦", "⟧"
 # A word, a sign of punctuation, or the end of a line.
 _WORD = re.compile(r"\w+|[^\w\s]|\n")
 
-_NO_MARKS = str.maketrans({OPEN: "[", CLOSE: "]"})
+# Marks of a text's own would be taken for ours.
+NO_MARKS = str.maketrans({OPEN: "[", CLOSE: "]"})
 
 Text = Callable[[Sequence[str]], str]
 Bytes = Callable[[str], bytes]
@@ -29,28 +31,48 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
+def mark_spans(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """Put ``OPEN`` and ``CLOSE`` around parts of a text.
+
+    Args:
+        text: without marks.
+        spans: where each part begins and ends; in order, apart from each other.
+    """
+    marked, done = "", 0
+    for begin, end in spans:
+        marked += text[done:begin] + OPEN + text[begin:end] + CLOSE
+        done = end
+    return marked + text[done:]
+
+
 class Pieces:
     """Knows how the symbols of a dictionary make up text.
 
     Args:
         dictionary: fairseq's, of the data.
         kind: one of ``KINDS``; ``auto`` goes by the files that are there.
-        folders: where GPT-2's ``encoder.json`` and ``vocab.bpe``, or subword-nmt's ``bpe.codes``,
-            may be.
+        folders: where GPT-2's ``encoder.json`` and ``vocab.bpe``, subword-nmt's ``bpe.codes``, or
+            ``hugging_face.json`` of an imported model with its tokeniser may be.
 
     Raises:
-        UserError: GPT-2's files are needed, but in none of the folders.
+        UserError: GPT-2's files or a model's are needed, but in none of the folders.
     """
 
     def __init__(self, dictionary: Any, kind: str, folders: Sequence[Path]):
         self.dictionary = dictionary
         self.kind = _found_kind(folders) if kind == "auto" else kind
         self._bytes: Bytes = _gpt2_bytes(folders) if self.kind == "gpt2" else str.encode
-        self._join: Text = {
-            "none": " ".join,
-            "subword_nmt": lambda symbols: (" ".join(symbols) + " ").replace("@@ ", "").rstrip(" "),
-            "gpt2": lambda symbols: b"".join(map(self._bytes, symbols)).decode(errors="replace"),
-        }[self.kind]
+        self._join: Text
+        if self.kind == "hugging_face":
+            self._join = _model_tokeniser(folders).decode
+        else:
+            self._join = {
+                "none": " ".join,
+                "subword_nmt": _subword_nmt_text,
+                "gpt2": lambda symbols: b"".join(map(self._bytes, symbols)).decode(
+                    errors="replace"
+                ),
+            }[self.kind]
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of token ids; the end-of-sentence symbol becomes ``END``."""
@@ -62,12 +84,13 @@ class Pieces:
 
     def marked(self, ids: Sequence[int], repeated: Sequence[bool]) -> str:
         """Return the text with the repeated tokens between ``OPEN`` and ``CLOSE``."""
-        # Marks of the text's own would be taken for ours.
-        symbols = [symbol.translate(_NO_MARKS) for symbol in self._symbols(ids)]
+        symbols = [symbol.translate(NO_MARKS) for symbol in self._symbols(ids)]
         spans = groupby(zip(symbols, repeated, strict=True), key=lambda pair: pair[1])
         parts = [(again, [symbol for symbol, _ in pairs]) for again, pairs in spans]
         if self.kind == "gpt2":
             return _gpt2_marked(parts, self._bytes)
+        if self.kind == "hugging_face":
+            return _marked_words(symbols, repeated, self._join)
         for again, part in parts:
             if again:
                 part[0] = OPEN + part[0]
@@ -82,9 +105,35 @@ class Pieces:
 
 
 def _found_kind(folders: Sequence[Path]) -> str:
+    if any((folder / DESCRIPTION).exists() for folder in folders):
+        return "hugging_face"
     if _gpt2_folder(folders):
         return "gpt2"
     return "subword_nmt" if any((folder / "bpe.codes").exists() for folder in folders) else "none"
+
+
+def _subword_nmt_text(symbols: Sequence[str]) -> str:
+    return (" ".join(symbols) + " ").replace("@@ ", "").rstrip(" ")
+
+
+def _model_tokeniser(folders: Sequence[Path]) -> ModelTokeniser:
+    folder = next((f for f in folders if (f / DESCRIPTION).exists()), None)
+    if folder is None:
+        places = " or ".join(map(str, folders))
+        raise UserError(f"--bpe hugging_face needs {DESCRIPTION} and its tokeniser in {places}")
+    return ModelTokeniser.read(folder)
+
+
+def _marked_words(symbols: Sequence[str], repeated: Sequence[bool], join: Text) -> str:
+    """Put marks around whole words: a tokeniser of another's may write a space on either side."""
+    text = join(symbols).translate(NO_MARKS)
+    ends = [0, *(len(join(symbols[: i + 1])) for i in range(len(symbols)))]
+    again = [(ends[i], ends[i + 1]) for i, flag in enumerate(repeated) if flag]
+    words = [found.span() for found in re.finditer(r"\S+", text)]
+    hit = [any(a < end and begin < b for a, b in again) for begin, end in words]
+    runs = groupby(zip(words, hit, strict=True), key=lambda pair: pair[1])
+    spans = [[span for span, _ in pairs] for marked, pairs in runs if marked]
+    return mark_spans(text, [(run[0][0], run[-1][1]) for run in spans])
 
 
 def _gpt2_folder(folders: Sequence[Path]) -> Path | None:

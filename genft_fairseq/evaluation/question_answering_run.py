@@ -1,7 +1,7 @@
 """One evaluation of question answering: what is asked of it, in order."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from genft_fairseq.evaluation.answer_files import (
     read_questions,
     require_paired,
 )
-from genft_fairseq.evaluation.answering import Decoding, Progress, answer, answer_text, targets
+from genft_fairseq.evaluation.answering import answer, targets
+from genft_fairseq.evaluation.decoding import Begin, Decoding, written_text
 from genft_fairseq.evaluation.evidence import pointing_figures, recall_figures
 from genft_fairseq.evaluation.long_answers import long_answer_figures
+from genft_fairseq.evaluation.pieces import Text
 from genft_fairseq.evaluation.question_answering import (
     Score,
     answer_figures,
@@ -26,9 +28,6 @@ from genft_fairseq.evaluation.question_answering import (
     without_letters,
 )
 from genft_fairseq.evaluation.reading_model import load_reader, open_split
-
-# Called with what begins now and its number of questions; returns what to tell of the progress.
-Begin = Callable[[str, int], Progress]
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Evaluation:
         language: of the answers; one of ``LANGUAGES``.
         decoding: how answers are searched for.
         bpe: how pieces make up words; see ``Pieces``.
-        tokenizer: how words make up text; see ``answer_text``.
+        tokenizer: how words make up text; see ``written_text``.
         cpu: do not use a GPU.
     """
 
@@ -141,13 +140,13 @@ def _references(asked: Evaluation) -> Path:
     return source
 
 
-def _convert(asked: Evaluation) -> Callable[[Sequence[str]], str] | None:
+def _convert(asked: Evaluation) -> Text | None:
     """What makes text of symbols, where a folder tells how they were made."""
     folders = [Path(asked.data)] if asked.data else []
     folders += [Path(asked.path).parent] if asked.path else []
     if not folders:
         return None
-    return answer_text(folders, asked.bpe, asked.tokenizer, asked.language)
+    return written_text(folders, asked.bpe, asked.tokenizer, asked.language)
 
 
 def _paired(

@@ -15,6 +15,7 @@ from genft_fairseq.evaluation.checkpoints import (
     read_checkpoint,
     require_finite,
 )
+from genft_fairseq.evaluation.wording import ANSWERS, Wording
 
 
 @dataclass
@@ -36,8 +37,21 @@ class Reader:
         return bool(getattr(self.task.cfg, "source_pointing", False))
 
 
-def load_reader(data: str, path: str, cpu: bool = False, n_context: int | None = None) -> Reader:
+def load_reader(
+    data: str,
+    path: str,
+    cpu: bool = False,
+    n_context: int | None = None,
+    wording: Wording = ANSWERS,
+) -> Reader:
     """Load a checkpoint for the binarized data folder.
+
+    Args:
+        data: the folder.
+        path: of the checkpoint.
+        cpu: do not use a GPU.
+        n_context: passages read of each question; None: as it was trained.
+        wording: of messages.
 
     Raises:
         UserError: no such file, no model that reads and writes, not one of the data's
@@ -52,8 +66,8 @@ def load_reader(data: str, path: str, cpu: bool = False, n_context: int | None =
     pair = [str(side) for side in sides if side is not None]
     if len(pair) != 2:
         raise UserError(
-            f"{path} was trained with --task {name}, which reads no question and writes no answer "
-            "(--task fid and --task translation do)"
+            f"{path} was trained with --task {name}, which reads no {wording.read} and writes no "
+            f"{wording.written} (--task fid and --task translation do)"
         )
     if n_context is not None and not hasattr(trained, "n_context"):
         raise UserError(

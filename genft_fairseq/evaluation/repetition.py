@@ -36,3 +36,20 @@ def mean_repetition(texts: Iterable[Sequence[Hashable]], n: int) -> MeanRepetiti
     counted = [value for value in values if value is not None]
     mean = sum(counted) / len(counted) if counted else None
     return MeanRepetition(mean, too_short=len(values) - len(counted))
+
+
+def inside_repeated(text: Sequence[Hashable], n: int) -> list[bool]:
+    """Tell of each token whether it lies inside an n-gram that occurred earlier in the text.
+
+    Args:
+        text: tokens or words.
+        n: the length of an n-gram, at least 1.
+    """
+    seen: set[tuple[Hashable, ...]] = set()
+    inside = [False] * len(text)
+    for begin in range(len(text) - n + 1):
+        ngram = tuple(text[begin : begin + n])
+        if ngram in seen:
+            inside[begin : begin + n] = [True] * n
+        seen.add(ngram)
+    return inside

@@ -16,8 +16,7 @@ from fid_folder import TINY_FID, evidence_of, keys_and_values, line_of, write_fi
 
 from genft_fairseq.cli import genft
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation import answering
-from genft_fairseq.evaluation.answering import Decoding
+from genft_fairseq.evaluation.decoding import Decoding, build_generator
 from genft_fairseq.evaluation.reading_model import load_reader
 
 SAID = "<passage:1> the lon@@ don"
@@ -195,7 +194,7 @@ def test_the_answers_are_those_of_fairseq_generate(data, checkpoint, beam, tmp_p
 def test_the_search_is_the_one_asked_for(data, checkpoint):
     reader = load_reader(str(data), str(checkpoint), cpu=True)
     asked = Decoding(beam=3, max_len_b=7, lenpen=0.5, no_repeat_ngram_size=2)
-    generator = answering._build_generator(reader, asked)
+    generator = build_generator(reader, asked)
     assert (generator.beam_size, generator.max_len_a, generator.max_len_b) == (3, 0, 7)
     assert generator.len_penalty == 0.5
     assert generator.repeat_ngram_blocker.no_repeat_ngram_size == 2

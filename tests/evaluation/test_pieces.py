@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from fairseq.data import Dictionary
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from genft_fairseq.cli.decoding_options import bpe_option
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.pieces import Pieces, words
+from genft_fairseq.evaluation.pieces import KINDS, Pieces, mark_spans, words
 
 # GPT-2's alphabet of bytes is printable ASCII as itself, and Ġ for a space.
 ENCODER = {"a": 0, "b": 1, "Ġ": 2, "Ġa": 3, "ab": 4, "Ã": 5, "¼": 6, "<|endoftext|>": 7}
@@ -101,3 +103,51 @@ def test_marks_of_the_text_itself():
     pieces = Pieces(dictionary, "none", [])
     assert pieces.text(tokens) == "⟦a b⟧"
     assert pieces.marked(tokens, [0, 1]) == "[a ⟦b]⟧"
+
+
+def test_kinds_are_those_that_can_be_asked_for():
+    options = bpe_option(lambda: None).__click_params__
+    assert tuple(options[0].type.choices) == KINDS
+
+
+# --- the tokeniser of an imported model ----------------------------------------------------------
+
+
+@pytest.fixture
+def model_folder(tmp_path):
+    """Pieces of words, numbered as transformers does; fairseq's own symbols are not text."""
+    pieces = ["<pad>", "</s>", "<unk>", "▁he", "llo", "▁th", "ere", "⟦"]
+    numbered = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.WordLevel(numbered, "<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    side = {"bos": None, "pad": 0, "eos": 1, "unk": 2, "prefix": []}
+    (tmp_path / "hugging_face.json").write_text(json.dumps({"source": side, "target": side}))
+    return tmp_path
+
+
+def test_an_imported_models_tokeniser(model_folder, gpt2):
+    dictionary = dictionary_of([str(number) for number in range(3, 8)])
+    pieces = Pieces(dictionary, "auto", [Path("x"), model_folder])
+    assert pieces.kind == "hugging_face"  # whatever else is there
+    tokens = ids(dictionary, "3 4 5 6 </s> 3 4")
+    assert pieces.text(tokens) == "hello there hello"
+    assert pieces.join(["<s>", "5", "6"]) == "there"
+    # Marks stand around whole words.
+    assert pieces.marked(tokens, [0, 1, 0, 0, 0, 0, 0]) == "⟦hello⟧ there hello"
+    assert pieces.marked(tokens, [0, 1, 1, 0, 0, 0, 1]) == "⟦hello there hello⟧"
+    assert pieces.marked(tokens, [0] * 7) == pieces.text(tokens)
+    assert pieces.marked([], []) == ""
+    assert pieces.marked(ids(dictionary, "7 3"), [0, 1]) == "[ ⟦he⟧"
+
+
+def test_an_imported_models_tokeniser_is_not_there(tmp_path):
+    said = r"--bpe hugging_face needs hugging_face.json and its tokeniser in .* or x"
+    with pytest.raises(UserError, match=said):
+        Pieces(None, "hugging_face", [tmp_path, Path("x")])
+
+
+def test_marked_spans():
+    assert mark_spans("abc def", [(0, 2), (4, 7)]) == "⟦ab⟧c ⟦def⟧"
+    assert mark_spans("", []) == ""

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import transformers
+from models.tiny_hugging_face import save
 from torch import Tensor
 
 from genft_fairseq.interchange import encoder_decoder_checkpoint, encoder_decoder_folder
@@ -13,7 +14,6 @@ from genft_fairseq.interchange.encoder_decoder_tokeniser import read_tokeniser
 from genft_fairseq.models import hugging_face_kinds, hugging_face_parts
 from genft_fairseq.models.hugging_face import HuggingFaceModel
 from genft_fairseq.models.hugging_face_description import Description
-from tests.models.tiny_hugging_face import save
 
 BOS, PAD, EOS, UNK = range(4)
 

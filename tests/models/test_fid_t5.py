@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from models.imported import EOS, PAD, Imported, imported
 from torch import Tensor
 
 from genft_fairseq.errors import UserError
 from genft_fairseq.interchange.encoder_decoder_checkpoint import dictionary_of
 from genft_fairseq.models.fid_t5 import FiDT5Model
 from genft_fairseq.models.hugging_face import HuggingFaceModel
-from tests.models.imported import EOS, PAD, Imported, imported
 
 
 @pytest.fixture(scope="module", params=["t5", "t5_v1_1"])

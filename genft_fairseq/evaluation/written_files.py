@@ -1,0 +1,85 @@
+"""What a model has written, as files hold it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from genft_fairseq.data.json_stream import read_objects
+from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.pieces import Text
+from genft_fairseq.evaluation.translation import read_lines
+from genft_fairseq.evaluation.wording import Wording
+
+_GENERATED = re.compile(r"([HD])-(\d+)\t\S+\t(.*)")
+
+
+@dataclass(frozen=True)
+class Written:
+    """A text by a model, and the JSON object it stands in, where it stands in one."""
+
+    text: str
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_written(path: Path, text: Text | None, wording: Wording) -> list[Written]:
+    """Read texts, in the order of what they were written for.
+
+    One text a line; or JSON (a name that ends in ``.json`` or ``.jsonl``), objects with
+    ``prediction``; or the output of ``fairseq-generate``, of which the first hypothesis of each
+    example counts.
+
+    Args:
+        path: of the file; UTF-8.
+        text: makes text of the symbols of a hypothesis (``H-``); None: take the text that
+            fairseq-generate made of it (``D-``), or the symbols where it made none.
+        wording: of messages.
+
+    Raises:
+        UserError: the file is missing, not UTF-8, malformed, or has no text for some examples.
+    """
+    if path.suffix in (".json", ".jsonl"):
+        where = f"{path}: {wording.written}"
+        return [_of_json(given, f"{where} {n}") for n, given in enumerate(read_objects(path))]
+    lines = _lines(path)
+    generated = [found for line in lines if (found := _GENERATED.fullmatch(line))]
+    if generated:
+        return _generated(path, [found.groups() for found in generated], text, wording)
+    return [Written(line) for line in lines]
+
+
+def _of_json(given: Any, where: str) -> Written:
+    prediction = given.get("prediction") if isinstance(given, dict) else None
+    if not isinstance(prediction, str):
+        raise UserError(f"{where} must be an object with a text named prediction")
+    return Written(prediction, given)
+
+
+def _generated(
+    path: Path, rows: list[tuple[str, ...]], text: Text | None, wording: Wording
+) -> list[Written]:
+    found: dict[str, dict[int, str]] = {"H": {}, "D": {}}
+    for kind, number, written in rows:
+        found[kind].setdefault(int(number), written)  # the first is the best
+    kind = "H" if (text and found["H"]) or not found["D"] else "D"
+    hypotheses = found[kind]
+    missing = max(hypotheses) + 1 - len(hypotheses)
+    if missing:
+        first = next(n for n in range(len(hypotheses)) if n not in hypotheses)
+        raise UserError(
+            f"{path} has no {wording.written} {wording.link} {missing} of the {wording.read}s 0 to "
+            f"{max(hypotheses)}, {first} the first"
+        )
+    best = [hypotheses[number] for number in range(len(hypotheses))]
+    return [Written(text(line.split()) if text and kind == "H" else line) for line in best]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = read_lines(path)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    return [] if lines == [""] else lines

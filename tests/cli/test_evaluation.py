@@ -1,0 +1,75 @@
+"""How every measuring command runs: what it refuses, writes and prints."""
+
+import json
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from genft_fairseq.cli.evaluation import Found, refuse_without_effect, run_evaluation
+from genft_fairseq.errors import UserError
+
+
+def invoke(*arguments, broken=False):
+    """A command that counts to three; it shows a part of its work at a time."""
+
+    def work(begin):
+        progress = begin("counting", 3)
+        for _ in range(3):
+            progress(1)
+        if broken:
+            raise UserError("it cannot be counted")
+        parts = ['{"count": ', "3}\n"]
+        shown = lambda: click.echo("counted: 3")  # noqa: E731
+        return Found(lambda: parts, shown, {"--text": lambda: iter(["three", "\n"])})
+
+    @click.command()
+    @click.option("--output")
+    @click.option("--text")
+    @click.option("--json", "as_json", is_flag=True)
+    @click.option("--far", is_flag=True)
+    @click.option("--how-far", type=int, default=1)
+    @click.option("--fast", is_flag=True)
+    @click.pass_context
+    def count(context, output, text, as_json, far, how_far, fast):
+        needs = {"--far": ("how_far", "fast"), "--json": ("fast",)}
+        refuse_without_effect(context, needs, {"--far": far, "--json": as_json})
+        run_evaluation(work, {"--output": output, "--text": text}, as_json, "numbers")
+
+    return CliRunner().invoke(count, list(map(str, arguments)))
+
+
+def test_files_and_what_there_is_to_see(tmp_path):
+    figures, text = tmp_path / "new" / "figures.json", tmp_path / "text.txt"
+    done = invoke("--output", figures, "--text", text)
+    assert done.stdout == f"counted: 3\nwritten: {figures}\nwritten: {text}\n"
+    assert (json.loads(figures.read_text()), text.read_text()) == ({"count": 3}, "three\n")
+
+
+def test_json_alone(tmp_path):
+    done = invoke("--json", "--text", tmp_path / "text.txt")
+    assert done.stdout == '{"count": 3}\n' and done.stderr == ""
+    assert (tmp_path / "text.txt").read_text() == "three\n"
+
+
+def test_nothing_is_written_where_the_work_fails(tmp_path):
+    done = invoke("--output", tmp_path / "figures.json", broken=True)
+    assert str(done.exception) == "it cannot be counted"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--how-far", 2], "--how-far 2 needs --far"),
+        (["--how-far", 1], "--how-far 1 needs --far"),  # the default, but somebody meant it
+        (["--fast"], "--fast needs --far"),  # the first condition comes first
+        (["--fast", "--far"], "--fast needs --json"),
+        (["--output", "f", "--text", "./f"], "--output and --text are both f: name two files"),
+    ],
+)
+def test_what_is_refused_before_the_work(flags, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = invoke(*flags, broken=True)
+    assert done.exit_code == 2 and said in done.stderr
+    assert invoke("--fast", "--far", "--json", "--how-far", 3).exit_code == 0
