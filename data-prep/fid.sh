@@ -3,7 +3,10 @@
 # What the scripts for Fusion-in-Decoder share, on top of common.sh: options, and the way from files
 # of examples to a binarised folder. A script sets ${splits[@]} and, a file for each, ${files[@]}.
 
-out='' limit='' workers=2 bpe_operations='' dict_from='' target='' tokenise=''
+# shellcheck source-path=SCRIPTDIR source=fid_model.sh
+. "$prepare_folder/fid_model.sh"
+
+out='' limit='' workers=2 bpe_operations='' dict_from='' model='' target='' tokenise=''
 max_question=60 max_title=30 max_passage=180 max_answer=0 max_passages='' truncate_questions=''
 default_bpe_operations=8000 default_max_passages=100
 after_examples=''   # what a script checks as soon as the examples are read
@@ -27,6 +30,9 @@ fid_usage() {
   --bpe-operations N    merges that are learned (default: $default_bpe_operations)
   --dict-from DIR       take pieces and dictionary of DIR, a folder made before, instead of learning
                         them: its models read the result
+  --model DIR           split texts as the T5 does that  genft import-hf ... --passages N  has
+                        imported into DIR, and take its dictionary; its tokeniser's files are copied
+                        into the result. Nothing is learned, and limits count its pieces
   --limit N             only the first N training examples, for a quick try
   --out DIR             result (default: $1)
   --workers N           processes (default: $workers); the result does not depend on it
@@ -51,6 +57,7 @@ fid_option() {
         --max-* | --limit | --workers | --bpe-operations) ;;
         --out) need_value "$@"; out=$2; return ;;
         --dict-from) need_value "$@"; dict_from=$2; return ;;
+        --model) need_value "$@"; model=$2; return ;;
         --target) need_value "$@"; target=$2; return ;;
         --tokenise)
             need_value "$@"
@@ -77,6 +84,13 @@ fid_option() {
     esac
 }
 
+# limit_passages DIR PASSAGES: no more than the dictionary of DIR has symbols for.
+limit_passages() {
+    max_passages=${max_passages:-$2}
+    [ "$max_passages" -le "$2" ] ||
+        die "--max-passages $max_passages is more than the dictionary of $1 has symbols for, $2"
+}
+
 # check_dict_from: what --dict-from goes with; leaves in $dict_recipe what it holds.
 check_dict_from() {
     local described passages theirs
@@ -92,10 +106,7 @@ check_dict_from() {
         die "--bpe-operations learns pieces, but --dict-from takes those of $dict_from: one of them"
     described=$("$python" "$prepare_folder/fid_dictionary.py" describe "$dict_from")
     read -r dict_recipe passages theirs <<< "$described"
-    max_passages=${max_passages:-$passages}
-    [ "$max_passages" -le "$passages" ] ||
-        die "--max-passages $max_passages is more than the dictionary of $dict_from has symbols for,\
- $passages"
+    limit_passages "$dict_from" "$passages"
     if [ "$theirs" = unknown ]; then theirs=${tokenise:-moses}; fi
     tokenise=${tokenise:-$theirs}
     [ "$tokenise" = "$theirs" ] ||
@@ -105,11 +116,11 @@ check_dict_from() {
 
 # describe_fid: leaves in $fid_recipe the options that decide about the bytes.
 describe_fid() {
-    check_dict_from
+    if [ -n "$model" ]; then check_model; else check_dict_from; fi
     fid_recipe="${limit:+--limit $limit }--max-question $max_question\
 ${truncate_questions:+ --truncate-questions} --max-title $max_title --max-passage $max_passage\
  --max-answer $max_answer --max-passages $max_passages${target:+ --target $target}\
- --tokenise $tokenise $dict_recipe"
+${tokenise:+ --tokenise $tokenise} $dict_recipe"
 }
 
 # --- stages ---------------------------------------------------------------------------------------
@@ -119,6 +130,7 @@ take_examples() {
     local options=()
     if [ -n "$limit" ]; then options+=(--limit "$limit"); fi
     if [ -n "$target" ]; then options+=(--target "$target"); fi
+    if [ -n "$model" ]; then options+=(--verbatim); fi
     fid_python fid_examples.py take . --splits "${splits[@]}" --files "${files[@]}" \
         --max-passages "$max_passages" --workers "$workers" "${options[@]+"${options[@]}"}"
     ${after_examples:-:}
@@ -142,6 +154,10 @@ tokenise_texts() {
 }
 
 make_dictionary() {
+    if [ -n "$model" ]; then
+        take_model
+        return
+    fi
     rm -rf vocabularies && mkdir vocabularies
     if [ -n "$dict_from" ]; then
         tool cp "$dict_from/bpe.codes" bpe.codes
@@ -160,10 +176,14 @@ make_dictionary() {
 split_texts() {
     local kind
     mkdir -p pieces
-    fid_python fid_pieces.py words pieces --kinds "$@" --codes bpe.codes --vocabulary vocabulary \
-        --workers "$workers"
+    if [ -n "$model" ]; then
+        fid_python fid_model.py split texts pieces --kinds "$@" --model model --workers "$workers"
+    else
+        fid_python fid_pieces.py words pieces --kinds "$@" --codes bpe.codes \
+            --vocabulary vocabulary --workers "$workers"
+    fi
     for kind in "$@"; do
-        need_lines "$(($(count_lines "words/train.$kind") + $(count_lines "words/other.$kind")))" \
+        need_lines "$(($(count_lines "texts/train.$kind") + $(count_lines "texts/other.$kind")))" \
             "pieces/$kind"
     done
 }
@@ -198,7 +218,12 @@ write_fid_lines() {
 finish_fid_folder() {
     local source=$1 split commands=()
     shift
-    new_data
+    if [ -n "$model" ]; then
+        rm -rf "$data" && mkdir "$data"
+        tool cp model/* "$data"
+    else
+        new_data
+    fi
     for split in "${splits[@]}"; do tool cp "examples/$split.fid.jsonl" "$data"; done
     tool cp -R raw "$data"
     fid_python fid_binarise.py lines examples "$data" --splits "${splits[@]}" \
@@ -207,13 +232,17 @@ finish_fid_folder() {
     if [ "$tokenise" = moses ]; then
         commands+=("fid_words.py (sacremoses: hyphens split, entities not escaped)")
     fi
-    if [ -z "$dict_from" ]; then
-        commands+=("subword-nmt learn-joint-bpe-and-vocab --symbols $bpe_operations")
+    if [ -n "$model" ]; then
+        commands+=("fid_model.py (the model's own tokeniser; tokenizers $tokenisers)")
+    else
+        if [ -z "$dict_from" ]; then
+            commands+=("subword-nmt learn-joint-bpe-and-vocab --symbols $bpe_operations")
+        fi
+        commands+=("subword-nmt apply-bpe --vocabulary-threshold 1")
     fi
     "$python" "$prepare_folder/manifest.py" write "$data" --recipe "$recipe" \
         --version "$recipe_version" --source "$source" --inputs input --counts counts.json \
-        --commands "$@" "${commands[@]+"${commands[@]}"}" \
-        "subword-nmt apply-bpe --vocabulary-threshold 1" \
+        --commands "$@" "${commands[@]}" \
         "fairseq-preprocess --source-lang question --target-lang answer --joined-dictionary\
  --srcdict dict.txt"
 }
@@ -221,13 +250,17 @@ finish_fid_folder() {
 # make_fid_data SOURCE COMMAND...: all stages from ${files[@]} on.
 make_fid_data() {
     stage "examples" take_examples
-    stage "tokenise" tokenise_texts
+    if [ -z "$model" ]; then stage "tokenise" tokenise_texts; fi
     stage "dictionary" make_dictionary
     stage "questions" split_questions
-    stage "bpe" split_texts answer title text
+    stage "pieces" split_texts answer title text
     stage "lines" write_fid_lines
     stage "binarise" finish_fid_folder "$@"
     publish
+    if [ -n "$model" ]; then
+        print_model_hint
+        return
+    fi
     local tokenizer=''
     if [ "$tokenise" = moses ]; then tokenizer=' --tokenizer moses'; fi
     cat <<HINT

@@ -16,17 +16,24 @@ SPECIAL_SYMBOLS = 4  # that fairseq adds: <s>, <pad>, </s>, <unk>
 PADDED_TO = 8  # as fairseq-preprocess does
 PADDING = re.compile(r"madeupword\d{4}")
 FILES = ("bpe.codes", "dict.question.txt", "dict.answer.txt")
+DESCRIPTION = "hugging_face.json"  # in a folder that was made with --model
+NOT_OURS = "it is not the dictionary of a folder that prepare-fid.sh made"
 
 
 def read_dictionary(path: Path) -> dict[str, int]:
     """Return the symbols of a file of lines `SYMBOL COUNT`, in their order."""
     symbols: dict[str, int] = {}
-    with path.open(encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, start=1):
-            symbol, space, count = line.rstrip("\n").rpartition(" ")
-            if not space or not count.isdecimal():
-                raise PrepareError(f"{path} is no dictionary: line {number} is not SYMBOL COUNT")
-            symbols[symbol] = int(count)
+    try:
+        with path.open(encoding="utf-8", newline="\n") as lines:
+            for number, line in enumerate(lines, start=1):
+                symbol, space, count = line.rstrip("\n").rpartition(" ")
+                if not space or not count.isdecimal():
+                    raise PrepareError(
+                        f"{path} is no dictionary: line {number} is not SYMBOL COUNT"
+                    )
+                symbols[symbol] = int(count)
+    except UnicodeDecodeError:
+        raise PrepareError(f"{path} is no dictionary: it is not UTF-8") from None
     return symbols
 
 
@@ -48,20 +55,21 @@ def build(vocabulary: dict[str, int], passages: int) -> dict[str, int]:
     return {**symbols, **{f"madeupword{number:04d}": 0 for number in range(lacking)}}
 
 
-def count_passages(symbols: dict[str, int], path: Path) -> int:
+def count_passages(symbols: dict[str, int], path: Path, complaint: str = NOT_OURS) -> int:
     """Return N of `<passage:N>`, the last of the markers, all of which must be there."""
     passages = sum(1 for symbol in symbols if re.fullmatch(r"<passage:\d+>", symbol)) - 1
     missing = [symbol for symbol in markers(max(passages, 1)) if symbol not in symbols]
     if missing:
-        raise PrepareError(
-            f"{path} has no {missing[0]}: it is not the dictionary of a folder that prepare-fid.sh "
-            "made"
-        )
+        raise PrepareError(f"{path} has no {missing[0]}: {complaint}")
     return passages
 
 
 def describe(folder: Path) -> str:
     """Check the dictionary of a prepared folder; return its checksum, passages, tokenisation."""
+    if (folder / DESCRIPTION).is_file():
+        raise PrepareError(
+            f"--dict-from: {folder} has the pieces of an imported model: give --model {folder}"
+        )
     for name in FILES:
         if not (folder / name).is_file():
             raise PrepareError(f"--dict-from: there is no file {folder / name}")

@@ -24,7 +24,7 @@ from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeVar
 
-from fid_texts import KINDS, PARTS, DistinctTexts
+from fid_texts import KINDS, PARTS, DistinctTexts, one_line, spaced
 from one_line_errors import PrepareError, report_errors
 from progress import told
 from raw_text import open_text
@@ -170,7 +170,8 @@ def take(args: argparse.Namespace) -> None:
     # An interrupt is for the parent to see; the workers would each print a traceback.
     ignore = (signal.SIGINT, signal.SIG_IGN)
     with ExitStack() as files, multiprocessing.Pool(args.workers, signal.signal, ignore) as pool:
-        texts = {kind: DistinctTexts(args.output / "texts", kind, files) for kind in KINDS}
+        line_of = spaced if args.verbatim else one_line
+        texts = {kind: DistinctTexts(args.output / "texts", kind, files, line_of) for kind in KINDS}
         for split, path in zip(args.splits, args.files, strict=True):
             for kind in KINDS:
                 texts[kind].part = PARTS[split != "train"]
@@ -206,6 +207,7 @@ def main() -> None:
     taken.add_argument("--max-passages", type=int, required=True)
     taken.add_argument("--target", help="key of the text to train on")
     taken.add_argument("--limit", type=int, help="training examples")
+    taken.add_argument("--verbatim", action="store_true", help="also words that are our symbols")
     taken.add_argument("--workers", type=int, default=1)
     args = parser.parse_args()
     if args.command == "digest":

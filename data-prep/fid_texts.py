@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
@@ -27,9 +28,14 @@ def markers(passages: int) -> list[str]:
     return [QUESTION, TITLE, CONTEXT, *(f"<passage:{number}>" for number in range(passages + 1))]
 
 
+def spaced(text: str) -> str:
+    """Return a text on one line, for pieces that cannot be mistaken for symbols."""
+    return " ".join(text.split())
+
+
 def one_line(text: str) -> str:
     """Return a text on one line, in which no word is or becomes one of the symbols."""
-    line = " ".join(text.split())
+    line = spaced(text)
     if "<" in line:
         line = _SYMBOL.sub(r"< \1 >", line)
     return _JOINER.sub("@ ", line) if "@@" in line else line
@@ -41,8 +47,15 @@ class DistinctTexts:
     Some 200 bytes of memory for each distinct text, however long it is.
     """
 
-    def __init__(self, folder: Path, kind: str, files: ExitStack) -> None:
-        """Begin with the training part."""
+    def __init__(
+        self,
+        folder: Path,
+        kind: str,
+        files: ExitStack,
+        line_of: Callable[[str], str] = one_line,
+    ) -> None:
+        """Begin with the training part; `line_of` makes the line of a text."""
+        self.line_of = line_of
         self.numbers: dict[bytes, int] = {}
         self.parts: dict[str, TextIO] = {
             part: files.enter_context(
@@ -54,7 +67,7 @@ class DistinctTexts:
 
     def number(self, text: str) -> int:
         """Return the number of a text, which counts lines of the two parts together, from 0."""
-        line = one_line(text)
+        line = self.line_of(text)
         key = hashlib.blake2b(line.encode("utf-8"), digest_size=16).digest()
         known = self.numbers.get(key)
         if known is None:

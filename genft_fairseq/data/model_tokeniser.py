@@ -47,12 +47,14 @@ class _Side:
         tokenizer: of the ``tokenizers`` library.
         symbols: fairseq's symbol of every id that is one of its own four.
         ids: the ids of those of them that a text may have.
+        reserved: ids that no text may have: of these, and of the tokeniser's other special tokens.
         prefix: the symbols that stand before every text.
     """
 
     tokenizer: Any
     symbols: dict[int, str]
     ids: dict[str, int]
+    reserved: frozenset[int]
     prefix: tuple[str, ...]
 
     def encode(self, texts: Sequence[str], most: int | None) -> list[list[str]]:
@@ -65,9 +67,10 @@ class _Side:
         unknown = SYMBOLS["unk"]
         found = []
         for encoding in self.tokenizer.encode_batch(list(texts), add_special_tokens=False):
-            # Text that spells a symbol which frames texts is not that symbol.
+            # Text that spells a symbol which frames texts, or a sentinel, is not that symbol: it
+            # stays text where the tokeniser can split it, and is unknown where it has one piece.
             pieces = [
-                unknown if piece in self.symbols else str(piece) for piece in encoding.ids[:room]
+                unknown if piece in self.reserved else str(piece) for piece in encoding.ids[:room]
             ]
             found.append([*self.prefix, *pieces])
         return found
@@ -166,9 +169,11 @@ def _side(file: Path, described: dict[str, Any], where: Path) -> _Side:
     if not whole or not isinstance(prefix, list) or not all(isinstance(s, str) for s in prefix):
         raise UserError(f"{where} is broken: {list(SYMBOLS)} must be ids or null, prefix symbols")
     known = {name: value for name, value in ids.items() if value is not None}
+    special = (i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special)
     return _Side(
         tokenizer,
         {value: SYMBOLS[name] for name, value in known.items()},
         known,
+        frozenset({*known.values(), *special}),
         tuple(prefix),
     )

@@ -72,7 +72,7 @@ def test_help_names_every_option(script, name):
     cases = re.findall(r"^ {8}(--[a-z0-9 |-]+)\)", text, re.MULTILINE)
     options = {option for case in cases for option in re.findall(r"--[a-z0-9-]+", case)}
     options -= {"--max-"}
-    assert len(options) == (17 if name == "prepare-fid.sh" else 16)
+    assert len(options) == (18 if name == "prepare-fid.sh" else 17)
     assert all(option in help_text for option in options)
 
 

@@ -1,0 +1,180 @@
+"""prepare-fid.sh --model: what it refuses, and what it says of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_t5_pieces import write_t5_pieces
+from tiny_tokeniser import write_model
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "data-prep"))  # scripts, not a package
+
+import fid_model
+from one_line_errors import PrepareError
+
+EXAMPLE = {"question": "wer schrieb ?", "answers": ["Jörg"], "ctxs": [{"title": "", "text": "책"}]}
+
+
+@pytest.fixture(scope="module")
+def prepare(script):
+    return script("prepare-fid.sh")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[object, ...]:
+    path = tmp_path / "examples.json"
+    path.write_text(json.dumps([EXAMPLE]))
+    return ("--train", path, "--valid", path)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_t5_pieces(tmp_path / "t5")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--model"], "--model needs a value (see --help)"),
+        (["--model="], "--model needs a value, but is empty"),
+        (["--model", "/nowhere"], "--model: there is no folder /nowhere"),
+        (
+            ["--model", "DIR", "--bpe-operations", "9"],
+            "--bpe-operations learns pieces, but --model takes those of DIR: one of them",
+        ),
+        (
+            ["--model", "DIR", "--dict-from", "/some"],
+            "--dict-from takes the pieces of /some, but --model takes those of DIR: one of them",
+        ),
+        (
+            ["--model", "DIR", "--tokenise", "none"],
+            "--tokenise none makes words, but --model splits texts as they are: one of them",
+        ),
+        (
+            ["--model", "DIR", "--max-passages", "4"],
+            "--max-passages 4 is more than the dictionary of DIR has symbols for, 3",
+        ),
+        (
+            ["--dict-from", "DIR"],
+            "--dict-from: DIR has the pieces of an imported model: give --model DIR",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together(prepare, out, files, model, given, message):
+    given = [argument.replace("DIR", str(model)) for argument in given]
+    assert prepare.complain(*files, "--out", out, *given) == message.replace("DIR", str(model))
+
+
+def test_natural_questions_have_the_option_too(script, out, model, tmp_path):
+    for name in ("train", "dev", "test"):
+        (tmp_path / f"{name}.json").write_text(json.dumps([EXAMPLE]))
+    given = ("--from", tmp_path, "--unpinned", "--out", out, "--model", model)
+    message = script("prepare-nq-fid.sh").complain(*given, "--max-passages", 4)
+    assert message == f"--max-passages 4 is more than the dictionary of {model} has symbols for, 3"
+
+
+def without(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def edited(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        text = (folder / name).read_text("utf-8")
+        assert old in text
+        (folder / name).write_text(text.replace(old, new), "utf-8")
+
+    return edit
+
+
+def refusal(folder: Path) -> str:
+    """Return the one line that is said of a folder."""
+    with pytest.raises(PrepareError) as raised:
+        fid_model.describe(folder)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+NO_MARKERS = "import the model with genft import-hf ... --passages N"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            without("hugging_face.json"),
+            "DIR has no hugging_face.json: name a folder made by genft import-hf",
+        ),
+        (without("dict.txt"), "DIR holds no dict.txt: name a folder of genft import-hf"),
+        (without("tokenizer.json"), "DIR holds no tokenizer.source.json, the tokeniser of the"),
+        (edited("tokenizer.json", '"Unigram"', '"Bigram"'), "DIR/tokenizer.json is no tokeniser"),
+        (edited("hugging_face.json", "{", "["), "DIR/hugging_face.json cannot be read"),
+        (
+            edited("dict.txt", "<question> 1\n", ""),
+            f"--model: DIR/dict.txt has no <question>: {NO_MARKERS}",
+        ),
+        (
+            edited("dict.txt", "<passage:1> 1\n", ""),
+            f"--model: DIR/dict.txt has no <passage:1>: {NO_MARKERS}",
+        ),
+        (
+            edited("dict.txt", "\n9 1\n", "\n"),
+            "--model: DIR/dict.txt has no 9, but DIR/tokenizer.json has a piece of that number: "
+            "they are not of one model",
+        ),
+        (edited("dict.txt", "9 1\n", "9\n"), "DIR/dict.txt is no dictionary: line 7 is not SYMBOL"),
+        (
+            lambda folder: (folder / "dict.txt").write_bytes(b"\xff 1\n"),
+            "DIR/dict.txt is no dictionary: it is not UTF-8",
+        ),
+    ],
+)
+def test_folders_that_are_not_whole(model, change, message):
+    change(model)
+    assert refusal(model).startswith(message.replace("DIR", str(model)))
+
+
+def test_a_model_without_the_symbols(prepare, out, files, tmp_path):
+    """This one by the script: a refusal of the Python is one line of it."""
+    plain = write_t5_pieces(tmp_path / "plain", passages=0)
+    assert prepare.complain(*files, "--out", out, "--model", plain) == (
+        f"--model: {plain}/dict.txt has no <question>: {NO_MARKERS}"
+    )
+
+
+def test_a_tokeniser_that_frames_texts(tmp_path):
+    bart = write_model(tmp_path / "bart")
+    assert refusal(bart) == (
+        f"--model: the tokeniser of {bart} puts <s> before every text, but Fusion-in-Decoder joins "
+        "texts to one line: take a model without, a T5"
+    )
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_frame_of_one_side(model, side):
+    description = json.loads((model / "hugging_face.json").read_text("utf-8"))
+    description[side]["prefix"] = ["7", "<s>"]
+    (model / "hugging_face.json").write_text(json.dumps(description))
+    assert f"the tokeniser of {model} puts 7 <s> before every text" in refusal(model)
+
+
+def test_a_model_with_two_dictionaries(tmp_path):
+    two = write_model(tmp_path / "two", joined=False)
+    edited("hugging_face.json", '"prefix": ["<s>"]', '"prefix": []')(two)
+    assert refusal(two) == (
+        f"--model: {two} has a dictionary for each side, but Fusion-in-Decoder needs one, "
+        "dict.txt: take a T5"
+    )
+
+
+def test_a_question_with_too_many_pieces(prepare, files, model, tmp_path):
+    """The number is that of the model's pieces; what was done so far stays for the next run."""
+    given = ("--out", tmp_path / "kept", "--model", model)
+    message = prepare.complain(*files, *given, "--max-question", 3)
+    assert message == (
+        f"{tmp_path}/examples.json: example 0 (id '0'): its question is 4 pieces long, but "
+        "--max-question is 3; give a larger one, or --truncate-questions"
+    )
