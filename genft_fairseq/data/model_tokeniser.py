@@ -45,14 +45,12 @@ class _Side:
 
     Attributes:
         tokenizer: of the ``tokenizers`` library.
-        symbols: fairseq's symbol of every id that is one of its own four.
-        ids: the ids of those of them that a text may have.
-        reserved: ids that no text may have: of these, and of the tokeniser's other special tokens.
+        ids: of fairseq's own symbols, by their names in a description.
+        reserved: ids that no text may have: these, and of the tokeniser's other special tokens.
         prefix: the symbols that stand before every text.
     """
 
     tokenizer: Any
-    symbols: dict[int, str]
     ids: dict[str, int]
     reserved: frozenset[int]
     prefix: tuple[str, ...]
@@ -172,7 +170,6 @@ def _side(file: Path, described: dict[str, Any], where: Path) -> _Side:
     special = (i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special)
     return _Side(
         tokenizer,
-        {value: SYMBOLS[name] for name, value in known.items()},
         known,
         frozenset({*known.values(), *special}),
         tuple(prefix),
