@@ -12,12 +12,12 @@ from fairseq.models.transformer import TransformerModel, base_architecture
 from long_input_tables import FAIRSEQ
 from loss_measurement import Inputs, Shape
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from genft_fairseq.generation.rollout import continue_prefixes
 from genft_fairseq.models import hugging_face_kinds
 from genft_fairseq.models.hugging_face import HuggingFaceModel
 from genft_fairseq.models.hugging_face_description import Description, Side
-from genft_fairseq.models.linear_memory_attention import NAME
 
 PASSES = ("training", "decoding")
 WRITTEN = 8  # tokens, where decoding is measured
@@ -36,8 +36,12 @@ def build(row: str, layers: int, width: int, vocabulary: int, positions: int) ->
     kind, attention = row.rsplit("_", 1)
     described = _describe(kind, layers, width, vocabulary, positions)
     whole = hugging_face_kinds.build(described)
-    whole.set_attn_implementation({"linear": NAME}.get(attention, attention))
-    return HuggingFaceModel.of(whole, described, dictionary, dictionary)
+    if attention == "linear":
+        return HuggingFaceModel.of(whole, described, dictionary, dictionary)
+    for part in whole.modules():  # T5's halves have configurations of their own
+        if isinstance(part, PreTrainedModel):
+            part.config._attn_implementation = attention
+    return whole
 
 
 def _fairseq(dictionary: Dictionary, layers: int, width: int, positions: int) -> Any:
@@ -99,14 +103,23 @@ def train_step(model: Any, length: int, source: Tensor) -> None:
     B = len(source)
     target = source[:, :1].expand(B, length).contiguous()
     read = torch.cat([torch.full_like(target[:, :1], EOS), target[:, 1:]], dim=1)
-    lengths = source.ne(PAD).sum(dim=1)
-    logits = model(source, lengths, read)[0]
+    if isinstance(model, PreTrainedModel):
+        keep = source.ne(PAD)
+        logits = model(input_ids=source, attention_mask=keep, decoder_input_ids=read).logits
+    else:
+        logits = model(source, source.ne(PAD).sum(dim=1), read)[0]
     F.cross_entropy(logits.flatten(0, 1), target.flatten()).backward()
 
 
 @torch.no_grad()
 def decode(model: Any, length: int, source: Tensor) -> None:
     """Encode, and write some tokens greedily."""
+    if isinstance(model, PreTrainedModel):
+        number = {"max_new_tokens": min(length, WRITTEN), "min_new_tokens": min(length, WRITTEN)}
+        ids = {"decoder_start_token_id": EOS, "pad_token_id": PAD, "eos_token_id": EOS}
+        keep = source.ne(PAD)
+        model.generate(source, attention_mask=keep, num_beams=1, do_sample=False, **number, **ids)
+        return
     encoder_out = model.encoder(source, src_lengths=source.ne(PAD).sum(dim=1))
     prefix = torch.full_like(source[:, :1], EOS)
     continue_prefixes(model, prefix, min(length, WRITTEN), PAD, encoder_out=encoder_out)

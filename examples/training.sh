@@ -8,7 +8,7 @@
 #   GPUS=n               as if there were n GPUs; 0: the CPU (default: those that torch sees)
 #   PRECISION=fp16|bf16|fp32    for the recipes that say so (default: fp16 on a GPU, fp32 on the CPU)
 #   MAX_TOKENS=n         most tokens on a GPU at a time, where its memory is short (see set_batch)
-#   HF_DIR=folder   GPT-2's weights, for the recipes that start from them (see import_gpt2)
+#   HF_DIR=folder   a pretrained model, for the recipes that start from one (see import_model)
 #   METHODS='mle scalegrad-0.5'    some methods of fine-tuning instead of a recipe's own (see criterion)
 
 unset CDPATH   # with it, cd prints where it went
@@ -39,7 +39,7 @@ case ${PRECISION:-} in
 esac
 
 # split_arguments ARGUMENTS [-- FLAGS]: sets $arguments, and $extra, which is added to the commands of
-# train, translate and evaluate and wins over what they say: -- --max-update 20
+# train, translate, evaluate and summarize and wins over what they say: -- --max-update 20
 arguments=() extra=()
 split_arguments() {
   while [ "$#" -gt 0 ]; do
@@ -100,22 +100,25 @@ need_data() {
   die "$data is no prepared data folder: run $1"
 }
 
-# import_gpt2 FOLDER: GPT-2 as fairseq reads it, in FOLDER/model.pt, from HF_DIR, a folder that
-# transformers saved it in; unless it is there already.
-import_gpt2() {
-  local words=(genft import-hf "${HF_DIR:-HF_DIR}" "$1") command
+# import_model WHAT FOLDER FLAGS...: a pretrained model as fairseq reads it, in FOLDER/model.pt, by genft
+# import-hf from HF_DIR, a folder that transformers saved it in; unless it is there already.
+import_model() {
+  local what=$1 folder=$2 command
+  shift 2
+  local words=(genft import-hf "${HF_DIR:-HF_DIR}" "$folder" "$@")
   command=$(printable "${words[@]}")
   if [ -n "${DRY_RUN:-}" ]; then printf '%s\n' "$command"; return; fi
-  if [ -e "$1/model.pt" ]; then
-    [ -z "${HF_DIR:-}" ] || [ ! -e "$1/command" ] || [ "$(cat "$1/command")" = "$command" ] ||
-      die "$1 was imported from another folder (see $1/command); remove it to import again"
+  if [ -e "$folder/model.pt" ]; then
+    [ -z "${HF_DIR:-}" ] || [ ! -e "$folder/command" ] || [ "$(cat "$folder/command")" = "$command" ] ||
+      die "$folder was imported from another folder (see $folder/command); remove it to import again"
     return
   fi
-  [ -n "${HF_DIR:-}" ] || die "set HF_DIR to a folder with GPT-2 as transformers saves it"
-  mkdir -p "$(dirname "$1")"
+  [ -n "${HF_DIR:-}" ] || die "set HF_DIR to a folder with $what as transformers saves it"
+  mkdir -p "$(dirname "$folder")"
   "${words[@]}" || exit
-  printf '%s\n' "$command" >"$1/command"
+  printf '%s\n' "$command" >"$folder/command"
 }
+import_gpt2() { import_model GPT-2 "$1"; }
 
 # train NAME FAIRSEQ_TRAIN_ARGUMENTS...: train in $runs/NAME, or go on from where it stopped, or do
 # nothing when it is finished.  Beside the checkpoints lie `command`, `train.log` and `seconds`.
@@ -215,6 +218,25 @@ evaluate() {
   if [ "$gpus" -eq 0 ]; then words+=(--cpu); fi
   words+=(${extra[@]+"${extra[@]}"})
   measure "$output" "$checkpoint" "$name: continuing held-out prefixes" "${words[@]}"
+}
+
+# summarize NAME DATA FLAGS...: summaries of the test set by the run's chosen checkpoint, into
+# $runs/NAME/summaries.jsonl, side by side with their sources into summaries.txt, and their figures into
+# summaries.json, unless these are there and newer.  With OUTPUT=greedy the files are summaries-greedy.*.
+# With against=FILE they are compared with these other summaries of the same sources.
+summarize() {
+  local name=$1 data=$2 output=$runs/$1/summaries${OUTPUT:+-$OUTPUT} checkpoint newest
+  shift 2
+  checkpoint=$(chosen "$name") newest=$checkpoint
+  local words=(genft evaluate-summaries "$data" --split test --path "$checkpoint" --output "$output.json"
+    --predictions "$output.jsonl" --side-by-side "$output.txt" "$@")
+  if [ -n "${against:-}" ]; then
+    words+=(--baseline "$against")
+    if [ "$against" -nt "$newest" ]; then newest=$against; fi
+  fi
+  if [ "$gpus" -eq 0 ]; then words+=(--cpu); fi
+  words+=(${extra[@]+"${extra[@]}"})
+  measure "$output.json" "$newest" "$name: summarising${OUTPUT:+, $OUTPUT}" "${words[@]}"
 }
 
 # measure OUTPUT CHECKPOINT WHAT COMMAND...: the command writes OUTPUT, unless it is there, by the same

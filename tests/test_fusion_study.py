@@ -149,7 +149,7 @@ def test_the_table_shows_what_was_measured():
         "seeds": [1, 2],
         "hardware": {"processor": "a processor", "cores": 2},
         "versions": {"python": "3"},
-        "systems": {name: module.summary([found, found]) for name, found in systems.items()},
+        "systems": {name: module.over_seeds([found, found]) for name, found in systems.items()},
     }
     json.dumps(results)
     rows = {row.split(" | ")[0][2:]: row.split(" | ") for row in module.table(results).splitlines()}

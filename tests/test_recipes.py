@@ -29,6 +29,7 @@ SETUPS = {  # recipe and set-up: its scripts, as (folder, first argument)
     "wikitext103 medium": (LANGUAGE / "wikitext103", ("medium",)),
 }
 SCRIPTS = sorted(EXAMPLES.rglob("*.sh"))
+SOURCED = {"settings.sh", "training.sh", "measuring.sh"}
 # What may differ between methods that are compared.
 METHOD = {"criterion", "gamma", "unlikelihood_alpha", "first_token_weight", "save_dir"}
 
@@ -220,7 +221,7 @@ def test_the_environment(tmp_path):
 def test_scripts(script):
     """The shell reads them, and the preparation that they name writes where they look."""
     assert shell("bash", "-n", script).returncode == 0
-    assert os.access(script, os.X_OK) == (script.name not in ("settings.sh", "training.sh"))
+    assert os.access(script, os.X_OK) == (script.name not in SOURCED)
     text = script.read_text()
     settings = script.parent / "settings.sh"
     everything = text + (settings.read_text() if settings.exists() else "")

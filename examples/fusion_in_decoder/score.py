@@ -4,25 +4,22 @@ python examples/fusion_in_decoder/score.py --data DATA --runs RUNS --systems 'NA
 """
 
 import json
-import statistics
 from pathlib import Path
 from typing import Any
 
 import click
-import torch
 
-from genft_fairseq import safe_loading
 from genft_fairseq.evaluation.answer_files import read_questions
 from genft_fairseq.evaluation.question_answering import paired_figures, score
 from genft_fairseq.evaluation.records import (
     hardware,
+    over_seeds,
     provenance_line,
     record_results,
     versions,
     write_whole,
 )
-from genft_fairseq.evaluation.training_runs import command_of, last_validation
-from genft_fairseq.training_time import KEY
+from genft_fairseq.evaluation.training_runs import command_of, training_figures
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -72,8 +69,8 @@ def main(seeds: tuple[int, ...], data: Path, runs: Path, systems: str, record: b
                 for name in trained
             },
         },
-        "pretraining": {name: training(runs / name) for name in PRETRAINING},
-        "systems": {name: summary([by_seed[seed][name] for seed in seeds]) for name in trained},
+        "pretraining": {name: training_figures(runs / name) for name in PRETRAINING},
+        "systems": {name: over_seeds([by_seed[seed][name] for seed in seeds]) for name in trained},
     }
     page = table(results)
     write_whole(runs / "results.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
@@ -87,24 +84,7 @@ def figures(run: Path) -> Figures:
     kept = {name: found[name] for name in KEPT if found.get(name) is not None}
     for figure in ("exact_match", "f1"):
         kept[f"{figure}_interval"] = found[f"{figure}_interval"]
-    return {**kept, **training(run)}
-
-
-def training(run: Path) -> Figures:
-    """Updates, the seconds they took, and how large the model is."""
-    state = safe_loading.load(run / "checkpoint_last.pt", map_location="cpu")
-    logged = last_validation(run)
-    distinct = {tensor.data_ptr(): tensor.numel() for tensor in state["model"].values()}
-    seconds = state["extra_state"][KEY]
-    clock = "wall" if torch.cuda.is_available() else "processor"
-    return {
-        "updates": int(logged["num_updates"]),
-        "parameters": sum(distinct.values()),
-        "train_seconds": seconds[clock],
-        "train_clock": clock,
-        "valid_ppl": logged["ppl"],
-        "valid_accuracy": logged["accuracy"],
-    }
+    return {**kept, **training_figures(run)}
 
 
 def compare(folder: Path, systems: dict[str, Figures], ending: str, references: Path) -> None:
@@ -124,19 +104,6 @@ def compare(folder: Path, systems: dict[str, Figures], ending: str, references: 
         if name != BASELINE + ending:
             found = paired_figures(plain, scores(name))
             systems[name] |= {key: value for key, value in found.items() if "p_value" in key}
-
-
-def summary(seeds: list[Figures]) -> Figures:
-    """Mean of every figure over the seeds, and each seed's own."""
-
-    def spread(name: str) -> Figures:
-        values = [found[name] for found in seeds]
-        deviation = statistics.stdev(values) if len(values) > 1 else None
-        return {"mean": statistics.mean(values), "deviation": deviation, "seeds": values}
-
-    numbers = [n for n, value in seeds[0].items() if isinstance(value, int | float)]
-    others = {n: [s[n] for s in seeds] for n in seeds[0] if n not in numbers}
-    return {**others, **{name: spread(name) for name in numbers}}
 
 
 def table(results: Figures) -> str:

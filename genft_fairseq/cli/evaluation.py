@@ -85,7 +85,7 @@ def run_evaluation(
         UserError: a file cannot be written, which is said before the work.
         click.UsageError: two files are one.
     """
-    require_outputs(dict(files))
+    require_outputs(dict(files), click.get_current_context().params)
     with working_bar(as_json, unit, digits) as bar:
 
         def begin(name: str, total: int) -> Callable[[int], None]:

@@ -6,6 +6,7 @@ them.  A symbol is an id of transformers', written as a number: no text can be m
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from genft_fairseq.errors import UserError
 DESCRIPTION = "hugging_face.json"
 # fairseq's own symbols, in the order of their numbers, by the names that a description has.
 SYMBOLS = {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>"}
+# fairseq's symbols, and those that were added; they are no text.
+_IN_BRACKETS = re.compile(r"<\S+>")
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -82,10 +85,11 @@ class ModelTokeniser:
         target_dictionary: the same of the target side.
     """
 
-    def __init__(self, folder: Path, source: _Side, target: _Side, joined: bool):
+    def __init__(self, folder: Path, source: _Side, target: _Side, joined: bool, size: int):
         self.source_dictionary = folder / ("dict.txt" if joined else "dict.source.txt")
         self.target_dictionary = folder / ("dict.txt" if joined else "dict.target.txt")
         self._source, self._target = source, target
+        self._folder, self._size = folder, size
 
     @classmethod
     def read(cls, folder: Path) -> "ModelTokeniser":
@@ -103,7 +107,10 @@ class ModelTokeniser:
                 sides.append(sides[0])
             else:
                 sides.append(_side(file, description[name], folder / DESCRIPTION))
-        return cls(folder, sides[0], sides[1], joined)
+        size = description["target"].get("size")
+        if type(size) is not int or size < 1:
+            raise UserError(f"{folder / DESCRIPTION} is broken: target has no size")
+        return cls(folder, sides[0], sides[1], joined, size)
 
     def encode_source(self, text: str, most: int | None = None) -> list[str]:
         """Return the symbols of a text that the model reads, without the ``</s>`` at its end.
@@ -130,14 +137,24 @@ class ModelTokeniser:
         return self._target.encode(texts, most)
 
     def decode(self, symbols: Sequence[str]) -> str:
-        """Return the text of symbols that the model wrote, without those that frame it."""
-        own = self._target.ids
-        ids = [
-            own["unk"] if symbol == SYMBOLS["unk"] and "unk" in own else int(symbol)
-            for symbol in symbols
-            if (symbol.isascii() and symbol.isdigit())
-            or (symbol == SYMBOLS["unk"] and "unk" in own)
-        ]
+        """Return the text of symbols that the model wrote, without those that frame it.
+
+        Raises:
+            UserError: a symbol is none of the model's.
+        """
+        ids = []
+        for symbol in symbols:
+            if symbol.isascii() and symbol.isdigit() and len(symbol) <= len(str(self._size)):
+                ids.append(int(symbol))
+            elif symbol == SYMBOLS["unk"] and "unk" in self._target.ids:
+                ids.append(self._target.ids["unk"])
+            elif not _IN_BRACKETS.fullmatch(symbol):
+                ids.append(self._size)
+            if ids and ids[-1] >= self._size:
+                raise UserError(
+                    f"{symbol!r} is no token of the model in {self._folder}, which has "
+                    f"{self._size:,}: another model wrote it"
+                )
         text: str = self._target.tokenizer.decode(ids, skip_special_tokens=False)
         return text
 

@@ -5,8 +5,9 @@ import importlib.metadata
 import json
 import os
 import platform
+import statistics
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,9 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of what results depend on."""
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+def versions(*more: str) -> dict[str, str]:
+    """Return the versions of Python, of what all results depend on, and of ``more`` packages."""
+    found = {name: importlib.metadata.version(name) for name in (*PACKAGES, *more)}
     return {"python": platform.python_version(), **found}
 
 
@@ -44,6 +45,27 @@ def provenance_line(record: dict[str, Any]) -> str:
     devices = [f"{machine['processor']}, {machine['cores']} cores", *machine.get("gpus", [])]
     packages = [f"{name} {version}" for name, version in record["versions"].items()]
     return f"{'; '.join(devices)}; {', '.join(packages)}."
+
+
+def over_seeds(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Summarise the figures of runs that differ by their seed alone.
+
+    Args:
+        seeds: the figures of each run by name; at least one, all of the same names.
+
+    Returns:
+        of each number that every run has ``mean``, ``deviation`` (the standard deviation, by n - 1;
+        None for one run) and ``seeds``, the runs' own; of everything else the runs' own in a list.
+    """
+
+    def spread(name: str) -> dict[str, Any]:
+        values = [found[name] for found in seeds]
+        deviation = statistics.stdev(values) if len(values) > 1 else None
+        return {"mean": statistics.mean(values), "deviation": deviation, "seeds": values}
+
+    numbers = [n for n in seeds[0] if all(isinstance(s[n], int | float) for s in seeds)]
+    others = {n: [s[n] for s in seeds] for n in seeds[0] if n not in numbers}
+    return {**others, **{name: spread(name) for name in numbers}}
 
 
 def replace_between_markers(text: str, name: str, content: str) -> str:

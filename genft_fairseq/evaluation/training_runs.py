@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from genft_fairseq.errors import UserError
 
@@ -39,3 +40,36 @@ def last_validation(run: Path) -> dict[str, float]:
     if not found:
         raise UserError(f"{log} has no figures on the validation set")
     return piped_figures(found[-1])
+
+
+def training_figures(run: Path) -> dict[str, Any]:
+    """Return the updates of a run, the seconds they took, and how large its model is.
+
+    Returns:
+        ``updates``; ``parameters``, each counted once; ``train_seconds`` of the updates alone, over
+        all the times that the run was started, by ``train_clock``: *wall* where there is a GPU,
+        else *processor*; ``valid_ppl`` and, where it is logged, ``valid_accuracy`` of the last
+        validation.
+
+    Raises:
+        UserError: the run has not come to its first validation.
+    """
+    # Not needed to read a log, and slow to import.
+    import torch
+
+    from genft_fairseq import safe_loading
+    from genft_fairseq.training_time import KEY
+
+    logged = last_validation(run)
+    state = safe_loading.load(run / "checkpoint_last.pt", map_location="cpu")
+    distinct = {tensor.data_ptr(): tensor.numel() for tensor in state["model"].values()}
+    clock = "wall" if torch.cuda.is_available() else "processor"
+    accuracy = {"valid_accuracy": logged["accuracy"]} if "accuracy" in logged else {}
+    return {
+        "updates": int(logged["num_updates"]),
+        "parameters": sum(distinct.values()),
+        "train_seconds": state["extra_state"][KEY][clock],
+        "train_clock": clock,
+        "valid_ppl": logged["ppl"],
+        **accuracy,
+    }

@@ -32,8 +32,9 @@ def read_written(path: Path, text: Text | None, wording: Wording) -> list[Writte
 
     Args:
         path: of the file; UTF-8.
-        text: makes text of the symbols of a hypothesis (``H-``); None: take the text that
-            fairseq-generate made of it (``D-``), or the symbols where it made none.
+        text: makes text of the symbols of a hypothesis (``H-``); None, or where they are ids, of
+            which another model has others: take the text that fairseq-generate made of it
+            (``D-``), or the symbols where it made none.
         wording: of messages.
 
     Raises:
@@ -72,7 +73,17 @@ def _generated(
             f"{max(hypotheses)}, {first} the first"
         )
     best = [hypotheses[number] for number in range(len(hypotheses))]
-    return [Written(text(line.split()) if text and kind == "H" else line) for line in best]
+    if kind == "D" or not text or _is_of_numbers(best, found["D"]):
+        return [Written(found["D"].get(number, line)) for number, line in enumerate(best)]
+    return [Written(text(line.split())) for line in best]
+
+
+def _is_of_numbers(hypotheses: list[str], texts: dict[int, str]) -> bool:
+    """Tell whether these are ids, of some model's pieces, whose text stands beside them."""
+    ids = all(
+        symbol.isdigit() for line in hypotheses for symbol in line.split() if symbol[0] != "<"
+    )
+    return ids and any(texts.get(number, line) != line for number, line in enumerate(hypotheses))
 
 
 def _lines(path: Path) -> list[str]:

@@ -149,6 +149,7 @@ def architecture(path: Path) -> tuple[str, dict[str, Any]]:
         raise UserError(f"{path} is no file" if path.exists() else f"{path} does not exist")
     try:
         state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
+        assert isinstance(state["model"], dict), "its model is no dictionary"
         return str(getattr(state["cfg"].model, "_name", None) or state["cfg"].model.arch), state
     except (UserError, OSError):
         raise

@@ -7,10 +7,17 @@ from typing import Any
 
 from genft_fairseq.data.model_tokeniser import SYMBOLS
 from genft_fairseq.errors import UserError
+from genft_fairseq.interchange.gpt2_tokeniser import read_json
 from genft_fairseq.interchange.hugging_face_files import first_line, require_transformers
 from genft_fairseq.models.hugging_face_description import Description
 
 ONE_FILE = "tokenizer.json"
+_CONFIGURATIONS = ("config.json", "tokenizer_config.json")
+# What transformers makes one of; where none of them is, it makes an empty tokeniser.
+OTHER_FILES = (
+    *("spiece.model", "sentencepiece.bpe.model", "tokenizer.model"),
+    *("vocab.txt", "vocab.json", "merges.txt"),
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ def read_tokeniser(folder: Path, flag: str) -> FramingTokeniser:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
-    if not vocabulary:
+    if not vocabulary.keys() - {t.content for t in tokenizer.get_added_tokens_decoder().values()}:
         raise UserError(f"{source} is an empty tokeniser")
     model = json.loads(tokenizer.to_str())["model"]
     unknown = model.get("unk_token")
@@ -85,16 +92,38 @@ def _opened(path: Path) -> Any:
 
 
 def _converted(folder: Path, flag: str) -> Any:
+    if not any((folder / name).is_file() for name in OTHER_FILES):
+        raise UserError(
+            f"{folder} holds no tokeniser: none of {', '.join((ONE_FILE, *OTHER_FILES))}; add "
+            f"{flag} DIR"
+        )
+    transformers = require_transformers()
+    kind, settings = transformers.AutoTokenizer, {}
+    said = [read_json(f) for name in _CONFIGURATIONS if (f := folder / name).is_file()]
+    classes = {one["tokenizer_class"] for one in said if one.get("tokenizer_class")}
+    alone = [name for name in OTHER_FILES if (folder / name).is_file()] == ["vocab.txt"]
+    if alone and classes <= {"BertTokenizer", "BertTokenizerFast"}:
+        # A vocab.txt alone is an old BERT's, whose configuration need not say so, nor whether
+        # it knows capitals: its pieces tell.
+        kind = transformers.BertTokenizer
+        if not any("do_lower_case" in one for one in said):
+            settings["do_lower_case"] = not _has_capitals(folder / "vocab.txt")
     try:
-        fast = require_transformers().AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
+        fast = kind.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, **settings
         )
         return fast.backend_tokenizer
     except Exception as error:  # whatever is missing, transformers says it in its own way
         raise UserError(
-            f"{folder} holds no tokeniser: neither {ONE_FILE} nor files that transformers makes "
-            f"one of ({first_line(error)}); add {flag} DIR"
+            f"{folder} holds no tokeniser: no {ONE_FILE}, nor files that transformers makes one of "
+            f"({first_line(error)}); add {flag} DIR"
         ) from error
+
+
+def _has_capitals(vocabulary: Path) -> bool:
+    """Tell whether a piece has a capital letter, but for symbols such as ``[CLS]``."""
+    pieces = vocabulary.read_text(encoding="utf-8", errors="replace").split("\n")
+    return any(piece != piece.lower() for piece in pieces if not piece.startswith("["))
 
 
 def write_tokenisers(found: Path, described: Description, folder: Path) -> None:

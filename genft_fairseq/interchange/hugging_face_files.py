@@ -18,6 +18,9 @@ WEIGHTS = (
     *("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
 
+# BERTs of before transformers asked what they are, such as prajjwal1/bert-small.
+_OF_OLD_BERTS = {"hidden_size", "intermediate_size", "max_position_embeddings", "type_vocab_size"}
+
 
 def require_transformers() -> Any:
     """Import transformers.
@@ -55,6 +58,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} holds an adapter (adapter_config.json): merge it into its model")
     if not any((folder / name).is_file() for name in WEIGHTS):
         raise UserError(f"{folder} holds no weights: none of {', '.join(WEIGHTS)}")
+    if "model_type" not in content and content.keys() >= _OF_OLD_BERTS:
+        content["model_type"] = "bert"
     return content
 
 
@@ -82,9 +87,17 @@ def load_model(
         The model, and the parameters that begin at random.
 
     Raises:
-        UserError: a file is broken or holds code; a parameter is missing, of another shape, or no
-            finite number, or one is there that the model does not have.
+        UserError: the configuration is of no model; a file is broken or holds code; a parameter is
+            missing, of another shape, or no finite number, or one is there that the model does not
+            have.
     """
+    try:
+        with torch.device("meta"):  # of no memory: whether there is such a model at all
+            kind(config)
+    except Exception as error:  # each of transformers' modules checks sizes in its own way
+        raise UserError(
+            f"{folder / 'config.json'} is no configuration of a {described} ({first_line(error)})"
+        ) from error
     try:
         model, found = kind.from_pretrained(
             folder,
@@ -137,4 +150,6 @@ def save_model(model: Any, folder: Path) -> None:
 def first_line(error: Exception) -> str:
     """Return what an error says, in one line."""
     lines = str(error).strip().splitlines()
+    if len(lines) > 1 and lines[0].endswith(":"):  # which field, before what is wrong with it
+        return f"{lines[0]} {lines[1].strip()}"
     return lines[0] if lines else type(error).__name__

@@ -121,6 +121,16 @@ class HuggingFaceModel(FairseqEncoderDecoderModel):
         digest = hashlib.sha256(flat.encode()).hexdigest()[:12]
         return {"--hugging-face": f"{json.loads(flat)['model_type']} {digest}"}
 
+    def prepare_for_inference_(self, cfg: Any) -> None:
+        """Prepare to decode; see fairseq's own.
+
+        Raises:
+            UserError: ``--retain-dropout``, which transformers' modules would not hear of.
+        """
+        if getattr(getattr(cfg, "generation", None), "retain_dropout", False):
+            raise UserError("--retain-dropout does not reach an imported model: leave it out")
+        super().prepare_for_inference_(cfg)
+
     def max_positions(self) -> tuple[int, int]:
         """Return the most tokens of a source and of a target."""
         return self.encoder.max_positions(), self.decoder.max_positions()
@@ -169,9 +179,9 @@ def refuse_longer(task: Any) -> None:
             first = ignored[0]
             raise UserError(
                 f"{len(ignored)} of {len(indices)} examples are longer than (source, target) may "
-                f"be, {max_positions}: example {first} has {dataset.size(first)} tokens; cut "
-                "sources with --truncate-source --max-source-positions N, or leave the examples "
-                "out with --leave-out-longer"
+                f"be, {max_positions}: example {first} has {tuple(map(int, dataset.size(first)))} "
+                "tokens; cut sources with --truncate-source --max-source-positions N, or leave the "
+                "examples out with --leave-out-longer"
             )
         return keep_shorter(indices, dataset, max_positions, ignore_invalid_inputs)
 

@@ -127,6 +127,8 @@ class HuggingFaceDecoder(FairseqIncrementalDecoder):
         return torch.cat([first, tokens[:, 1:]], dim=1)
 
     def _state(self, incremental_state: dict[str, Any], encoder_out: EncoderOut) -> BeamCache:
+        # transformers leaves its cache empty where activations are computed again.
+        assert not (self.training and self.stack.is_gradient_checkpointing)
         held = self.get_incremental_state(incremental_state, _STATE)
         if held is None:
             held = {"cache": BeamCache(encoder_out)}

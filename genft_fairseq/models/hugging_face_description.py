@@ -12,6 +12,8 @@ from typing import Any
 from genft_fairseq.data.model_tokeniser import DESCRIPTION, SYMBOLS, read_description
 from genft_fairseq.errors import UserError
 
+MOST_SYMBOLS = 10_000_000  # of a vocabulary; more is an attack on memory
+
 
 @dataclass(frozen=True)
 class Side:
@@ -138,23 +140,32 @@ def parse(content: Any, where: str) -> Description:
             for name in ("source", "target")
         }
         found = Description(**{**content, **sides})
-        whole = all(
-            type(side.size) is int
-            and all(
-                i is None or (type(i) is int and 0 <= i < side.size)
-                for i in (side.bos, side.pad, side.eos, side.unk)
-            )
-            for side in sides.values()
-        )
         positions = (found.source_positions, found.target_positions)
-        whole = whole and all(p is None or (type(p) is int and p > 0) for p in positions)
-        whole = whole and isinstance(found.config, dict) and isinstance(found.tied, bool)
-        whole = whole and found.start in (*SYMBOLS.values(), *found.target.symbols)
+        whole = (
+            all(map(_is_whole, sides.values()))
+            and all(p is None or (type(p) is int and p > 0) for p in positions)
+            and isinstance(found.model_type, str)
+            and isinstance(found.config, dict)
+            and isinstance(found.tied, bool)
+            and isinstance(found.generation, dict)
+            and found.start in (*SYMBOLS.values(), *found.target.symbols)
+        )
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise UserError(f"{where} does not describe a model ({error})") from error
     if not whole:
-        raise UserError(f"{where} does not describe a model: an id, size or position is no number")
+        raise UserError(f"{where} does not describe a model: a field is not what it must be")
     return found
+
+
+def _is_whole(side: Side) -> bool:
+    ids = [i for i in (side.bos, side.pad, side.eos, side.unk) if i is not None]
+    return (
+        type(side.size) is int
+        and 0 < side.size <= MOST_SYMBOLS
+        and all(type(i) is int and 0 <= i < side.size for i in ids)
+        and len(set(ids)) == len(ids)
+        and all(isinstance(symbol, str) for symbol in (*side.prefix, *side.added))
+    )
 
 
 def loads(text: Any, where: str) -> Description:

@@ -169,6 +169,10 @@ def build(
     """
     import transformers
 
+    if description.model_type not in (*WHOLE, PAIR):
+        raise UserError(
+            f"model_type must be one of {', '.join((*WHOLE, PAIR))}, not {description.model_type}"
+        )
     config = configuration(description, numbered_as)
     for part in (config.encoder, config.decoder) if description.model_type == PAIR else (config,):
         kind = KINDS[part.model_type]
@@ -184,11 +188,15 @@ def build(
             for name in names if value is not None else ():
                 setattr(part, name, value)
     attention = linear_memory_attention.register()
-    if description.model_type == PAIR:
-        model = transformers.EncoderDecoderModel._from_config(config, attn_implementation=attention)
-    else:
+    whole: Any = transformers.EncoderDecoderModel
+    if description.model_type != PAIR:
         whole = getattr(transformers, KINDS[description.model_type].model)
+    try:
         model = whole._from_config(config, attn_implementation=attention)
+    except Exception as error:  # each of transformers' modules checks sizes in its own way
+        raise UserError(
+            f"the description of the model makes no {description.model_type} ({error})"
+        ) from error
     if not description.tied:
         untie(model)
     return model

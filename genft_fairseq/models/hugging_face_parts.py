@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from genft_fairseq.models.hugging_face_description import Description
+from genft_fairseq.models.linear_memory_attention import relative_bias
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,9 @@ def parts(model: Any) -> Parts:
     """Take a model of one of the ``KINDS`` apart; its parameters are shared."""
     kind = model.config.model_type
     if kind == "t5":
+        for stack in (model.encoder, model.decoder):
+            own = stack.block[0].layer[0].SelfAttention
+            own.compute_bias = MethodType(relative_bias, own)
         for block in model.decoder.block:
             reading = block.layer[1].EncDecAttention
             reading.without_position_bias = True  # only its own text has relative positions

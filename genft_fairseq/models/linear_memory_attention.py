@@ -13,6 +13,7 @@ them:
   the hypotheses of a beam read one copy of their source.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,6 +24,40 @@ from torch.utils.checkpoint import checkpoint
 NAME = "genft"
 # Scores held at a time where no kernel does it: 16 MiB of float32.
 SCORES_AT_ONCE = 2**22
+
+
+@dataclass(frozen=True)
+class RelativeBias:
+    """What T5 adds to the scores, which depends on the distance alone: no (T, S) matrix of it.
+
+    Attributes:
+        values: (H, T + S - 1), by the distance from a query to a key, the least first.
+        queries: T.
+    """
+
+    values: Tensor
+    queries: int
+
+    def rows(self, begin: int, end: int, keys: int) -> Tensor:
+        """Return (H, end - begin, keys), of these queries and the first keys."""
+        windows = self.values.unfold(1, keys, 1)  # the last query's first
+        return windows[:, self.queries - end : self.queries - begin].flip(1)
+
+
+def relative_bias(
+    self: Any, query_length: int, key_length: int, device: Any = None, past_seen_tokens: int = 0
+) -> RelativeBias:
+    """Compute the bias of T5's relative positions, in place of ``T5Attention.compute_bias``."""
+    weight = self.relative_attention_bias.weight
+    first = past_seen_tokens + query_length - 1
+    distances = torch.arange(-first, key_length - past_seen_tokens, device=device or weight.device)
+    buckets = self._relative_position_bucket(
+        distances,
+        bidirectional=not self.is_decoder,
+        num_buckets=self.relative_attention_num_buckets,
+        max_distance=self.relative_attention_max_distance,
+    )
+    return RelativeBias(self.relative_attention_bias(buckets).t(), query_length)
 
 
 def register() -> str:
@@ -54,12 +89,12 @@ def attention_of_module(
     attention_mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    position_bias: Tensor | None = None,
+    position_bias: RelativeBias | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Compute the attention of a module of transformers'; see ``attention``."""
     if getattr(module, "without_position_bias", False):
-        position_bias = None  # a matrix of zeros
+        position_bias = None
     causal = bool(module.is_causal) and query.size(2) > 1
     keep = None if attention_mask is None else attention_mask.to(torch.bool)
     scale = query.size(-1) ** -0.5 if scaling is None else scaling
@@ -72,7 +107,7 @@ def attention(
     key: Tensor,
     value: Tensor,
     keep: Tensor | None,
-    bias: Tensor | None,
+    bias: RelativeBias | None,
     causal: bool,
     dropout: float,
     scale: float,
@@ -84,7 +119,7 @@ def attention(
         key: (B, K, S, E), where K divides H and B divides R: consecutive heads, and rows, share it.
         value: (B, K, S, E).
         keep: (B, S), bool, False where a key is padding; None: none is.
-        bias: (1, H, T, S), added to the scores.
+        bias: of H heads, T queries and S keys, added to the scores.
         causal: query t reads the keys up to S - T + t.
         dropout: of the weights.
         scale: of the scores.
@@ -100,12 +135,13 @@ def attention(
     elif R != B or H != K:
         # Readers of one key become its queries: (B, r, K, h, T, E) -> (B, K, r * h * T, E).
         folded = query.reshape(B, R // B, K, H // K, T, -1).transpose(1, 2)
-        if bias is not None:
-            bias = bias.reshape(1, 1, K, H // K, T, S).expand(1, R // B, -1, -1, -1, -1)
-            bias = bias.transpose(1, 2).reshape(1, K, -1, S)
-        found = attention(
-            folded.reshape(B, K, -1, folded.size(-1)), key, value, keep, bias, False, dropout, scale
-        )
+        folded = folded.reshape(B, K, -1, folded.size(-1))
+        if bias is None:
+            found = attention(folded, key, value, keep, None, False, dropout, scale)
+        else:
+            dense = bias.rows(0, T, S).reshape(K, 1, -1, S)  # of few queries: a step of decoding
+            added = dense.expand(K, R // B, -1, S).reshape(K, -1, S)
+            found = _by_parts(folded, key, value, keep, added, False, dropout, scale)
         return found.reshape(B, K, R // B, H // K, T, -1).transpose(1, 2).reshape(query.shape)
     if bias is None and not (dropout and query.device.type == "cpu"):
         return _by_kernel(query, key, value, keep, causal, dropout, scale)
@@ -144,7 +180,7 @@ def _by_parts(
     key: Tensor,
     value: Tensor,
     keep: Tensor | None,
-    bias: Tensor | None,
+    bias: RelativeBias | Tensor | None,
     causal: bool,
     dropout: float,
     scale: float,
@@ -156,22 +192,25 @@ def _by_parts(
     def part(begin: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         t = query.size(2)
         end = S - T + begin + t if causal else S  # the keys that these queries may read
-        scores = torch.matmul(query, key[:, :, :end].transpose(2, 3))
-        if scale != 1:
-            scores = scores * scale
+        scaled = query if scale == 1 else query * scale
+        scores = torch.matmul(scaled, key[:, :, :end].transpose(2, 3))
+        # In place: what is large is held once.
         if bias is not None:
-            scores = scores + bias[:, :, begin : begin + t, :end]
+            dense = isinstance(bias, Tensor)
+            scores += bias if dense else bias.rows(begin, begin + t, end)
         hidden = None if keep is None else ~keep[:, None, None, :end]
         if causal:
             later = torch.ones(t, end, dtype=torch.bool, device=query.device).triu(end - t + 1)
             hidden = later if hidden is None else hidden | later
         if hidden is not None:
-            scores = scores.masked_fill(hidden, -torch.inf)
+            scores.masked_fill_(hidden, -torch.inf)
         dtype = torch.promote_types(scores.dtype, torch.float32)
-        weights = F.dropout(torch.softmax(scores, dim=-1, dtype=dtype).to(value), dropout)
+        weights = torch.softmax(scores, dim=-1, dtype=dtype).to(value)
+        if dropout:
+            weights = F.dropout(weights, dropout)
         return torch.matmul(weights, value[:, :, :end])
 
-    if size >= T:
+    if size >= T or isinstance(bias, Tensor):
         return part(0, query, key, value)
     found = []
     for begin, queries in zip(range(0, T, size), query.split(size, dim=2), strict=True):

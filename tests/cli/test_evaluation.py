@@ -27,11 +27,12 @@ def invoke(*arguments, broken=False):
     @click.option("--output")
     @click.option("--text")
     @click.option("--json", "as_json", is_flag=True)
+    @click.option("--given")
     @click.option("--far", is_flag=True)
     @click.option("--how-far", type=int, default=1)
     @click.option("--fast", is_flag=True)
     @click.pass_context
-    def count(context, output, text, as_json, far, how_far, fast):
+    def count(context, output, text, as_json, given, far, how_far, fast):
         needs = {"--far": ("how_far", "fast"), "--json": ("fast",)}
         refuse_without_effect(context, needs, {"--far": far, "--json": as_json})
         run_evaluation(work, {"--output": output, "--text": text}, as_json, "numbers")
@@ -73,3 +74,13 @@ def test_what_is_refused_before_the_work(flags, said, tmp_path, monkeypatch):
     done = invoke(*flags, broken=True)
     assert done.exit_code == 2 and said in done.stderr
     assert invoke("--fast", "--far", "--json", "--how-far", 3).exit_code == 0
+
+
+def test_what_is_read_is_not_written(tmp_path):
+    """Whatever the flag that reads it, and however its name is written."""
+    given = tmp_path / "given.txt"
+    given.write_text("precious")
+    done = invoke("--given", given, "--text", tmp_path / "." / "given.txt")
+    assert done.exit_code == 2 and "--text would overwrite" in done.output
+    assert given.read_text() == "precious"
+    assert invoke("--given", given, "--text", tmp_path / "other.txt").exit_code == 0

@@ -9,6 +9,7 @@ import torch
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.records import (
     hardware,
+    over_seeds,
     provenance_line,
     record_results,
     replace_between_markers,
@@ -40,6 +41,22 @@ def test_provenance():
     assert record["hardware"]["processor"] in line
     assert f"torch {torch.__version__}" in line
     assert f"python {platform.python_version()}" in line
+
+
+def test_more_versions():
+    assert versions("rouge-score").items() > versions().items()
+    assert "rouge-score" in versions("rouge-score")
+
+
+def test_means_over_seeds_by_hand():
+    """1, 2 and 6 lie -2, -1 and 3 from their mean: 14 over two."""
+    seeds = [{"x": x, "p": p, "name": "n"} for x, p in ((1, 0.5), (2, None), (6, 0.25))]
+    assert over_seeds(seeds) == {
+        "x": {"mean": 3, "deviation": pytest.approx(7**0.5), "seeds": [1, 2, 6]},
+        "p": [0.5, None, 0.25],
+        "name": ["n"] * 3,
+    }
+    assert over_seeds([{"x": 4}]) == {"x": {"mean": 4, "deviation": None, "seeds": [4]}}
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

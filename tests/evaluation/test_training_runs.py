@@ -3,9 +3,15 @@
 import math
 
 import pytest
+import torch
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.training_runs import command_of, last_validation, train_seconds
+from genft_fairseq.evaluation.training_runs import (
+    command_of,
+    last_validation,
+    train_seconds,
+    training_figures,
+)
 
 LOG = """\
 x | INFO | train_inner | epoch 001:     80 / 282 loss=4.6, ppl=10.3, num_updates=80
@@ -33,3 +39,21 @@ def test_command_and_seconds(tmp_path):
     assert command_of(tmp_path, tmp_path) == "fairseq-train data --save-dir run"
     assert command_of(tmp_path) == f"fairseq-train {tmp_path}/data --save-dir {tmp_path}/run"
     assert train_seconds(tmp_path) == 61
+
+
+def test_training_figures(tmp_path, monkeypatch):
+    """A tied parameter counts once; the processor's clock where there is no GPU."""
+    (tmp_path / "train.log").write_text(LOG)
+    tied = torch.zeros(3, 4)
+    seconds = {"train_seconds": {"wall": 9.0, "processor": 7.5}}
+    state = {"model": {"in": tied, "out": tied, "bias": torch.ones(4)}, "extra_state": seconds}
+    torch.save(state, tmp_path / "checkpoint_last.pt")
+    for gpu, clock, took in ((False, "processor", 7.5), (True, "wall", 9.0)):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
+        assert training_figures(tmp_path) == {
+            **{"updates": 140, "parameters": 16, "train_seconds": took, "train_clock": clock},
+            "valid_ppl": 10.2,
+        }
+    log = LOG.replace("| ppl 10.2 |", "| ppl 10.2 | accuracy 50.5 |")
+    (tmp_path / "train.log").write_text(log)
+    assert training_figures(tmp_path)["valid_accuracy"] == 50.5

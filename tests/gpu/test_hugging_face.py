@@ -79,7 +79,8 @@ def test_attention_in_parts_has_its_gradient(
     query, key, value = (
         torch.randn(2, 2, 6, 4, generator=generator).to(device).requires_grad_() for _ in range(3)
     )
-    bias = torch.randn(1, 2, 6, 6, generator=generator).to(device).requires_grad_()
+    values = torch.randn(2, 11, generator=generator).to(device).requires_grad_()
+    bias = linear_memory_attention.RelativeBias(values, 6)
     given = {"keep": None, "bias": bias, "causal": True, "dropout": dropout, "scale": 1.0}
     found = linear_memory_attention.attention(query, key, value, **given)
     (gradient,) = torch.autograd.grad(found.sum(), value)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genft_fairseq.models import linear_memory_attention
 from genft_fairseq.models.linear_memory_attention import (
+    RelativeBias,
     attention,
     attention_of_module,
     padding_alone,
@@ -24,7 +25,9 @@ def naive(query, key, value, keep, bias, causal, scale) -> Tensor:
     values = value.repeat_interleave(R // B, 0).repeat_interleave(H // K, 1)
     scores = scale * torch.einsum("bhtd,bhsd->bhts", query, keys)
     if bias is not None:
-        scores = scores + bias
+        for t in range(T):
+            for k in range(S):
+                scores[:, :, t, k] = scores[:, :, t, k] + bias.values[:, T - 1 - t + k]
     if keep is not None:
         hidden = ~keep.repeat_interleave(R // B, 0)[:, None, None]
         scores = scores.masked_fill(hidden, -torch.inf)
@@ -48,8 +51,13 @@ def given_tensors(R=4, H=4, T=5, B=4, K=4, S=5, padding=False, bias=False):
         "key": draw(B, K, S, 3).requires_grad_(),
         "value": draw(B, K, S, 3).requires_grad_(),
         "keep": keep,
-        "bias": draw(1, H, T, S).requires_grad_() if bias else None,
+        "bias": RelativeBias(draw(H, T + S - 1).requires_grad_(), T) if bias else None,
     }
+
+
+def learned(x: dict) -> list[Tensor]:
+    bias = [x["bias"].values] if x["bias"] is not None else []
+    return [x["query"], x["key"], x["value"], *bias]
 
 
 @settings(deadline=None, max_examples=60)
@@ -70,7 +78,7 @@ def test_it_is_the_formula(rows, heads, T, more, padding, bias, causal, at_once)
     before, linear_memory_attention.SCORES_AT_ONCE = linear_memory_attention.SCORES_AT_ONCE, at_once
     try:
         found = attention(**x, causal=causal, dropout=0.0, scale=0.7)
-        wanted = [t for t in x.values() if t is not None and t.requires_grad]
+        wanted = learned(x)
         gradients = torch.autograd.grad(found.sin().sum(), wanted)
     finally:
         linear_memory_attention.SCORES_AT_ONCE = before
@@ -92,9 +100,7 @@ def test_no_matrix_of_all_scores_is_kept(case, monkeypatch):
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         found = attention(**x, causal=False, dropout=0.5 if case == "dropout" else 0.0, scale=1.0)
-    scores = 2 * 2 * 64 * 64
-    # The bias itself, which is learned, is there already: 1 x 2 x 64 x 64.
-    assert held and max(held) <= (scores // 2 if case == "bias" else scores // 8)
+    assert held and max(held) <= 2 * 2 * 64 * 64 // 8
     found.sum().backward()
 
 
@@ -114,12 +120,13 @@ def test_dropout_is_the_same_in_the_backward_pass(monkeypatch):
 
 def test_half_precision_is_summed_in_single():
     x = given_tensors(2, 2, 6, 2, 2, 6, bias=True)
-    half = {n: t if t is None else t.detach().to(torch.bfloat16) for n, t in x.items()}
+    half: dict = {n: x[n].detach().to(torch.bfloat16) for n in ("query", "key", "value")}
+    half |= {"keep": None, "bias": RelativeBias(x["bias"].values.detach().to(torch.bfloat16), 6)}
     found = attention(**half, causal=False, dropout=0.0, scale=1.0)
     assert found.dtype == torch.bfloat16
-    expected = naive(
-        **{n: t if t is None else t.double() for n, t in half.items()}, causal=False, scale=1.0
-    )
+    exact: dict = {n: half[n].double() for n in ("query", "key", "value")}
+    exact["bias"] = RelativeBias(half["bias"].values.double(), 6)
+    expected = naive(**exact, keep=None, causal=False, scale=1.0)
     torch.testing.assert_close(found.double(), expected, atol=2e-2, rtol=2e-2)
 
 
@@ -137,7 +144,7 @@ def test_what_transformers_hands_over():
     expected = naive(**x, keep=None, bias=None, causal=True, scale=3**-0.5)
     assert weights is None
     torch.testing.assert_close(found, expected.transpose(1, 2))
-    bias = torch.ones(1, 2, 4, 4, dtype=torch.double).tril()
+    bias = RelativeBias(torch.arange(14, dtype=torch.double).view(2, 7), 4)
     plain, _ = attention_of_module(module, **x, attention_mask=None, position_bias=bias)
     assert not torch.equal(plain, found)
     module.without_position_bias = True

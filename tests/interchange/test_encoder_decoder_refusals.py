@@ -1,0 +1,261 @@
+"""What ``genft import-hf`` refuses of encoder-decoders, before anything is written."""
+
+import json
+import os
+import shutil
+
+import pytest
+import torch
+from click.testing import CliRunner
+from interchange.test_hugging_face_refusals import Payload, configured, without
+from models.tiny_hugging_face import save, save_half
+from safetensors.torch import load_file, save_file
+from tiny_gpt2 import refusal
+from tokenizers import Tokenizer, processors
+
+from genft_fairseq.cli import genft
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory):
+    """Folders of transformers', to copy and break."""
+    folder = tmp_path_factory.mktemp("originals")
+    for kind in ("t5", "bart", "bert2bert", "roberta2roberta"):
+        save(folder / kind, kind)
+    for kind in ("bert", "gpt2"):
+        save_half(folder / kind, kind)
+    return folder
+
+
+def stored(change):
+    """Change the parameters."""
+
+    def rewrite(folder):
+        state = load_file(folder / "model.safetensors")
+        change(state)
+        save_file(state, folder / "model.safetensors", {"format": "pt"})
+
+    return rewrite
+
+
+def half(name, **fields):
+    """Change the configuration of the encoder or the decoder."""
+
+    def change(folder):
+        content = json.loads((folder / "config.json").read_text())
+        configured(**{name: {**content[name], **fields}})(folder)
+
+    return change
+
+
+def tokeniser(change):
+    def rewrite(folder):
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        change(tokenizer)
+        tokenizer.save(str(folder / "tokenizer.json"))
+
+    return rewrite
+
+
+def truncated(name, size):
+    return lambda folder: os.truncate(folder / name, size)
+
+
+def more_tokens(tokenizer):
+    tokenizer.add_tokens([f"more{number}" for number in range(6)])
+
+
+def framed_by(frame, number):
+    def change(tokenizer):
+        special = [(frame.split()[-1], number)]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=frame, special_tokens=special
+        )
+
+    return change
+
+
+BIAS = "decoder.final_layer_norm.weight"
+TABLE = "{hf}/config.json: "
+REFUSED = {
+    "gone": ("t5", shutil.rmtree, "{hf} does not exist: name one that holds the model, for"),
+    "no config": ("t5", without("config.json"), "{hf} has no config.json"),
+    "no JSON": ("t5", truncated("config.json", 9), "config.json is not JSON"),
+    "no weights": (
+        "t5",
+        without("model.safetensors"),
+        "{hf} holds no weights: none of model.safetensors",
+    ),
+    "adapter": (
+        "t5",
+        lambda folder: (folder / "adapter_config.json").touch(),
+        "{hf} holds an adapter (adapter_config.json)",
+    ),
+    "quantised": ("t5", configured(quantization_config={"x": 1}), "the weights are quantised"),
+    "no tokeniser": ("t5", without("tokenizer.json"), "{hf} holds no tokeniser"),
+    "broken tokeniser": ("t5", truncated("tokenizer.json", 99), "tokenizer.json is no tokeniser ("),
+    "other model": (
+        "t5",
+        configured(model_type="pegasus"),
+        "model_type must be one of t5, bart, encoder-decoder (or gpt2), but is pegasus",
+    ),
+    "encoder alone": (
+        "bert",
+        lambda folder: None,
+        "but is bert; an encoder becomes one by --decoder DIR",
+    ),
+    "unknown half": (
+        "bert2bert",
+        half("decoder", model_type="electra"),
+        "the decoder's model_type must be one of bert, roberta, gpt2, but is electra",
+    ),
+    "no half": (
+        "bert2bert",
+        configured(encoder=None),
+        "the encoder's model_type must be one of bert, roberta, but is None",
+    ),
+    "shared halves": (
+        "bert2bert",
+        configured(tie_encoder_decoder=True),
+        "tie_encoder_decoder must be false",
+    ),
+    "scale": (
+        "bart",
+        configured(scale_embedding=True),
+        TABLE + "scale_embedding must be False, but is True",
+    ),
+    "relative": (
+        "bert2bert",
+        half("encoder", position_embedding_type="relative_key"),
+        TABLE + "position_embedding_type must be absolute, but is relative_key",
+    ),
+    "padding": (
+        "roberta2roberta",
+        half("decoder", pad_token_id=0),
+        TABLE + "pad_token_id must be 1, but is 0",
+    ),
+    "type": ("t5", configured(d_model="wide"), "config.json is no configuration of a t5 ("),
+    "heads": ("bart", configured(encoder_attention_heads=5), "of a bart ("),
+    "ids": (
+        "t5",
+        tokeniser(more_tokens),
+        "{hf}/tokenizer.json has ids up to {V}, but " + TABLE + "vocab_size of the encoder is "
+        "{V}: they do not belong together",
+    ),
+    "frame": (
+        "t5",
+        tokeniser(framed_by("$A <pad>", 0)),
+        "{hf}/tokenizer.json ends texts with the id 0, but " + TABLE + "eos_token_id is 1",
+    ),
+    "no start": (
+        "bert2bert",
+        configured(decoder_start_token_id=None),
+        TABLE + "decoder_start_token_id must be an id below 70, but is None",
+    ),
+    "start": (
+        "bart",
+        configured(decoder_start_token_id=290),
+        TABLE + "decoder_start_token_id must be an id below 290, but is 290",
+    ),
+    "end": (
+        "bart",
+        configured(eos_token_id=-1),
+        TABLE + "eos_token_id must be an id below 290, but is -1",
+    ),
+    "truncated": ("t5", truncated("model.safetensors", 5000), "in {hf} cannot be read ("),
+    "missing": (
+        "t5",
+        stored(lambda state: state.pop(BIAS)),
+        "the weights in {hf} lack " + BIAS,
+    ),
+    "extra": (
+        "t5",
+        stored(lambda state: state.update({"encoder.extra": torch.zeros(1)})),
+        "the weights in {hf} hold encoder.extra, unknown in t5",
+    ),
+    "shape": (
+        "t5",
+        stored(lambda state: state.update({BIAS: torch.zeros(3)})),
+        "hold " + BIAS + " of shape (3,), but config.json says (16,)",
+    ),
+    "not finite": (
+        "t5",
+        stored(lambda state: state[BIAS].fill_(float("nan"))),
+        "hold " + BIAS + ", some of which is no finite number",
+    ),
+    "embeddings": (
+        "t5",
+        stored(lambda s: s.update({"decoder.embed_tokens.weight": s["shared.weight"] + 1})),
+        TABLE + "encoder.embed_tokens and decoder.embed_tokens are not tied",
+    ),
+    "deeper": ("bart", configured(decoder_layers=3), "in {hf} lack model.decoder.layers.2."),
+    "shallower": ("bart", configured(decoder_layers=1), "in {hf} hold model.decoder.layers.1."),
+}
+
+
+@pytest.mark.parametrize(("kind", "change", "expected"), REFUSED.values(), ids=REFUSED)
+def test_a_folder_is_refused(kind, change, expected, originals, tmp_path):
+    folder = shutil.copytree(originals / kind, tmp_path / "hf")
+    size = json.loads((folder / "config.json").read_text()).get("vocab_size")
+    change(folder)
+    line = refusal("import-hf", folder, tmp_path / "out")
+    assert expected.format(hf=folder, V=size) in line
+    assert set(tmp_path.iterdir()) <= {folder}
+
+
+def test_pickled_weights_run_no_code(originals, tmp_path):
+    folder = shutil.copytree(originals / "t5", tmp_path / "hf")
+    weights = {**load_file(folder / "model.safetensors"), "note": Payload(tmp_path / "executed")}
+    torch.save(weights, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    line = refusal("import-hf", folder, tmp_path / "out")
+    assert f"the weights in {folder} carry something besides tensors" in line
+    assert set(tmp_path.iterdir()) == {folder}
+
+
+COMPOSED = {
+    "decoder": (
+        "bert",
+        "t5",
+        "model_type of a decoder must be one of bert, roberta, gpt2, but is t5",
+    ),
+    "encoder": (
+        "gpt2",
+        "bert",
+        "model_type of an encoder must be one of bert, roberta, but is gpt2",
+    ),
+    "whole": ("bert2bert", "bert", "of an encoder must be one of bert, roberta, but is encoder-"),
+    "gone": ("bert", "nowhere", "nowhere does not exist: name one that holds the model"),
+}
+
+
+@pytest.mark.parametrize(("encoder", "decoder", "expected"), COMPOSED.values(), ids=COMPOSED)
+def test_halves_that_do_not_fit(encoder, decoder, expected, originals, tmp_path):
+    if not (originals / decoder).exists():
+        tokenisers = ["--target-tokeniser", originals / "bert"]
+    else:
+        tokenisers = []
+    given = [originals / encoder, tmp_path / "out", "--decoder", originals / decoder, *tokenisers]
+    assert expected in refusal("import-hf", *given)
+    assert not list(tmp_path.iterdir())
+
+
+FLAGS = {
+    "gpt2_bpe": (["t5", "--gpt2-bpe", "x"], "--gpt2-bpe x is for a GPT-2, unlike {hf}"),
+    "passages": (["gpt2", "--passages", 3], "--passages 3 is for an encoder-decoder, unlike {hf}"),
+    "tokeniser": (["gpt2", "--tokeniser", "x"], "--tokeniser x is for an encoder-decoder, unlike"),
+    "seed of gpt2": (["gpt2", "--seed", 1], "--seed 1 is for an encoder-decoder, unlike {hf}"),
+    "seed": (["t5", "--seed", 1], "--seed 1 needs --decoder: nothing else is random"),
+    "no passages": (["t5", "--passages", 0], "Invalid value for '--passages': 0 is not in the"),
+    "negative": (["bert", "--seed", -1], "Invalid value for '--seed': -1 is not in the range x>=0"),
+}
+
+
+@pytest.mark.parametrize(("given", "expected"), FLAGS.values(), ids=FLAGS)
+def test_flags_without_effect(given, expected, originals, tmp_path):
+    folder = originals / given[0]
+    words = ["import-hf", folder, tmp_path / "out", *given[1:]]
+    done = CliRunner().invoke(genft, list(map(str, words)))
+    assert done.exit_code == 2
+    assert expected.format(hf=folder) in done.output.replace("\n", " ")
+    assert not list(tmp_path.iterdir())
