@@ -1,22 +1,22 @@
 """An encoder-decoder of transformers' as a checkpoint of fairseq, and back."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from fairseq import checkpoint_utils, options
+from fairseq import checkpoint_utils
 from fairseq.data import Dictionary
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from genft_fairseq.data.model_tokeniser import DESCRIPTION
 from genft_fairseq.errors import UserError
-from genft_fairseq.interchange.checkpoint_averaging import write_checkpoint
 from genft_fairseq.interchange.encoder_decoder_tokeniser import FramingTokeniser
+from genft_fairseq.interchange.fresh_checkpoint import (
+    training_configuration,
+    write_fresh_checkpoint,
+)
 from genft_fairseq.models import hugging_face_description, hugging_face_kinds, hugging_face_parts
 from genft_fairseq.models.hugging_face import HuggingFaceModel
 from genft_fairseq.models.hugging_face_description import Description, Side
@@ -68,24 +68,7 @@ def write_folder(
     cfg = _configuration(folder)
     cfg.model.hugging_face_description = described.flat()
     cfg.model.hugging_face = cfg.task.data = str(data)
-    state = {
-        "args": None,
-        "cfg": OmegaConf.to_container(cfg, resolve=True, enum_to_str=True),
-        "model": fairseq_model.state_dict(),
-        "criterion": None,
-        # fairseq looks up the last of these in whatever it loads.
-        "optimizer_history": [
-            {
-                "criterion_name": "CrossEntropyCriterion",
-                "optimizer_name": "FairseqAdam",
-                "lr_scheduler_state": {},
-                "num_updates": 0,
-            }
-        ],
-        "task_state": {},
-        "extra_state": {"previous_training_time": 0},
-    }
-    write_checkpoint(state, folder / "model.pt")
+    write_fresh_checkpoint(cfg, fairseq_model.state_dict(), folder / "model.pt")
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -100,10 +83,7 @@ def dictionary_of(side: Side) -> Dictionary:
 def _configuration(folder: Path) -> Any:
     words = [str(folder), "--arch", "hugging_face", "--hugging-face", str(folder)]
     words += ["--task", "translation", "--source-lang", "source", "--target-lang", "target"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # hydra's, about how fairseq calls it
-        args = options.parse_args_and_arch(options.get_training_parser(), words)
-        return convert_namespace_to_omegaconf(args)
+    return training_configuration(words)
 
 
 @torch.no_grad()

@@ -1,18 +1,18 @@
 """A GPT-2 as a checkpoint of fairseq: written as its trainer does, and read again."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fairseq import checkpoint_utils, options, tasks
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from omegaconf import OmegaConf
+from fairseq import checkpoint_utils, tasks
 from torch import Tensor
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.interchange.checkpoint_averaging import write_checkpoint
+from genft_fairseq.interchange.fresh_checkpoint import (
+    training_configuration,
+    write_fresh_checkpoint,
+)
 from genft_fairseq.interchange.hugging_face_gpt2 import (
     ACTIVATIONS,
     POSITION_OFFSET,
@@ -48,33 +48,12 @@ def write_gpt2(settings: Settings, weights: Mapping[str, Tensor], folder: Path, 
     buffers = {name: value for name, value in model.state_dict().items() if name in _BUFFERS}
     model.load_state_dict({**buffers, **weights}, strict=True)
     cfg.task.data = str(data)
-    state = {
-        "args": None,
-        "cfg": OmegaConf.to_container(cfg, resolve=True, enum_to_str=True),
-        "model": model.state_dict(),
-        "criterion": None,
-        # fairseq looks up the last of these in whatever it loads.
-        "optimizer_history": [
-            {
-                "criterion_name": "CrossEntropyCriterion",
-                "optimizer_name": "FairseqAdam",
-                "lr_scheduler_state": {},
-                "num_updates": 0,
-            }
-        ],
-        "task_state": {},
-        "extra_state": {"previous_training_time": 0},
-    }
-    write_checkpoint(state, folder / "model.pt")
+    write_fresh_checkpoint(cfg, model.state_dict(), folder / "model.pt")
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _configuration(words: list[str]) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # hydra's, about how fairseq calls it
-        parser = options.get_training_parser()
-        args = options.parse_args_and_arch(parser, [*words, "--task", "language_modeling"])
-        return convert_namespace_to_omegaconf(args)
+    return training_configuration([*words, "--task", "language_modeling"])
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ arXiv:2209.14290) keeps the first vectors of each passage, FiDO (de Jong et al.,
 arXiv:2212.08153) has cross-attention in some decoder layers only and shared key and value heads.
 """
 
-import logging
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from typing import Any
 
@@ -14,10 +13,8 @@ from torch import Tensor, nn
 
 from genft_fairseq.errors import UserError
 from genft_fairseq.models.fid_transformer import FID_OPTIONS, check_options
-from genft_fairseq.models.grouped_query_attention import pooled_heads
+from genft_fairseq.models.grouped_query_attention import fitted_heads, pooled_heads
 from genft_fairseq.models.hugging_face import HuggingFaceModel, description, hugging_face
-
-logger = logging.getLogger(__name__)
 
 
 @register_model("fid_t5")
@@ -79,15 +76,7 @@ class FiDT5Model(HuggingFaceModel):
             if wanted is None and ".layer.1." in key:
                 del state_dict[key]  # of a layer that does not read the passages
             elif wanted is not None and key.endswith((".k.weight", ".v.weight")):
-                given = state_dict[key]
-                if len(given) < len(wanted):
-                    raise UserError(
-                        f"the checkpoint has fewer key and value heads in {key} than "
-                        "--decoder-kv-heads: give the number it was trained with"
-                    )
-                state_dict[key] = pooled_heads(given, len(wanted), head_dim)
-                if state_dict[key] is not given:
-                    logger.info("%s: the mean of each %d heads", key, len(given) // len(wanted))
+                state_dict[key] = fitted_heads(key, state_dict[key], wanted, head_dim)
 
     @staticmethod
     def unchanged_on_resume(args: Any) -> dict[str, Any]:

@@ -217,15 +217,30 @@ class GroupedQueryAttention(MultiheadAttention):
                 own = getattr(getattr(self, projection), part, None)
                 if own is None or key not in state_dict:
                     continue
-                given = state_dict[key]
-                if len(given) < len(own) and given.shape[1:] == own.shape[1:]:
-                    raise UserError(
-                        f"the checkpoint has fewer key and value heads in {name} than "
-                        "--decoder-kv-heads: give the number it was trained with"
-                    )
-                state_dict[key] = pooled_heads(given, len(own), self.head_dim)
-                if state_dict[key] is not given:
-                    logger.info("%s: the mean of each %d heads", key, len(given) // len(own))
+                state_dict[key] = fitted_heads(key, state_dict[key], own, self.head_dim)
+
+
+def fitted_heads(key: str, given: Tensor, own: Tensor, head_dim: int) -> Tensor:
+    """Make a key or value projection of a checkpoint fit a model of as many or fewer heads.
+
+    Args:
+        key: its name, for messages.
+        given: of the checkpoint.
+        own: of the model.
+        head_dim: rows of one head.
+
+    Raises:
+        UserError: the model has more heads.
+    """
+    if len(given) < len(own) and given.shape[1:] == own.shape[1:]:
+        raise UserError(
+            f"the checkpoint has fewer key and value heads in {key} than --decoder-kv-heads: give "
+            "the number it was trained with"
+        )
+    pooled = pooled_heads(given, len(own), head_dim)
+    if pooled is not given:
+        logger.info("%s: the mean of each %d heads", key, len(given) // len(own))
+    return pooled
 
 
 def pooled_heads(projection: Tensor, size: int, head_dim: int) -> Tensor:
