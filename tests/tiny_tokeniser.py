@@ -29,8 +29,8 @@ def write_side(folder: Path, suffix: str, first: int) -> None:
 def write_model(folder: Path, joined: bool = True, positions: object = None) -> Path:
     """Write what describes a model: as BART, texts begin with `<s>`; positions for both sides."""
     folder.mkdir()
-    side = {"bos": 0, "pad": 1, "eos": 2, "unk": 3, "prefix": ["<s>"]}
-    other = side if joined else {**side, "prefix": []}
+    side = {"size": 4 + 256, "bos": 0, "pad": 1, "eos": 2, "unk": 3, "prefix": ["<s>"]}
+    other = side if joined else {**side, "size": 10 + 256, "prefix": []}
     sides = {"source": side, "target": other}
     limits = {f"{name}_positions": positions for name in sides}
     (folder / "hugging_face.json").write_text(json.dumps({**sides, **limits}))

@@ -64,7 +64,8 @@ class Pieces:
         self._bytes: Bytes = _gpt2_bytes(folders) if self.kind == "gpt2" else str.encode
         self._join: Text
         if self.kind == "hugging_face":
-            self._join = _model_tokeniser(folders).decode
+            decode = _model_tokeniser(folders).decode
+            self._join = lambda symbols: decode([s for s in symbols if s != END])
         else:
             self._join = {
                 "none": " ".join,

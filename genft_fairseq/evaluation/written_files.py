@@ -80,10 +80,12 @@ def _generated(
 
 def _is_of_numbers(hypotheses: list[str], texts: dict[int, str]) -> bool:
     """Tell whether these are ids, of some model's pieces, whose text stands beside them."""
-    ids = all(
-        symbol.isdigit() for line in hypotheses for symbol in line.split() if symbol[0] != "<"
-    )
-    return ids and any(texts.get(number, line) != line for number, line in enumerate(hypotheses))
+    beside = [texts.get(number, line) for number, line in enumerate(hypotheses)]
+    return all(map(_of_ids, hypotheses)) and not all(map(_of_ids, beside))
+
+
+def _of_ids(line: str) -> bool:
+    return all(symbol.isdigit() or symbol.startswith("<") for symbol in line.split())
 
 
 def _lines(path: Path) -> list[str]:

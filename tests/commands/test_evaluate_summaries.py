@@ -314,7 +314,7 @@ def test_text_of_an_imported_models_tokeniser(tmp_path):
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
     tokenizer.save(str(data / "tokenizer.json"))
-    side = {"bos": None, "pad": 0, "eos": 1, "unk": 2, "prefix": []}
+    side = {"size": 6, "bos": None, "pad": 0, "eos": 1, "unk": 2, "prefix": []}
     (data / "hugging_face.json").write_text(json.dumps({"source": side, "target": side}))
     generated, written = tmp_path / "generate.txt", tmp_path / "summaries.jsonl"
     generated.write_text("H-0\t-1\t<s> 3 4 5\nD-0\t-1\t3 4 5\n")

@@ -122,7 +122,7 @@ def model_folder(tmp_path):
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    side = {"bos": None, "pad": 0, "eos": 1, "unk": 2, "prefix": []}
+    side = {"size": 8, "bos": None, "pad": 0, "eos": 1, "unk": 2, "prefix": []}
     (tmp_path / "hugging_face.json").write_text(json.dumps({"source": side, "target": side}))
     return tmp_path
 
