@@ -59,31 +59,33 @@ def export_hf(
     # Imported here: they bring in fairseq, which --help does not need.
     from genft_fairseq.interchange import encoder_decoder_checkpoint
     from genft_fairseq.interchange.hugging_face_files import require_transformers
+    from genft_fairseq.interchange.trained_checkpoint import read_trained
     from genft_fairseq.interchange.whole_folder import require_new
 
     require_new(out_dir)  # before the work, not after it
     require_transformers()
-    arch, state = encoder_decoder_checkpoint.architecture(checkpoint)
-    if arch not in encoder_decoder_checkpoint.ARCHITECTURES:
-        _export_gpt2(checkpoint, out_dir, gpt2_bpe, data, endoftext)
+    trained = read_trained(checkpoint)
+    if trained.arch not in encoder_decoder_checkpoint.ARCHITECTURES:
+        _export_gpt2(trained, out_dir, gpt2_bpe, data, endoftext)
         return
     for name in OF_GPT2:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             flag = "--" + name.replace("_", "-")
             given = context.params[name]
-            raise click.UsageError(f"{flag} {given} is for a GPT-2, but {checkpoint} is a {arch}")
-    _export_encoder_decoder(checkpoint, state, out_dir, data)
+            raise click.UsageError(
+                f"{flag} {given} is for a GPT-2, but {checkpoint} is a {trained.arch}"
+            )
+    _export_encoder_decoder(trained, out_dir, data)
 
 
-def _export_encoder_decoder(
-    checkpoint: Path, state: dict[str, Any], out_dir: Path, data: Path | None
-) -> None:
+def _export_encoder_decoder(trained: Any, out_dir: Path, data: Path | None) -> None:
     from genft_fairseq.interchange import encoder_decoder_checkpoint
     from genft_fairseq.interchange.encoder_decoder_tokeniser import write_tokenisers
     from genft_fairseq.interchange.hugging_face_files import save_model
     from genft_fairseq.interchange.whole_folder import written_whole
 
-    read = encoder_decoder_checkpoint.read_checkpoint(checkpoint, state)
+    checkpoint = trained.path
+    read = encoder_decoder_checkpoint.read_checkpoint(trained)
     folders = (data,) if data else read.folders
     found = [folder for folder in folders if any(folder.glob("tokenizer*.json"))]
     if not found:
@@ -103,14 +105,15 @@ def _export_encoder_decoder(
 
 
 def _export_gpt2(
-    checkpoint: Path, out_dir: Path, gpt2_bpe: Path | None, data: Path | None, endoftext: str
+    trained: Any, out_dir: Path, gpt2_bpe: Path | None, data: Path | None, endoftext: str
 ) -> None:
     from genft_fairseq.interchange import gpt2_tokeniser, hugging_face_folder
     from genft_fairseq.interchange.gpt2_checkpoint import read_gpt2
     from genft_fairseq.interchange.hugging_face_gpt2 import to_hugging_face
     from genft_fairseq.interchange.whole_folder import written_whole
 
-    read = read_gpt2(checkpoint)
+    checkpoint = trained.path
+    read = read_gpt2(trained)
     settings = read.settings
     dictionary = _dictionary(checkpoint, read.data, data)
     gpt2_tokeniser.require_same_dictionary(dictionary, settings.vocabulary)

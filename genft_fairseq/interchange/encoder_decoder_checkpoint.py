@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fairseq import checkpoint_utils
 from fairseq.data import Dictionary
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from genft_fairseq.interchange.fresh_checkpoint import (
     training_configuration,
     write_fresh_checkpoint,
 )
+from genft_fairseq.interchange.trained_checkpoint import Trained
 from genft_fairseq.models import hugging_face_description, hugging_face_kinds, hugging_face_parts
 from genft_fairseq.models.hugging_face import HuggingFaceModel
 from genft_fairseq.models.hugging_face_description import Description, Side
@@ -119,32 +119,13 @@ class Checkpoint:
     folders: tuple[Path, ...]
 
 
-def architecture(path: Path) -> tuple[str, dict[str, Any]]:
-    """Read a checkpoint without running its code; return its architecture, and its content.
-
-    Raises:
-        UserError: no such file, or no checkpoint.
-    """
-    if not path.is_file():
-        raise UserError(f"{path} is no file" if path.exists() else f"{path} does not exist")
-    try:
-        state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
-        assert isinstance(state["model"], dict), "its model is no dictionary"
-        return str(getattr(state["cfg"].model, "_name", None) or state["cfg"].model.arch), state
-    except (UserError, OSError):
-        raise
-    # What fairseq raises depends on which part of a checkpoint is not there.
-    except Exception as error:
-        raise UserError(f"{path} is no checkpoint of fairseq-train ({error!r})") from error
-
-
-def read_checkpoint(path: Path, state: dict[str, Any]) -> Checkpoint:
+def read_checkpoint(trained: Trained) -> Checkpoint:
     """Take what describes a model out of a checkpoint of ``--arch hugging_face``.
 
     Raises:
         UserError: transformers has no such model.
     """
-    model = state["cfg"].model
+    path, model = trained.path, trained.settings
     heads = getattr(model, "decoder_kv_heads", None)
     if (heads is not None) or getattr(model, "cross_attention_interval", 1) > 1:
         raise UserError(
@@ -159,8 +140,8 @@ def read_checkpoint(path: Path, state: dict[str, Any]) -> Checkpoint:
             f"{path} has symbols that its tokeniser does not know ({added}, ...): transformers "
             "has no Fusion-in-Decoder"
         )
-    data = str(state["cfg"].task.data or "").split(":")[0]
-    return Checkpoint(described, state["model"], (*([Path(data)] if data else []), path.parent))
+    folders = (trained.data, path.parent) if trained.data else (path.parent,)
+    return Checkpoint(described, trained.weights, folders)
 
 
 def to_hugging_face(read: Checkpoint, path: Path) -> Any:

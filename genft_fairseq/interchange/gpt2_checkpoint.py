@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fairseq import checkpoint_utils, tasks
+from fairseq import tasks
 from torch import Tensor
 
 from genft_fairseq.errors import UserError
@@ -20,6 +20,7 @@ from genft_fairseq.interchange.hugging_face_gpt2 import (
     Settings,
     architecture_flags,
 )
+from genft_fairseq.interchange.trained_checkpoint import Trained
 from genft_fairseq.models.gpt2 import SIZES, require_gpt2
 
 _BUFFERS = {"decoder.version", "decoder.output_projection.bias"}
@@ -71,34 +72,24 @@ class Checkpoint:
     data: Path | None
 
 
-def read_gpt2(path: Path) -> Checkpoint:
-    """Read a checkpoint of ``--arch gpt2`` or another size, without running its code.
+def read_gpt2(trained: Trained) -> Checkpoint:
+    """Take a GPT-2 out of a checkpoint of ``--arch gpt2`` or another size.
 
     Raises:
-        UserError: no such file, no checkpoint, another architecture, or settings that GPT-2 cannot
-            express.
+        UserError: another architecture, or settings that GPT-2 cannot express.
     """
-    if not path.is_file():
-        raise UserError(f"{path} is no file" if path.exists() else f"{path} does not exist")
-    try:
-        state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
-        model, weights = state["cfg"].model, state["model"]
-        arch, data = str(model._name), state["cfg"].task.data
-    except (UserError, OSError):
-        raise
-    # What fairseq raises depends on which part of a checkpoint is not there.
-    except Exception as error:
-        raise UserError(f"{path} is no checkpoint of fairseq-train ({error!r})") from error
-    if arch not in SIZES:
-        raise UserError(f"{path} holds a model of --arch {arch}, but must of {', '.join(SIZES)}")
+    path, model, weights = trained.path, trained.settings, trained.weights
+    if trained.arch not in SIZES:
+        raise UserError(
+            f"{path} holds a model of --arch {trained.arch}, but must of {', '.join(SIZES)}"
+        )
     require_gpt2(model)
     if model.activation_fn not in ACTIVATIONS.values():
         raise UserError(
             f"{path}: --activation-fn {model.activation_fn} is none of transformers' GPT-2, which "
             f"has {', '.join(dict.fromkeys(ACTIVATIONS.values()))}"
         )
-    first = str(data).split(":")[0] if data else ""
-    return Checkpoint(_settings(model, weights, path), weights, Path(first) if first else None)
+    return Checkpoint(_settings(model, weights, path), weights, trained.data)
 
 
 def _settings(model: Any, weights: Mapping[str, Tensor], path: Path) -> Settings:

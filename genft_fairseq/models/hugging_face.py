@@ -1,7 +1,6 @@
 """``--arch hugging_face``: encoder-decoders of transformers', imported by ``genft import-hf``."""
 
 import hashlib
-import json
 from argparse import SUPPRESS, ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -117,9 +116,9 @@ class HuggingFaceModel(FairseqEncoderDecoderModel):
     @staticmethod
     def unchanged_on_resume(args: Any) -> dict[str, Any]:
         """Return the settings that a run cannot change on its way, by their flags."""
-        flat = description(args).flat()
-        digest = hashlib.sha256(flat.encode()).hexdigest()[:12]
-        return {"--hugging-face": f"{json.loads(flat)['model_type']} {digest}"}
+        described = description(args)
+        digest = hashlib.sha256(described.flat().encode()).hexdigest()[:12]
+        return {"--hugging-face": f"{described.model_type} {digest}"}
 
     def prepare_for_inference_(self, cfg: Any) -> None:
         """Prepare to decode; see fairseq's own.
