@@ -7,11 +7,14 @@ where on the disk its content goes. What an archive is, its first bytes say, not
 from __future__ import annotations
 
 import argparse
+import errno
 import gzip
 import hashlib
 import io
+import lzma
 import shutil
 import stat
+import struct
 import sys
 import tarfile
 import time
@@ -31,7 +34,10 @@ BLOCK = 1 << 20
 # Archives of this size take long enough for a user to ask whether anything happens.
 LARGE = 200_000_000
 
-DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
+DAMAGE = (
+    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, ValueError, OverflowError, NotImplementedError, struct.error),
+)
 
 
 class WatchedFile(io.BufferedReader):
@@ -82,7 +88,11 @@ def damage_reported(archive: Path) -> Iterator[None]:
     """Say of whatever the libraries choke on that the archive is damaged."""
     try:
         yield
-    except DAMAGE as error:
+    except (*DAMAGE, OSError) as error:
+        # bzip2's complaint of its data is an OSError that no operating system has raised; a place
+        # before the beginning of the file, which a damaged zip can name, is one that it has.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
         raise PrepareError(
             f"{archive} is a truncated or damaged archive ({error}); fetch it again"
         ) from None

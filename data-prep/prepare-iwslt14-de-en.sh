@@ -7,7 +7,7 @@ set -euo pipefail
 . "$prepare_folder/parallel.sh"
 
 # A copy of the official archive that WIT3 no longer serves.
-official=http://dl.fbaipublicfiles.com/fairseq/data/iwslt14
+official=https://dl.fbaipublicfiles.com/fairseq/data/iwslt14
 
 usage() {
     cat <<USAGE

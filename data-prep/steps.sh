@@ -27,14 +27,16 @@ tool() {
 
 # fetch URL FILE: downloads into FILE.part, resumes there, and renames when all of it has come.
 fetch() {
-    local url=$1 file=$2 attempt code
+    local url=$1 file=$2 attempt code redirects=()
     if [ -f "$file" ]; then return; fi
     command -v curl > /dev/null || die "curl is needed to download; or give --from DIR"
     progress "fetching $url"
+    # What is encrypted must not lead to what is not.
+    case $url in https:*) redirects=(--proto-redir =https) ;; esac
     for attempt in 1 2 3 4; do
         code=0
         curl --fail --location --silent --show-error --connect-timeout 30 --continue-at - \
-            --output "$file.part" "$url" 2>&1 > /dev/null |
+            "${redirects[@]+"${redirects[@]}"}" --output "$file.part" "$url" 2>&1 > /dev/null |
             "$python" "$prepare_folder/download_progress.py" "$file.part" logs/curl.log || code=$?
         if [ "$code" -eq 0 ]; then
             mv "$file.part" "$file"

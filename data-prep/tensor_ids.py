@@ -10,6 +10,8 @@ import errno
 import pickle
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,25 @@ def load(path: Path, scratch: Path) -> Any:
     return torch.load(path, map_location=in_scratch, weights_only=True)
 
 
+@contextmanager
+def short_complaints() -> Iterator[None]:
+    """Cut what torch complains of: it searches it in time that is the square of its length."""
+    unpickler = torch._weights_only_unpickler.Unpickler
+    load_at_length = unpickler.load
+
+    def load_shortly(self: Any) -> Any:
+        try:
+            return load_at_length(self)
+        except pickle.UnpicklingError as error:
+            raise pickle.UnpicklingError(str(error)[:500]) from None
+
+    unpickler.load = load_shortly
+    try:
+        yield
+    finally:
+        unpickler.load = load_at_length
+
+
 def describe(value: Any) -> str:
     """Say what was found instead of a flat tensor of integers."""
     if isinstance(value, torch.Tensor):
@@ -50,7 +71,8 @@ def read_tensor(path: Path, scratch: Path) -> torch.Tensor:
     if path.stat().st_size == 0:
         raise PrepareError(f"{path} is empty")
     try:
-        value = load(path, scratch)
+        with short_complaints():
+            value = load(path, scratch)
     except Exception as error:  # whatever torch chokes on; it has no class of its own for that
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which is a cut zip archive
             raise
@@ -86,6 +108,9 @@ def flatten(path: Path, destination: Path, block_length: int) -> None:
                 ids = tensor[start : start + STRETCH].numpy()
                 need_ids(ids, start, path)
                 ids.astype(IDS).tofile(flat)
+    except BaseException:
+        destination.unlink(missing_ok=True)  # half of it would pass for a whole file
+        raise
     finally:
         scratch.unlink(missing_ok=True)
     print(f"    {path.name}: {len(tensor)} ids", flush=True)

@@ -1,70 +1,157 @@
 """Binarized data that is broken is named before it is read.
 
 fairseq maps the files into memory as they are: a truncated one ends in an error from numpy, or in
-the middle of an epoch.
+the middle of an epoch; and a token that the dictionary does not have, in an error from the model.
 """
 
+import itertools
 import os
+import re
 import struct
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
-from fairseq.data import data_utils
-from fairseq.data.indexed_dataset import MMapIndexedDataset, _code_to_dtype
+from fairseq.data import Dictionary, data_utils
+from fairseq.data.huffman import HuffmanMMapIndex
+from fairseq.data.indexed_dataset import IndexedDataset, MMapIndexedDataset, _code_to_dtype
 
-from genft_fairseq.errors import UserError
+from genft_fairseq.errors import UserError, require_regular
 
 # magic, version, dtype code, number of sequences; then their sizes (int32) and offsets (int64)
 _HEADER = struct.Struct("<9sQBQ")
+_MAGIC = MMapIndexedDataset.Index._HDR_MAGIC
+_OTHER_FORMATS = (IndexedDataset._HDR_MAGIC[:6], HuffmanMMapIndex._HDR_MAGIC[:7])
+_BLOCK = 1 << 24  # tokens looked at, at a time
+_AGAIN = "run fairseq-preprocess again"
+_ENTRY = re.compile(r".* -?\d{1,18}")
 
 
 def apply() -> None:
-    """Have every indexed dataset checked before fairseq opens it; a second call changes nothing."""
+    """Have all binarized data and dictionaries checked; a second call changes nothing."""
     if getattr(data_utils.load_indexed_dataset, "genft", False):
         return
     load_without_check = data_utils.load_indexed_dataset
+    add_without_check = Dictionary.add_from_file
 
-    def load_indexed_dataset(path: str, *args: Any, **kwargs: Any) -> Any:
-        if os.path.exists(f"{path}.idx"):
-            check_indexed_files(path)
-        return load_without_check(path, *args, **kwargs)
+    def load_indexed_dataset(
+        path: str,
+        dictionary: Any = None,
+        dataset_impl: str | None = None,
+        combine: bool = False,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        symbols = None if dictionary is None else len(dictionary)
+        for number in itertools.count():
+            part = f"{path}{number or ''}"
+            if not os.path.exists(f"{part}.idx"):
+                break
+            check_indexed_files(part, symbols)
+            if not combine:
+                break
+        return load_without_check(path, dictionary, dataset_impl, combine, *args, **kwargs)
+
+    def add_from_file(self: Any, file: Any) -> None:
+        if isinstance(file, str) and os.path.exists(file):
+            check_dictionary(file, self.indices)
+        add_without_check(self, file)
 
     load_indexed_dataset.genft = True  # type: ignore[attr-defined]
     data_utils.load_indexed_dataset = load_indexed_dataset
+    Dictionary.add_from_file = add_from_file
 
 
-def check_indexed_files(path: str) -> None:
-    """Compare the sizes of ``path.idx`` and ``path.bin`` with what the index promises.
+def check_indexed_files(path: str, symbols: int | None = None) -> None:
+    """Compare ``path.idx`` and ``path.bin`` with what the index promises, and with the dictionary.
 
-    Only fairseq's memory-mapped format is looked at; others pass.
+    Of fairseq's formats only the memory-mapped one is looked into.
+
+    Args:
+        path: of both files, without their endings.
+        symbols: of the dictionary that the data are made of; None: any number is a token.
 
     Raises:
-        UserError: a file is shorter than it must be.
+        UserError: a file is shorter than it must be, the index is none, or a token is no symbol.
     """
+    for ending in ("idx", "bin"):
+        require_regular(f"{path}.{ending}")
     index_size = os.path.getsize(f"{path}.idx")
     with open(f"{path}.idx", "rb") as stream:
         header = stream.read(_HEADER.size)
-        if header and not MMapIndexedDataset.Index._HDR_MAGIC.startswith(header[:9]):
+        if header.startswith(_OTHER_FORMATS):
             return
+        if not _MAGIC.startswith(header[:9]):
+            raise UserError(f"{path}.idx is no index of fairseq-preprocess; {_AGAIN}")
         _require(len(header) == _HEADER.size, path, "idx", _HEADER.size, index_size)
-        _, _, code, number = _HEADER.unpack(header)
+        _, version, code, number = _HEADER.unpack(header)
+        if version != 1 or code not in _code_to_dtype:
+            raise UserError(f"{path}.idx is damaged: its header is none of fairseq's; {_AGAIN}")
         promised = _HEADER.size + 12 * number
         _require(index_size >= promised, path, "idx", promised, index_size)
-        if number == 0 or code not in _code_to_dtype:
+        if number == 0:
             return
-        stream.seek(_HEADER.size + 4 * (number - 1))
-        (last_size,) = struct.unpack("<i", stream.read(4))
-        stream.seek(_HEADER.size + 12 * number - 8)
-        (last_offset,) = struct.unpack("<q", stream.read(8))
-    needed = last_offset + last_size * np.dtype(_code_to_dtype[code]).itemsize
+        sizes = np.fromfile(stream, np.int32, number)
+        offsets = np.fromfile(stream, np.int64, number)
+    kind = np.dtype(_code_to_dtype[code])
+    # One after the other, as they were written.
+    ends = np.cumsum(sizes, dtype=np.int64) * kind.itemsize
+    if sizes.min() < 0 or offsets[0] != 0 or (offsets[1:] != ends[:-1]).any():
+        raise UserError(f"{path}.idx is damaged: its sizes and places do not agree; {_AGAIN}")
     if os.path.exists(f"{path}.bin"):
         data_size = os.path.getsize(f"{path}.bin")
-        _require(data_size >= needed, path, "bin", needed, data_size)
+        _require(data_size >= ends[-1], path, "bin", int(ends[-1]), data_size)
+        if symbols is not None:
+            _require_symbols(f"{path}.bin", kind, int(ends[-1]) // kind.itemsize, symbols)
+
+
+def _require_symbols(path: str, kind: np.dtype, tokens: int, symbols: int) -> None:
+    with open(path, "rb") as stream:
+        for start in range(0, tokens, _BLOCK):
+            block = np.fromfile(stream, kind, min(_BLOCK, tokens - start))
+            wrong = block[(block < 0) | (block >= symbols)]
+            if len(wrong):
+                raise UserError(
+                    f"{path} holds the token {wrong[0]}, but the dictionary beside it has "
+                    f"{symbols} symbols: {_AGAIN}, with this dictionary"
+                )
 
 
 def _require(whole: bool, path: str, ending: str, needed: int, found: int) -> None:
     if not whole:
         raise UserError(
-            f"{path}.{ending} is cut short: it holds {found} bytes of {needed}; "
-            f"run fairseq-preprocess again"
+            f"{path}.{ending} is cut short: it holds {found} bytes of {needed}; {_AGAIN}"
         )
+
+
+def check_dictionary(path: str, known: Collection[str] = ()) -> None:
+    """Look through a dictionary before fairseq reads it, which names no file and no line.
+
+    Args:
+        path: of the file.
+        known: symbols that stand before it.
+
+    Raises:
+        UserError: it cannot be read, is not UTF-8, holds a line that is no symbol with its count,
+            or a symbol twice.
+    """
+    require_regular(path)
+    seen = set(known)
+    try:
+        with open(path, encoding="utf-8") as stream:
+            for number, line in enumerate(stream, start=1):
+                entry = line.rstrip()
+                replaces = entry.endswith(" #fairseq:overwrite")
+                entry = entry.removesuffix(" #fairseq:overwrite")
+                symbol = entry.rpartition(" ")[0]
+                if not _ENTRY.fullmatch(entry):
+                    raise UserError(
+                        f"{path}: line {number} must be a symbol and its count, but is {line!r:.60}"
+                    )
+                if symbol in seen and not replaces:
+                    raise UserError(f"{path}: line {number} holds {symbol!r:.60} again")
+                seen.add(symbol)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 ({error.reason}): {_AGAIN}") from error

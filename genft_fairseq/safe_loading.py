@@ -11,12 +11,16 @@ literals.
 import argparse
 import ast
 import collections
+import contextlib
 import os
 import pickle
 import re
 import shutil
 import sys
+import traceback
 import typing
+from collections.abc import Iterator
+from functools import wraps
 from typing import Any
 
 import omegaconf
@@ -26,17 +30,20 @@ from fairseq.distributed import utils as distributed_utils
 
 from genft_fairseq import safe_arrays
 from genft_fairseq.compat import ModuleView
-from genft_fairseq.errors import UserError
+from genft_fairseq.errors import UserError, require_regular
 
 TRUST_VARIABLE = "GENFT_TRUST_CHECKPOINT"
+_LONGEST = 500  # letters of a complaint
 
 
 def apply() -> None:
-    """Apply both remedies to fairseq; a second call changes nothing."""
+    """Apply all remedies to fairseq; a second call changes nothing."""
     if isinstance(checkpoint_utils.torch, ModuleView):
         return
     view = ModuleView(torch, load=load, save=save)
     checkpoint_utils.torch = distributed_utils.torch = view
+    _name_what_is_no_checkpoint()
+    _leave_nothing_of_a_failed_save()
     _copy_checkpoints_atomically()
     for name, module in list(sys.modules.items()):
         if name == "fairseq" or name.startswith(("fairseq.", "fairseq_cli.")):
@@ -86,6 +93,7 @@ def load(file: Any, *args: Any, **kwargs: Any) -> Any:
     """
     name = file if isinstance(file, str | os.PathLike) else getattr(file, "name", None)
     path = str(name) if name is not None else "a checkpoint sent by another process"
+    require_regular(path)
     trusted = [p for p in os.environ.get(TRUST_VARIABLE, "").split(os.pathsep) if p]
     # What another process of the same run sends, it has loaded, and checked, itself.
     if (name is None and trusted) or os.path.realpath(path) in map(os.path.realpath, trusted):
@@ -93,7 +101,7 @@ def load(file: Any, *args: Any, **kwargs: Any) -> Any:
         return torch.load(file, *args, **kwargs)
     kwargs["weights_only"] = True
     try:
-        with torch.serialization.safe_globals(allowed_globals()):
+        with torch.serialization.safe_globals(allowed_globals()), _short_complaints():
             return torch.load(file, *args, **kwargs)
     except pickle.UnpicklingError as error:
         raise UserError(_refusal(path, error)) from error
@@ -102,6 +110,28 @@ def load(file: Any, *args: Any, **kwargs: Any) -> Any:
     except Exception as error:  # what a broken file raises depends on where it is broken
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is not a whole checkpoint ({reason})") from error
+
+
+@contextlib.contextmanager
+def _short_complaints() -> Iterator[None]:
+    """torch looks for words in what it complains of, in time that is the square of its length.
+
+    A name of a megabyte, which a checkpoint can hold, would keep it busy for days.
+    """
+    unpickler = torch._weights_only_unpickler.Unpickler
+    load_at_length = unpickler.load
+
+    def load_shortly(self: Any) -> Any:
+        try:
+            return load_at_length(self)
+        except pickle.UnpicklingError as error:
+            raise pickle.UnpicklingError(str(error)[:_LONGEST]) from None
+
+    unpickler.load = load_shortly
+    try:
+        yield
+    finally:
+        unpickler.load = load_at_length
 
 
 def save(state: Any, file: Any, *args: Any, **kwargs: Any) -> Any:
@@ -124,6 +154,61 @@ def _refusal(path: str, error: Exception) -> str:
     )
 
 
+def _name_what_is_no_checkpoint() -> None:
+    """What fairseq raises of a checkpoint without its parts depends on which is not there."""
+    load_without_check = checkpoint_utils.load_checkpoint_to_cpu
+
+    @wraps(load_without_check)
+    def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> Any:
+        require_regular(path)
+        try:
+            state = load_without_check(path, *args, **kwargs)
+            if not isinstance(state.get("model"), dict):
+                raise TypeError("it holds no model")
+            return state
+        except (UserError, OSError):
+            raise
+        except Exception as error:
+            raise UserError(f"{path} is no checkpoint of fairseq-train ({error!r:.200})") from error
+
+    checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
+
+
+def _leave_nothing_of_a_failed_save() -> None:
+    """On a full disk fairseq leaves the half of a checkpoint, and says so in tracebacks."""
+    save_without_check = checkpoint_utils.torch_persistent_save
+
+    @wraps(save_without_check)
+    def torch_persistent_save(state: Any, path: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return save_without_check(state, path, *args, **kwargs)
+        except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
+            _remove(f"{path}.tmp")
+            raise UserError(
+                f"{path} cannot be written ({_reason(error)}); the checkpoints before it are whole"
+            ) from error
+
+    checkpoint_utils.torch_persistent_save = torch_persistent_save
+    checkpoint_utils.traceback = ModuleView(
+        traceback, format_exc=lambda *_: f"a checkpoint was not written: {sys.exc_info()[1]}"
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The operating system's reason, where torch's writer has hidden it behind one of its own."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, OSError):
+            return found.strerror or str(found)
+        found = found.__cause__ or found.__context__
+    return str(error).partition("\n")[0]
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.remove(path)
+
+
 def _copy_checkpoints_atomically() -> None:
     """A kill during the copy to ``checkpoint_last.pt`` must leave the old file or the new one."""
     path_manager = checkpoint_utils.PathManager
@@ -132,8 +217,12 @@ def _copy_checkpoints_atomically() -> None:
         if not path_manager.supports_rename(dst_path):
             return plain_copy(src_path, dst_path, overwrite=overwrite)
         partial = f"{dst_path}.tmp"
-        shutil.copyfile(src_path, partial)
-        os.replace(partial, dst_path)
+        try:
+            shutil.copyfile(src_path, partial)
+            os.replace(partial, dst_path)
+        except OSError:
+            _remove(partial)
+            raise
         return dst_path
 
     plain_copy = path_manager.copy

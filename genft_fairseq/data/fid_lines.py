@@ -7,6 +7,7 @@ first; what a model reads of it are the pairs ``<question> q <title> t <context>
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from fairseq.data import Dictionary
@@ -62,6 +63,25 @@ class Markers:
             numbered.append(dictionary.index(symbol))
         question, title, context = map(dictionary.index, (QUESTION, TITLE, CONTEXT))
         return cls(question, title, context, tuple(numbered))
+
+
+def require_pairs(evidence: Any, name: str) -> None:
+    """Refuse alignments that are no pairs: 0 and the number of a passage.
+
+    Args:
+        evidence: for each example (2 * k,).
+        name: begins the message.
+
+    Raises:
+        UserError: one of them has an odd length.
+    """
+    sizes = getattr(evidence, "sizes", None)
+    for number, size in enumerate(map(len, evidence) if sizes is None else sizes):
+        if size % 2:
+            raise UserError(
+                f"{name}: the alignment of example {number} is of {size} numbers, which are no "
+                "pairs: prepare the folder again"
+            )
 
 
 def split_line(line: Tensor, markers: Markers, eos: int) -> tuple[Tensor, list[Tensor]]:

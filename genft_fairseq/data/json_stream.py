@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
-from genft_fairseq.errors import UserError
+from genft_fairseq.errors import UserError, require_regular
 
 _BLOCK = 1 << 20  # characters read at a time
 _SPACE = " \t\r\n"
@@ -33,6 +33,7 @@ def read_objects(path: Path) -> Iterator[Any]:
     Raises:
         UserError: the file cannot be read, or is no JSON.
     """
+    require_regular(path)
     try:
         with path.open("rb") as raw:
             # Its first bytes tell; a name may be that of a pipe.

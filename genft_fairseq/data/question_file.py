@@ -58,7 +58,7 @@ def _answers(columns: list[str]) -> tuple[str, ...]:
     if len(columns) == 1 and columns[0].strip().startswith("["):
         try:
             found = ast.literal_eval(columns[0].strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             found = None
         if isinstance(found, list) and all(isinstance(answer, str) for answer in found):
             columns = found

@@ -9,7 +9,7 @@ import torch
 from fairseq.data import FairseqDataset, data_utils
 from torch import Tensor
 
-from genft_fairseq.data.fid_lines import Markers, pair_sizes, split_line
+from genft_fairseq.data.fid_lines import Markers, pair_sizes, require_pairs, split_line
 from genft_fairseq.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ class RetrievalDataset(FairseqDataset):
                 f"{name}: {len(lines)} examples, but alignments for {len(evidence)}: prepare the "
                 "folder again"
             )
+        require_pairs(evidence, name)
         self._lines, self._evidence, self._markers = lines, evidence, markers
         self._pad, self._eos = dictionary.pad(), dictionary.eos()
         self._longest = max_question_positions, max_passage_positions

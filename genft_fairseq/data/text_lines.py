@@ -1,10 +1,11 @@
 """Lines of UTF-8 text with their numbers, so that an error can say which one it is about."""
 
 import gzip
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from genft_fairseq.errors import UserError
+from genft_fairseq.errors import UserError, require_regular
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -18,6 +19,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         UserError: it cannot be read, or is not UTF-8; the message names the line.
     """
+    require_regular(path)
     opened = gzip.open if path.name.endswith(".gz") else open
     number = 0
     try:
@@ -28,7 +30,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise UserError(
             f"{path}: line {number} is not UTF-8: {error.reason} at byte {error.start} of the line"
         ) from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         beyond = f" beyond line {number}" if number else ""
         raise UserError(f"{path} cannot be read{beyond}: {reason}") from None

@@ -16,7 +16,7 @@ from genft_fairseq.evaluation.written_files import Written, read_written
 
 # The end of the name of what preparation leaves of a split, beside the binarized text.
 PREPARED = ".fid.jsonl"
-_POINTER = re.compile(r"\s*<passage:(\d+)>\s*")
+_POINTER = re.compile(r"\s*<passage:(\d{1,9})>\s*")
 
 
 @dataclass(frozen=True)

@@ -33,18 +33,24 @@ def build_models(
         overrides: the same; ``data`` is the binarized folder.
 
     Raises:
-        UserError: the data's dictionary is not of the size that the model was trained with.
+        UserError: the data's dictionary is not of the size that the model was trained with, or the
+            checkpoint does not describe a model.
     """
     try:
         models, configuration, task = checkpoint_utils.load_model_ensemble_and_task(
             [path], arg_overrides=overrides, state=state
         )
-    except RuntimeError as error:
-        if "size mismatch" not in str(error):
-            raise
-        reason = str(error).strip().splitlines()[-1].strip()
-        data = overrides["data"]
-        raise UserError(f"{path} does not fit the dictionary of {data}: {reason}") from error
+    except (UserError, OSError):
+        raise
+    # A configuration that was not written by fairseq can be wrong in any way.
+    except Exception as error:
+        lines = str(error).strip().splitlines()
+        reason = lines[-1].strip() if lines else type(error).__name__
+        if isinstance(error, RuntimeError) and "size mismatch" in str(error):
+            data = overrides["data"]
+            raise UserError(f"{path} does not fit the dictionary of {data}: {reason}") from error
+        what = f"{type(error).__name__}: {reason}"
+        raise UserError(f"{path} describes no model that can be built ({what})") from error
     return models, configuration, task
 
 

@@ -69,7 +69,7 @@ def written_text(folders: Sequence[Path], bpe: str, tokenizer: str, language: st
 def _left_as_it_is(folder: Path) -> bool:
     """Tell whether the folder was prepared without splitting text into words."""
     manifest = folder / "MANIFEST.json"
-    return manifest.is_file() and "--tokenise none" in manifest.read_text(encoding="utf-8")
+    return manifest.is_file() and b"--tokenise none" in manifest.read_bytes()
 
 
 def decode(

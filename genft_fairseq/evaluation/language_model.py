@@ -142,7 +142,10 @@ def token_rows(loaded: LoadedModel, data: str, split: str) -> TokenRows:
     dataset = data_utils.load_indexed_dataset(path, loaded.dictionary)
     if dataset is None:
         raise FileNotFoundError(f"Dataset not found: {split} ({path})")
-    return TokenRows(dataset, int(sum(dataset.sizes)))
+    rows = TokenRows(dataset, int(sum(dataset.sizes)))
+    if not rows.tokens:
+        raise UserError(f"--split {split}: {path} holds no token")
+    return rows
 
 
 def require_known(rows: TokenRows, loaded: LoadedModel, split: str) -> None:

@@ -55,7 +55,7 @@ class Pieces:
             ``hugging_face.json`` of an imported model with its tokeniser may be.
 
     Raises:
-        UserError: GPT-2's files or a model's are needed, but in none of the folders.
+        UserError: GPT-2's files or a model's are needed, but in none of the folders, or broken.
     """
 
     def __init__(self, dictionary: Any, kind: str, folders: Sequence[Path]):
@@ -150,7 +150,16 @@ def _gpt2_bytes(folders: Sequence[Path]) -> Bytes:
     if folder is None:
         places = " or ".join(map(str, folders))
         raise UserError(f"--bpe gpt2 needs encoder.json and vocab.bpe in {places}")
-    bpe = get_encoder(str(folder / "encoder.json"), str(folder / "vocab.bpe"))
+    try:
+        bpe = get_encoder(str(folder / "encoder.json"), str(folder / "vocab.bpe"))
+        unknown = {sign for piece in bpe.decoder.values() for sign in piece} - {*bpe.byte_decoder}
+        if unknown:
+            raise ValueError(f"{min(unknown)!r} stands for no byte")
+    # What fairseq's reader raises of other files depends on what they hold.
+    except Exception as error:
+        raise UserError(
+            f"encoder.json and vocab.bpe in {folder} are not those of a GPT-2 ({error!r:.200})"
+        ) from error
 
     def spelled(symbol: str) -> bytes:
         piece = bpe.decoder.get(int(symbol)) if symbol.isdecimal() else None

@@ -1,5 +1,6 @@
 """Where a figure comes from, and how it gets into a page: never typed by hand."""
 
+import contextlib
 import errno
 import importlib.metadata
 import json
@@ -85,8 +86,11 @@ def require_writable(flag: str, path: Path) -> None:
     """Try to write where a file will be written later; nothing is left behind, no folder either.
 
     Raises:
-        UserError: it cannot be written; the message names the flag.
+        UserError: it cannot be written, or is a device or a pipe, whose place a file would take;
+            the message names the flag.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"{flag} {path} is not a regular file")
     folder = path.absolute().parent
     while not folder.exists():
         folder = folder.parent
@@ -99,16 +103,26 @@ def require_writable(flag: str, path: Path) -> None:
         raise UserError(f"{flag} {path} cannot be written: {error.strerror}") from error
 
 
-def write_whole(path: Path, text: str | Iterable[str]) -> None:
-    """Write a file, given at once or in parts, so that it is never found half-written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_whole(path: Path, content: str | bytes | Iterable[str]) -> None:
+    """Write a file, given at once or in parts, so that it is never found half-written.
+
+    Raises:
+        UserError: it cannot be written: the disk is full, say.
+    """
     partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.writelines([text] if isinstance(text, str) else text)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            partial.write_bytes(content)
+        else:
+            with partial.open("w", encoding="utf-8") as file:
+                file.writelines([content] if isinstance(content, str) else content)
         os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def record_results(results: dict[str, Any], path: Path, page: Path, name: str, table: str) -> None:

@@ -3,10 +3,12 @@
 Paired bootstrap resampling: P. Koehn, *Statistical Significance Tests for Machine Translation
 Evaluation*, EMNLP 2004. Both systems are scored on the same resampled test sets, and the p-value is
 the share of these on which the difference, centred at zero, is at least as large as it really is.
+BLEU's is sacreBLEU's own, which centres the size of the difference instead: where one is clear it
+is about half as large (docs/mathematics.md, "Significance and intervals").
 It says nothing about another seed of training: for that, compare seeds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import sacrebleu
@@ -18,7 +20,7 @@ SAMPLES = 1000
 
 
 def bleu_p_values(
-    baseline: Sequence[str], others: dict[str, Sequence[str]], references: Sequence[str]
+    baseline: Sequence[str], others: Mapping[str, Sequence[str]], references: Sequence[str]
 ) -> dict[str, float]:
     """Compare the corpus BLEU of systems with that of a baseline, by sacreBLEU's own test.
 

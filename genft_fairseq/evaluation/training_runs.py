@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from genft_fairseq.errors import UserError
+from genft_fairseq.errors import UserError, require_regular
 
-_PIPED = re.compile(r"(?<=\| )(\w+) (-?[\d.]+(?:e[+-]?\d+)?|-?inf|nan)(?= \||$)")
+# A figure as Python prints it.
+NUMBER = r"(-?\d+(?:\.\d*)?(?:e[+-]?\d+)?|-?inf|nan)"
+_PIPED = re.compile(rf"(?<=\| )(\w+) {NUMBER}(?= \||$)")
 
 
 def command_of(run: Path, root: Path | None = None) -> str:
@@ -16,8 +18,17 @@ def command_of(run: Path, root: Path | None = None) -> str:
 
 
 def train_seconds(run: Path) -> int:
-    """Return how long a run took, in seconds, over all the times that it was started."""
-    return int((run / "seconds").read_text(encoding="utf-8"))
+    """Return how long a run took, in seconds, over all the times that it was started.
+
+    Raises:
+        UserError: the file holds something else.
+    """
+    path = run / "seconds"
+    require_regular(path)
+    try:
+        return int(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} must hold a number of seconds ({error})") from error
 
 
 def piped_figures(line: str) -> dict[str, float]:
@@ -35,6 +46,7 @@ def last_validation(run: Path) -> dict[str, float]:
         UserError: the run has not come to its first validation.
     """
     log = run / "train.log"
+    require_regular(log)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     found = [line for line in lines if " valid | " in line]
     if not found:
@@ -52,7 +64,8 @@ def training_figures(run: Path) -> dict[str, Any]:
         validation.
 
     Raises:
-        UserError: the run has not come to its first validation.
+        UserError: the run has not come to its first validation, or its last checkpoint or its log
+            are not of a run with the plugin.
     """
     # Not needed to read a log, and slow to import.
     import torch
@@ -62,14 +75,17 @@ def training_figures(run: Path) -> dict[str, Any]:
 
     logged = last_validation(run)
     state = safe_loading.load(run / "checkpoint_last.pt", map_location="cpu")
-    distinct = {tensor.data_ptr(): tensor.numel() for tensor in state["model"].values()}
     clock = "wall" if torch.cuda.is_available() else "processor"
     accuracy = {"valid_accuracy": logged["accuracy"]} if "accuracy" in logged else {}
-    return {
-        "updates": int(logged["num_updates"]),
-        "parameters": sum(distinct.values()),
-        "train_seconds": state["extra_state"][KEY][clock],
-        "train_clock": clock,
-        "valid_ppl": logged["ppl"],
-        **accuracy,
-    }
+    try:
+        distinct = {tensor.data_ptr(): tensor.numel() for tensor in state["model"].values()}
+        return {
+            "updates": int(logged["num_updates"]),
+            "parameters": sum(distinct.values()),
+            "train_seconds": state["extra_state"][KEY][clock],
+            "train_clock": clock,
+            "valid_ppl": logged["ppl"],
+            **accuracy,
+        }
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        raise UserError(f"{run} is no run of fairseq-train with the plugin ({error!r})") from error

@@ -7,7 +7,7 @@ from typing import Any
 
 import sacrebleu
 
-from genft_fairseq.errors import UserError
+from genft_fairseq.errors import UserError, require_regular
 from genft_fairseq.evaluation.repetition import mean_repetition
 
 
@@ -20,10 +20,15 @@ def read_translations(path: Path) -> list[str]:
     """Return the detokenised hypotheses of a ``generate-*.txt``, in the order of the test set.
 
     Raises:
-        UserError: the file numbers them otherwise than 0, 1, 2, ...: sentences are missing.
+        UserError: the file cannot be read, is not UTF-8, or numbers them otherwise than 0, 1, 2,
+            ...: sentences are missing.
     """
-    text = path.read_text(encoding="utf-8")
-    found = re.findall(r"^D-(\d+)\t\S+\t(.*)$", text, re.MULTILINE)
+    require_regular(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    found = re.findall(r"^D-(\d{1,12})\t\S+\t(.*)$", text, re.MULTILINE)
     rows = sorted((int(number), hypothesis) for number, hypothesis in found)
     if [number for number, _ in rows] != list(range(len(rows))):
         raise UserError(f"{path} does not hold one translation of every sentence")

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from genft_fairseq.data.json_stream import read_objects
-from genft_fairseq.errors import UserError
+from genft_fairseq.errors import UserError, require_regular
 from genft_fairseq.evaluation.pieces import Text
 from genft_fairseq.evaluation.translation import read_lines
 from genft_fairseq.evaluation.wording import Wording
 
-_GENERATED = re.compile(r"([HD])-(\d+)\t\S+\t(.*)")
+_GENERATED = re.compile(r"([HD])-(\d{1,12})\t\S+\t(.*)")
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ def _of_ids(line: str) -> bool:
 
 
 def _lines(path: Path) -> list[str]:
+    require_regular(path)
     try:
         lines = read_lines(path)
     except UnicodeDecodeError as error:

@@ -5,7 +5,7 @@ fairseq has this as a script of its repository, which ``pip`` does not install.
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,9 @@ def _numbered(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
     return [path for _, path in sorted((int(m[1]), path) for m, path in matches if m)]
 
 
-def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
+def average_checkpoints(
+    paths: Sequence[Path], progress: Callable[[int], None] = lambda done: None
+) -> dict[str, Any]:
     """Average the parameters of checkpoints, holding one of them at a time beside the sums.
 
     Floating-point tensors are summed in float64 and keep their dtype; whatever else a model holds
@@ -60,6 +62,7 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
 
     Args:
         paths: checkpoints of the same model, at least one.
+        progress: told of each that is added.
 
     Returns:
         A checkpoint as fairseq writes it, to translate with or to fine-tune from.
@@ -82,6 +85,7 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
                     sums[name] += value
                 else:
                     sums[name] = value.to(torch.float64, copy=True)
+        progress(1)
     state["model"] = _means(state["model"], sums, len(paths))
     return state
 
@@ -112,6 +116,10 @@ def _load(path: Path) -> dict[str, Any]:
     ):
         raise UserError(f"{path} is no fairseq checkpoint: it holds no model")
     state.pop("last_optimizer_state", None)
+    for name, value in state["model"].items():
+        # A few bytes can name one number as a terabyte of them.
+        if _is_averaged(value) and value.nbytes > value.untyped_storage().nbytes():
+            raise UserError(f"{path} does not hold as many numbers as {name} has: {_shape(value)}")
     return state
 
 

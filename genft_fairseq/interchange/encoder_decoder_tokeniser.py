@@ -100,7 +100,7 @@ def _converted(folder: Path, flag: str) -> Any:
     transformers = require_transformers()
     kind, settings = transformers.AutoTokenizer, {}
     said = [read_json(f) for name in _CONFIGURATIONS if (f := folder / name).is_file()]
-    classes = {one["tokenizer_class"] for one in said if one.get("tokenizer_class")}
+    classes = {str(one["tokenizer_class"]) for one in said if one.get("tokenizer_class")}
     alone = [name for name in OTHER_FILES if (folder / name).is_file()] == ["vocab.txt"]
     if alone and classes <= {"BertTokenizer", "BertTokenizerFast"}:
         # A vocab.txt alone is an old BERT's, whose configuration need not say so, nor whether

@@ -13,7 +13,7 @@ from typing import Any
 
 from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode
 
-from genft_fairseq.errors import UserError
+from genft_fairseq.errors import UserError, require_regular
 
 END_OF_TEXT = "<|endoftext|>"
 FAIRSEQ_FILES = ("encoder.json", "vocab.bpe")
@@ -102,7 +102,8 @@ def _read_one_file(path: Path) -> Tokeniser:
     model = whole.get("model")
     if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
         raise UserError(f"{path} is no BPE, which is what GPT-2 has")
-    splitting = whole.get("pre_tokenizer") or {}
+    splitting = whole.get("pre_tokenizer")
+    splitting = splitting if isinstance(splitting, dict) else {}
     if splitting.get("type") != "ByteLevel" or splitting.get("add_prefix_space"):
         raise UserError(
             f"{path} splits text otherwise than GPT-2 does (its pre_tokenizer must be ByteLevel, "
@@ -124,12 +125,14 @@ def _read_one_file(path: Path) -> Tokeniser:
 
 def _pair(merge: Any, path: Path) -> tuple[str, str]:
     words = merge.split(" ") if isinstance(merge, str) else merge
-    if not isinstance(words, list) or len(words) != 2:
+    pair = isinstance(words, list) and all(isinstance(word, str) for word in words)
+    if not pair or len(words) != 2:
         raise UserError(f"{path} holds {merge!r}, which is not a pair of pieces to merge")
     return words[0], words[1]
 
 
 def _text(path: Path) -> str:
+    require_regular(path)
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -146,7 +149,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(_text(path))
-    except json.JSONDecodeError as error:
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is the former
         raise UserError(f"{path} is not JSON ({error})") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no JSON object")

@@ -18,6 +18,10 @@ WEIGHTS = (
     *("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
 
+MOST_LAYERS = 1000
+# No kind of weights takes less, cross-attention that begins at random included.
+MOST_PER_BYTE = 4
+
 # BERTs of before transformers asked what they are, such as prajjwal1/bert-small.
 _OF_OLD_BERTS = {"hidden_size", "intermediate_size", "max_position_embeddings", "type_vocab_size"}
 
@@ -91,13 +95,20 @@ def load_model(
             missing, of another shape, or no finite number, or one is there that the model does not
             have.
     """
+    _require_size(config, folder)
     try:
         with torch.device("meta"):  # of no memory: whether there is such a model at all
-            kind(config)
+            described_size = sum(parameter.numel() for parameter in kind(config).parameters())
     except Exception as error:  # each of transformers' modules checks sizes in its own way
         raise UserError(
             f"{folder / 'config.json'} is no configuration of a {described} ({first_line(error)})"
         ) from error
+    held = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    if described_size > MOST_PER_BYTE * held:
+        raise UserError(
+            f"{folder / 'config.json'} describes {described_size:,} parameters, but the files "
+            f"beside it hold {held:,} bytes: they do not belong together"
+        )
     try:
         model, found = kind.from_pretrained(
             folder,
@@ -133,6 +144,15 @@ def load_model(
                 f"the weights in {folder} hold {name}, some of which is no finite number"
             )
     return model, sorted(found["missing_keys"])
+
+
+def _require_size(config: Any, folder: Path) -> None:
+    """A model of millions of layers takes for ever to find impossible."""
+    for name, value in config.to_dict().items():
+        if "layer" in name and isinstance(value, int) and value > MOST_LAYERS:
+            raise UserError(
+                f"{folder / 'config.json'}: {name} must be at most {MOST_LAYERS}, but is {value}"
+            )
 
 
 def save_model(model: Any, folder: Path) -> None:

@@ -10,7 +10,7 @@ A word that a question repeats counts as often.
 
 import logging
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -124,13 +124,15 @@ class BM25Index:
         record = check_record(folder, wanted, table)
         try:
             index = bm25s.BM25.load(folder, mmap=True, show_progress=False)
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            _require_whole(index, record.fingerprint.passages)
+        # What numpy raises of a damaged header is its own parser's, or Python's.
+        except Exception as error:
             raise UserError(
                 f"{folder} is damaged ({error}): delete it, and build it again"
             ) from None
         return cls(index, record)
 
-    def search(self, questions: Sequence[str], k: int) -> Found:
+    def search(self, questions: Iterable[str], k: int) -> Found:
         """Find the k best passages of each question, of equal ones the first of the table.
 
         Passages without any of the words have the score 0, and follow in the order of the table.
@@ -146,6 +148,28 @@ class BM25Index:
         k = min(k, self.record.fingerprint.passages)
         empty = torch.empty(0, k)
         return Found(torch.cat([empty.long(), *numbers]), torch.cat([empty, *values]))
+
+
+def _require_whole(index: Any, passages: int) -> None:
+    """Compare what an index holds with what search takes for granted.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    values, numbers = index.scores["data"], index.scores["indices"]
+    starts, vocabulary = index.scores["indptr"], index.vocab_dict
+    kinds = [(values, "f"), (numbers, "iu"), (starts, "iu")]
+    fits = all(array.ndim == 1 and array.dtype.kind in kind for array, kind in kinds)
+    fits = fits and np.dtype(index.dtype).kind == "f" and np.dtype(index.int_dtype).kind in "iu"
+    if not fits or index.scores["num_docs"] != passages:
+        raise ValueError("it is of another kind, or of another number of passages")
+    sizes = np.diff(starts.astype(np.int64))
+    if starts[0] != 0 or sizes.min() < 0 or {*map(len, (values, numbers))} != {int(starts[-1])}:
+        raise ValueError("its parts do not fit together")
+    if not all(type(at) is int and 0 <= at < len(sizes) for at in vocabulary.values()):
+        raise ValueError("its words are not those of its scores")
+    if len(numbers) and (numbers.min() < 0 or numbers.max() >= passages):
+        raise ValueError("it names passages that are not there")
 
 
 def indexed_text(passage: Passage) -> str:

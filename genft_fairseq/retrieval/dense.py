@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genft_fairseq.data.passage_table import PassageTable
-from genft_fairseq.errors import UserError
+from genft_fairseq.errors import UserError, require_regular
 from genft_fairseq.retrieval.index_folder import IndexRecord, check_record
 from genft_fairseq.retrieval.top_k import Found, best_first, top_k
 
@@ -118,16 +118,20 @@ def load_embeddings(folder: Path, wanted: IndexRecord, table: PassageTable) -> n
     """
     record = check_record(folder, wanted, table)
     path = folder / EMBEDDINGS
+    require_regular(path)
     try:
-        embeddings: np.ndarray = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
+        embeddings = np.load(path, mmap_mode="r")
+        if not isinstance(embeddings, np.ndarray) or embeddings.dtype != np.float32:
+            raise ValueError("it holds no float32 numbers")
+    # What a header that is damaged makes of numpy: its own parser's errors, and Python's.
+    except Exception as error:
         raise UserError(
             f"{path} is damaged ({error}): delete {folder}, and build it again"
         ) from None
     if embeddings.ndim != 2 or len(embeddings) != record.fingerprint.passages:
         raise UserError(
-            f"{path} holds {len(embeddings)} embeddings for {record.fingerprint.passages} "
-            f"passages: delete {folder}, and build it again"
+            f"{path} holds embeddings of the shape {embeddings.shape} for "
+            f"{record.fingerprint.passages} passages: delete {folder}, and build it again"
         )
     return embeddings
 

@@ -1,6 +1,8 @@
 """Texts as vectors: what a trained bi-encoder makes of questions and passages."""
 
+import io
 import json
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +13,7 @@ from fairseq.data import data_utils
 from torch import Tensor
 
 from genft_fairseq.data.fid_json import Passage
-from genft_fairseq.errors import UserError
+from genft_fairseq.errors import UserError, require_regular
 
 CODES = "bpe.codes"
 MANIFEST = "MANIFEST.json"
@@ -93,16 +95,37 @@ def text_pieces(folder: Path, dictionary: Any) -> Callable[[str], str]:
     Where the folder holds ``bpe.codes``, text is split into Moses tokens (unless its manifest says
     ``--tokenise none``) and subword-nmt's pieces, none of which is unknown for being rare;
     otherwise it is words already.
+
+    Raises:
+        UserError: the codes are none.
     """
     codes = folder / CODES
     if not codes.exists():
         return lambda text: " ".join(text.split())
     from subword_nmt.apply_bpe import BPE
 
-    with codes.open(encoding="utf-8", newline="\n") as merges:
-        split = BPE(merges, vocab=set(dictionary.symbols)).process_line
+    split = BPE(_merges(codes), vocab=set(dictionary.symbols)).process_line
     words = _moses_words() if _has_moses_tokens(folder) else str
     return lambda text: str(split(words(" ".join(text.split()))))
+
+
+def _merges(codes: Path) -> io.StringIO:
+    """Read a file of subword-nmt, which would end the process where a line is wrong."""
+    require_regular(codes)
+    try:
+        with codes.open(encoding="utf-8", newline="\n") as stream:
+            text = stream.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{codes} cannot be read: {error}") from error
+    first, *lines = text.rstrip("\n").split("\n")
+    if not re.fullmatch(r"#version: \d{1,3}(\.\d{1,3})*\s*", first):
+        lines.insert(0, first)
+    if not lines:
+        raise UserError(f"{codes} holds no merge of two pieces")
+    for number, line in enumerate(lines, start=1):
+        if len(line.strip("\r\n ").split(" ")) != 2 or line.startswith("#version:"):
+            raise UserError(f"{codes}: merge {number} must be two pieces, but is {line!r:.60}")
+    return io.StringIO(text, newline="\n")
 
 
 def _moses_words() -> Callable[[str], str]:

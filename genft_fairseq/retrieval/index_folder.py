@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from genft_fairseq.data.passage_table import Fingerprint, PassageTable
-from genft_fairseq.errors import UserError
+from genft_fairseq.errors import UserError, require_regular
 
 RECORD = "index.json"
 
@@ -40,13 +40,18 @@ def read_record(folder: Path) -> IndexRecord:
         UserError: the folder is no index.
     """
     path = folder / RECORD
+    require_regular(path)
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
         fingerprint = Fingerprint(**given.pop("fingerprint"))
-        return IndexRecord(**given, fingerprint=fingerprint)
+        record = IndexRecord(**given, fingerprint=fingerprint)
+        whole = isinstance(fingerprint.sha256, str) and type(fingerprint.passages) is int
+        if not whole or not isinstance(record.options, dict):
+            raise TypeError("a field is of another type")
+        return record
     except FileNotFoundError:
         raise UserError(f"{folder} is no index: it holds no {RECORD}") from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is no record of an index ({error})") from None
 
 

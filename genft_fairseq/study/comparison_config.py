@@ -1,6 +1,7 @@
 """The YAML file of ``genft compare``: read, checked, and refused in one line."""
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from genft_fairseq.errors import UserError
+from genft_fairseq.errors import UserError, require_regular
 from genft_fairseq.evaluation.translation import read_lines
 from genft_fairseq.study.comparison_entries import (
     STANDARD,
@@ -42,6 +43,9 @@ OPTIONAL = {
     "decodings": "other ways of decoding with the standard models",
 }
 LARGEST_SEED = 2**32 - 1  # of numpy
+LARGEST_NUMBER = 2**63 - 1
+MOST_NESTED = 100
+MOST_VALUES = 100_000  # of the whole file
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,22 @@ def read_comparison(path: Path) -> Comparison:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML takes the last without a word."""
+    """Refuses a key that stands twice, of which YAML takes the last without a word.
+
+    And aliases by which some lines stand for more than any memory holds, or for themselves; and
+    numbers that Python does not write out again.
+    """
+
+    def fetch_flow_collection_start(self, token: Any) -> None:
+        if self.flow_level > MOST_NESTED:  # each level makes what follows slower to read
+            raise UserError("is nested too deep")
+        super().fetch_flow_collection_start(token)
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _written_out(node, {}) > MOST_VALUES:
+            raise UserError(f"stands for more than {MOST_VALUES:,} values when written out")
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -101,13 +120,39 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
+    value = loader.construct_yaml_int(node)
+    if abs(value) > LARGEST_NUMBER:
+        raise UserError(f"line {node.start_mark.line + 1} holds a number beyond {LARGEST_NUMBER}")
+    return int(value)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
+
+
+def _written_out(node: yaml.Node, known: dict[int, float]) -> float:
+    """Count the values of a node where every alias is written out; endless: infinitely many."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # while its parts are counted
+        parts: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            parts = node.value
+        elif isinstance(node, yaml.MappingNode):
+            parts = [part for pair in node.value for part in pair]
+        known[id(node)] = 1 + sum(_written_out(part, known) for part in parts)
+    return known[id(node)]
+
+
 def _mapping(path: Path) -> dict[str, Any]:
+    require_regular(path)
     try:
         config = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}") from error
     except UserError:
         raise
+    except RecursionError as error:
+        raise UserError("is nested too deep") from error
     except (yaml.YAMLError, ValueError) as error:  # no UTF-8, or a date such as 2024-02-31
         raise UserError(f"is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict):

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from genft_fairseq.data.fid_dataset import FiDDataset, Reading
 from genft_fairseq.data.fid_json import Example, parse_example
-from genft_fairseq.data.fid_lines import Markers, passage_symbol
+from genft_fairseq.data.fid_lines import Markers, passage_symbol, require_pairs
 from genft_fairseq.errors import UserError, check_range
 
 
@@ -112,6 +112,7 @@ class FiDTask(TranslationTask):
             )
             if part is None:
                 break
+            require_pairs(part, os.path.join(folder, name))
             found.append(part)
         whole = sum(map(len, found))
         if len(found) > 1 and self.cfg.upsample_primary > 1:

@@ -145,7 +145,8 @@ def prepared(prepare, gpt2, tmp_path_factory) -> Path:
     folder = write_ids(tmp_path_factory.mktemp("prepared") / "ids")
     out = folder.with_name("out")
     options = (*gpt2, "--block-length", 64, "--out", out)
-    printed = prepare.succeed("--ids", folder, *options, "--bpe", "gpt2", "--workers", 3)
+    more = ("--bpe", "gpt2", "--workers", 3)
+    printed = prepare.succeed("--ids", folder, *options, *more, **prepare.COLD)
     assert "    train: 312 blocks of 64 tokens, 32 tokens dropped\n" in printed
     assert f"--gpt2-encoder-json {out}/encoder.json --gpt2-vocab-bpe {out}/vocab.bpe" in printed
     assert "nothing to do" in prepare.succeed("--ids", folder, *options)

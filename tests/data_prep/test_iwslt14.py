@@ -143,7 +143,7 @@ def source(texts, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def prepared(iwslt14, source, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("prepared") / "iwslt14"
-    iwslt14.succeed("--from", source, "--out", out, *SMALL)
+    iwslt14.succeed("--from", source, "--out", out, *SMALL, **iwslt14.COLD)
     return out
 
 

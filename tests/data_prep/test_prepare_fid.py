@@ -96,7 +96,7 @@ def arguments(files) -> tuple[object, ...]:
 def prepared(prepare, arguments, tmp_path_factory) -> Path:
     """Return the data of all examples, made in one go."""
     out = tmp_path_factory.mktemp("prepared") / "fid"
-    prepare.succeed(*arguments, "--out", out, "--workers", 2, *FEW)
+    prepare.succeed(*arguments, "--out", out, "--workers", 2, *FEW, **prepare.COLD)
     assert not Path(f"{out}.partial").exists()
     return out
 

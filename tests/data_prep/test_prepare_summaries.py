@@ -59,7 +59,7 @@ def arguments(files, model) -> tuple[object, ...]:
 @pytest.fixture(scope="module")
 def prepared(prepare, arguments, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("prepared") / "summaries"
-    prepare.succeed(*arguments, "--out", out, "--workers", 2)
+    prepare.succeed(*arguments, "--out", out, "--workers", 2, **prepare.COLD)
     assert not Path(f"{out}.partial").exists()
     return out
 

@@ -62,7 +62,7 @@ def options(source, realdata):
 def prepared(wikitext103, options, tmp_path_factory) -> Path:
     """Return the data of the first lines with GPT-2's pieces, made in one go."""
     out = tmp_path_factory.mktemp("prepared") / "wikitext"
-    printed = wikitext103.succeed("--out", out, *options)
+    printed = wikitext103.succeed("--out", out, *options, **wikitext103.COLD)
     assert "--unpinned: any text in these files is accepted" in printed
     assert not Path(f"{out}.partial").exists()
     return out

@@ -174,7 +174,7 @@ def prepared(prepare, gpt2, tensors, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("prepared")
     write_archive(folder, tensors)
     out = folder / "wikitext"
-    printed = prepare.succeed(*gpt2, "--from", folder, "--out", out)
+    printed = prepare.succeed(*gpt2, "--from", folder, "--out", out, **prepare.COLD)
     assert "no checksum of the archive is published, so that it is not pinned" in printed
     assert "    train: 16 blocks of 301 tokens, 184 tokens dropped\n" in printed
     again = prepare.succeed(*gpt2, "--from", folder, "--out", out)

@@ -63,9 +63,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "new" / "figures.json"
     write_whole(path, "old")
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match=r"figures\.json cannot be written: disk full"):
         write_whole(path, "new")
     assert path.read_text() == "old"
+    assert [p.name for p in path.parent.iterdir()] == ["figures.json"]
 
 
 def test_results_and_their_table_are_written_both_or_neither(tmp_path):

@@ -137,7 +137,7 @@ def test_damaged_embeddings_are_refused(table, record, tmp_path):
     with pytest.raises(UserError, match=r"passages.npy is damaged .*delete .*index"):
         dense.load_embeddings(folder, record, table)
     np.save(file, np.ones((4, 2), dtype=np.float32))
-    with pytest.raises(UserError, match="holds 4 embeddings for 5 passages"):
+    with pytest.raises(UserError, match=r"holds embeddings of the shape \(4, 2\) for 5 passages"):
         dense.load_embeddings(folder, record, table)
     (folder / "index.json").write_text("{}")
     with pytest.raises(UserError, match=r"index.json is no record of an index"):

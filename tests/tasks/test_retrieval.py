@@ -5,7 +5,7 @@ import re
 import pytest
 import tiny_retrieval
 import torch
-from fairseq_commands import OPTIMISATION, USER_DIR, moved, parameters, run, run_cold
+from fairseq_commands import OPTIMISATION, USER_DIR, moved, parameters, run, run_warm
 
 from genft_fairseq.errors import UserError
 
@@ -180,7 +180,7 @@ def test_hydra_train(data, tmp_path):
     (tmp_path / "config").mkdir()
     yaml = HYDRA_YAML.format(user_dir=USER_DIR, data=data, save_dir=tmp_path / "save")
     (tmp_path / "config" / "tiny.yaml").write_text(yaml)
-    run_cold(
+    run_warm(
         "fairseq-hydra-train",
         *(f"--config-dir={tmp_path / 'config'}", "--config-name=tiny"),
         f"hydra.run.dir={tmp_path / 'hydra'}",
