@@ -25,6 +25,7 @@ else:
         errors,
         precision,
         resuming,
+        run_record,
         safe_loading,
         training_time,
     )
@@ -33,6 +34,7 @@ else:
     data_files.apply()
     precision.apply()
     resuming.apply()
+    run_record.apply(__version__)
     safe_loading.apply()
     training_time.apply()
     errors.install_one_line_errors()

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from genft_fairseq.cli.json_output import json_option, tell
+from genft_fairseq.cli.progress_bar import working_bar
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.records import require_writable
 
@@ -19,8 +21,9 @@ from genft_fairseq.evaluation.records import require_writable
     type=click.Choice(["epochs", "updates"]),
     help="Which of a folder's checkpoints, where it holds both kinds.",
 )
+@json_option
 def average_checkpoints(
-    sources: tuple[Path, ...], output: Path, last: int | None, by: str | None
+    sources: tuple[Path, ...], output: Path, last: int | None, by: str | None, as_json: bool
 ) -> None:
     """Average SOURCES: checkpoint files, or one run's folder with --last N.
 
@@ -41,10 +44,17 @@ def average_checkpoints(
         raise UserError("a checkpoint is given twice, and would count twice")
     if output.resolve() in [path.resolve() for path in paths]:
         raise UserError(f"--output {output} is one of the checkpoints to average")
-    averaged = averaging.average_checkpoints(paths)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    averaging.write_checkpoint(averaged, output)
-    click.echo(f"{output}: the mean of {', '.join(path.name for path in paths)}")
+    with working_bar(as_json, "checkpoints", 1) as bar:
+        task = bar.add_task("averaging", total=len(paths))
+        averaged = averaging.average_checkpoints(paths, lambda done: bar.advance(task, done))
+        bar.update(task, description="writing")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        averaging.write_checkpoint(averaged, output)
+    tell(
+        as_json,
+        {"output": str(output), "checkpoints": [str(path) for path in paths]},
+        f"{output}: the mean of {', '.join(path.name for path in paths)}",
+    )
 
 
 def _checkpoints(sources: tuple[Path, ...], last: int | None, by: str | None) -> list[Path]:

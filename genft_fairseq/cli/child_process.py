@@ -1,11 +1,17 @@
 """Running a command as a child: its input, output and exit status are ours, and so is its end."""
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+
+from genft_fairseq.cli.followed_log import followed_log
+from genft_fairseq.errors import ERROR_VARIABLE
 
 # For an installation whose scripts lie elsewhere than its Python.
 _MODULES = {
@@ -23,7 +29,7 @@ def runnable(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", _MODULES[command[0]], *command[1:]]
 
 
-def run(command: Sequence[str], inherited: Sequence[int] = ()) -> int:
+def run(command: Sequence[str], inherited: Sequence[int] = (), log: Path | None = None) -> int:
     """Run what ``runnable`` returned, and wait for it.
 
     A signal that would end this process ends the child instead, and then this process by status.
@@ -33,12 +39,14 @@ def run(command: Sequence[str], inherited: Sequence[int] = ()) -> int:
     Args:
         command: the words; the first is a script beside this Python, or a path.
         inherited: file descriptors that the child keeps open.
+        log: a file that keeps what the child prints, and the exception that it ends with.
 
     Returns:
         The child's exit status, or 128 plus the signal's number.
     """
     received: list[int] = []
     child: subprocess.Popen[bytes] | None = None
+    said = tempfile.TemporaryFile()  # noqa: SIM115 (the child's last words, read when it has ended)
 
     def stop(number: int, _: FrameType | None) -> None:
         received.append(number)
@@ -52,16 +60,27 @@ def run(command: Sequence[str], inherited: Sequence[int] = ()) -> int:
     try:
         script = _script(command[0])
         words = [str(script) if script.exists() else command[0], *command[1:]]
-        child = subprocess.Popen(words, pass_fds=inherited)
-        if received:  # before there was a child to end
-            child.terminate()
-        status = child.wait()
+        with followed_log(log) if log else contextlib.nullcontext() as printed:
+            environment = {ERROR_VARIABLE: str(said.fileno()), "PYTHONUNBUFFERED": "1"}
+            child = subprocess.Popen(
+                words,
+                pass_fds=[*inherited, said.fileno()] if log else inherited,
+                stdout=printed,
+                env={**os.environ, **environment} if log else None,
+            )
+            if received:  # before there was a child to end
+                child.terminate()
+            status = child.wait()
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    if status and received:
-        return 128 + received[0]
-    return 128 - status if status < 0 else status
+    ended = 128 + received[0] if status and received else 128 - status if status < 0 else status
+    if log and ended:
+        said.seek(0)
+        # What it ended with has been shown, on standard error.
+        with contextlib.suppress(OSError), log.open("ab") as stream:
+            stream.write(said.read() + f"genft: ended with status {ended}\n".encode())
+    return ended
 
 
 def _script(name: str) -> Path:

@@ -1,12 +1,14 @@
 """``genft compare``: the strategies of a YAML file, from one baseline, over seeds."""
 
-import json
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+
+from genft_fairseq.cli.extras import require_extra
+from genft_fairseq.cli.json_output import dump, json_option, tell
 
 if TYPE_CHECKING:
     from genft_fairseq.study.comparison_config import Comparison
@@ -18,7 +20,7 @@ MARKERS = "comparison"
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Print every command, and write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON alone.")
+@json_option
 @click.option(
     "--page",
     type=click.Path(path_type=Path),
@@ -30,7 +32,7 @@ def compare(config: Path, dry_run: bool, as_json: bool, page: Path | None) -> No
 
     Each run is a fairseq-train command with a folder of its own.  The same call continues where
     an earlier one stopped, and tries again what failed; a seed or a strategy that is added to
-    CONFIG is added to the results.  Ends with status 1 when something failed.
+    CONFIG is added to the results.  Ends with status 1 when a run failed; the others are compared.
 
     \b
     The folder `output` of CONFIG then holds
@@ -51,8 +53,9 @@ def compare(config: Path, dry_run: bool, as_json: bool, page: Path | None) -> No
         _require_markers(page)
     check(comparison, jobs)
     if dry_run:
-        _print_commands(jobs)
+        _print_commands(jobs, as_json)
         return
+    require_extra("genft compare", {"matplotlib": "matplotlib"}, "report")
     _require_writable(page)
     view = QuietView if as_json else LiveView if sys.stderr.isatty() else LineView
     try:
@@ -87,16 +90,15 @@ def _require_writable(page: Path | None) -> None:
             require_writable("--page", path)
 
 
-def _print_commands(jobs: list["Job"]) -> None:
+def _print_commands(jobs: list["Job"], as_json: bool) -> None:
     from genft_fairseq.study.job import printable
 
-    for job in jobs:
-        click.echo(f"# {job.title}\n{printable(job.planned_words())}")
+    planned = [{"title": job.title, "command": job.planned_words()} for job in jobs]
+    lines = (f"# {job.title}\n{printable(job.planned_words())}" for job in jobs)
+    tell(as_json, planned, *lines)
 
 
-def _record(
-    comparison: "Comparison", jobs: list["Job"], page: Path | None, as_json: bool
-) -> dict[str, Any]:
+def _record(comparison: "Comparison", jobs: list["Job"], page: Path | None, as_json: bool) -> None:
     """Write the results and the curves, and print them."""
     from genft_fairseq.evaluation.records import record_results, write_whole
     from genft_fairseq.study.comparison_results import comparison_results
@@ -106,7 +108,7 @@ def _record(
 
     results = comparison_results(comparison, jobs)
     table = comparison_table(results)
-    text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
+    text = dump(results)
     output = comparison.output
     write_whole(output / "results.json", text)
     write_whole(output / "results.md", table + "\n")
@@ -119,4 +121,3 @@ def _record(
         record_results(results, page.parent / "results.json", page, MARKERS, table)
         write_curves(runs, page.parent / "curves.svg")
     click.echo(text if as_json else table, nl=not as_json)
-    return results

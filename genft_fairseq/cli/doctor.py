@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.metadata
-import json
 import platform
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import genft_fairseq
+from genft_fairseq.cli.json_output import dump, json_option
 
 FAIRSEQ = "fairseq-fixed==0.12.3.1"
 INSTALL_FAIRSEQ = (
@@ -31,12 +31,14 @@ COMPILED = {
 LIBRARIES = [
     *("numpy", "hydra-core", "omegaconf", "sacrebleu", "sacremoses", "subword-nmt"),
     *("regex", "bitarray", "scikit-learn", "click", "rich"),
-    *("PyYAML", "psutil", "matplotlib", "rouge-score", "nltk"),
+    *("PyYAML", "psutil", "rouge-score", "nltk"),
 ]
 # What only some commands need, and how to get it.
 EXTRAS = {
     "transformers": "for import-hf, export-hf, T5 and others: pip install 'genft_fairseq[hf]'",
     "bm25s": "for retrieve --method bm25: pip install 'genft_fairseq[qa]'",
+    "Jinja2": "for report: pip install 'genft_fairseq[report]'",
+    "matplotlib": "for report and compare: pip install 'genft_fairseq[report]'",
 }
 CRITERIONS = (
     *("scalegrad", "unlikelihood", "first_token_auxiliary"),
@@ -58,7 +60,7 @@ class Check:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
+@json_option
 def doctor(as_json: bool) -> None:
     """Print versions and devices, try what fairseq needs, and say what to do about what is wrong.
 
@@ -67,7 +69,7 @@ def doctor(as_json: bool) -> None:
     checks = list(examine())
     wrong = [check for check in checks if check.advice]
     if as_json:
-        click.echo(json.dumps([asdict(check) for check in checks], indent=2))
+        click.echo(dump([asdict(check) for check in checks]), nl=False)
     else:
         _print(checks)
     sys.exit(1 if wrong else 0)
@@ -145,6 +147,8 @@ def _registered() -> Check:
 
 def _print(checks: list[Check]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
+    for _ in range(3):
+        table.add_column(overflow="fold")  # nothing is cut off: people send it to each other
     for check in checks:
         mark = "[red]wrong[/]" if check.advice else "[green]ok[/]"
         table.add_row(mark, check.name, escape(check.found))

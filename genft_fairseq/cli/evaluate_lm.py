@@ -9,13 +9,12 @@ from genft_fairseq.cli.evaluation import (
     Begin,
     Found,
     cpu_option,
-    json_option,
     refuse_without_effect,
     run_evaluation,
     split_option,
 )
+from genft_fairseq.cli.json_output import dump, json_option
 from genft_fairseq.cli.language_model_view import show_completions, show_figures
-from genft_fairseq.cli.output_files import dump
 
 
 class Number(click.FloatRange):

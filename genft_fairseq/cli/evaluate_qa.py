@@ -19,12 +19,11 @@ from genft_fairseq.cli.evaluation import (
     Begin,
     Found,
     cpu_option,
-    json_option,
     refuse_without_effect,
     run_evaluation,
     split_option,
 )
-from genft_fairseq.cli.output_files import dump
+from genft_fairseq.cli.json_output import dump, json_option
 from genft_fairseq.cli.question_answering_view import show_figures
 
 NEEDS = {"--path": (*DECODING, "limit", "cpu"), "DATA": ("split", "bpe", "tokenizer")}

@@ -21,12 +21,11 @@ from genft_fairseq.cli.evaluation import (
     Begin,
     Found,
     cpu_option,
-    json_option,
     refuse_without_effect,
     run_evaluation,
     split_option,
 )
-from genft_fairseq.cli.output_files import dump
+from genft_fairseq.cli.json_output import dump, json_option
 from genft_fairseq.cli.summarization_view import show_examples, show_figures
 
 SEARCH = (*DECODING, "max_len_a", "min_len")

@@ -23,7 +23,6 @@ Begin = Callable[[str, int], Callable[[int], None]]
 split_option = click.option(
     "--split", default="test", show_default=True, help="Part of the data to use."
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
 cpu_option = click.option("--cpu", is_flag=True, help="Do not use a GPU.")
 
 

@@ -1,15 +1,20 @@
 """``genft export-hf``: a model trained by fairseq as a folder for transformers."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from genft_fairseq.cli.json_output import json_option, tell
+from genft_fairseq.cli.progress_bar import shown_steps
 from genft_fairseq.errors import UserError
 
 FOLDER = click.Path(path_type=Path)
 OF_GPT2 = ("gpt2_bpe", "endoftext")
+# What was made, as it is printed: for machines, and in lines.
+Made = tuple[dict[str, Any], list[str]]
 
 
 @click.command("export-hf")
@@ -35,6 +40,7 @@ OF_GPT2 = ("gpt2_bpe", "endoftext")
     help="Of a GPT-2: which row becomes <|endoftext|>: its own, or that of </s>, which ended the "
     "lines.",
 )
+@json_option
 @click.pass_context
 def export_hf(
     context: click.Context,
@@ -43,6 +49,7 @@ def export_hf(
     gpt2_bpe: Path | None,
     data: Path | None,
     endoftext: str,
+    as_json: bool,
 ) -> None:
     """Turn CHECKPOINT, of a model that genft import-hf knows, into OUT_DIR for transformers.
 
@@ -64,21 +71,29 @@ def export_hf(
 
     require_new(out_dir)  # before the work, not after it
     require_transformers()
-    trained = read_trained(checkpoint)
-    if trained.arch not in encoder_decoder_checkpoint.ARCHITECTURES:
-        _export_gpt2(trained, out_dir, gpt2_bpe, data, endoftext)
-        return
+    with shown_steps(as_json, "reading") as begin:
+        trained = read_trained(checkpoint)
+        if trained.arch in encoder_decoder_checkpoint.ARCHITECTURES:
+            _refuse_flags_of_gpt2(context, trained)
+            done, lines = _export_encoder_decoder(trained, out_dir, begin, data)
+        else:
+            done, lines = _export_gpt2(trained, out_dir, begin, gpt2_bpe, data, endoftext)
+    tell(as_json, done, *lines)
+
+
+def _refuse_flags_of_gpt2(context: click.Context, trained: Any) -> None:
     for name in OF_GPT2:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             flag = "--" + name.replace("_", "-")
             given = context.params[name]
             raise click.UsageError(
-                f"{flag} {given} is for a GPT-2, but {checkpoint} is a {trained.arch}"
+                f"{flag} {given} is for a GPT-2, but {trained.path} is a {trained.arch}"
             )
-    _export_encoder_decoder(trained, out_dir, data)
 
 
-def _export_encoder_decoder(trained: Any, out_dir: Path, data: Path | None) -> None:
+def _export_encoder_decoder(
+    trained: Any, out_dir: Path, begin: Callable[[str], None], data: Path | None
+) -> Made:
     from genft_fairseq.interchange import encoder_decoder_checkpoint
     from genft_fairseq.interchange.encoder_decoder_tokeniser import write_tokenisers
     from genft_fairseq.interchange.hugging_face_files import save_model
@@ -94,19 +109,26 @@ def _export_encoder_decoder(trained: Any, out_dir: Path, data: Path | None) -> N
             f"no tokenizer.json of {checkpoint}: neither {looked} has one; add --data DIR"
         )
     model = encoder_decoder_checkpoint.to_hugging_face(read, checkpoint)
+    begin("writing")
     with written_whole(out_dir) as folder:
         save_model(model, folder)
         write_tokenisers(found[0], read.described, folder)
     count = sum(parameter.numel() for parameter in model.parameters())
-    click.echo(
-        f"{out_dir}: {read.described.model_type}, {count:,} parameters; "
+    kind = read.described.model_type
+    return {"output": str(out_dir), "model_type": kind, "parameters": count}, [
+        f"{out_dir}: {kind}, {count:,} parameters; "
         f"go on: AutoModelForSeq2SeqLM.from_pretrained({str(out_dir)!r})"
-    )
+    ]
 
 
 def _export_gpt2(
-    trained: Any, out_dir: Path, gpt2_bpe: Path | None, data: Path | None, endoftext: str
-) -> None:
+    trained: Any,
+    out_dir: Path,
+    begin: Callable[[str], None],
+    gpt2_bpe: Path | None,
+    data: Path | None,
+    endoftext: str,
+) -> Made:
     from genft_fairseq.interchange import gpt2_tokeniser, hugging_face_folder
     from genft_fairseq.interchange.gpt2_checkpoint import read_gpt2
     from genft_fairseq.interchange.hugging_face_gpt2 import to_hugging_face
@@ -122,16 +144,21 @@ def _export_gpt2(
     end = tokeniser.end_of_text
     line_end_at = end if endoftext == "line-end" else None
     weights = to_hugging_face(read.weights, settings.layers, line_end_at)
+    begin("writing")
     with written_whole(out_dir) as folder:
         hugging_face_folder.write_model(settings, weights, end, folder)
         gpt2_tokeniser.write_for_hugging_face(tokeniser, folder, settings.positions)
     count = sum(w.numel() for name, w in weights.items() if name != "lm_head.weight")
-    click.echo(
+    done = {
+        **{"output": str(out_dir), "model_type": "gpt2", "parameters": count},
+        **{"tokens": settings.vocabulary, "positions": settings.positions, "endoftext": endoftext},
+    }
+    return done, [
         f"{out_dir}: {count:,} parameters, {settings.vocabulary:,} tokens, "
         f"{settings.positions:,} positions; "
-        f"go on: AutoModelForCausalLM.from_pretrained({str(out_dir)!r})"
-    )
-    _tell_the_rows_apart(read.weights["decoder.embed_tokens.weight"], end, endoftext)
+        f"go on: AutoModelForCausalLM.from_pretrained({str(out_dir)!r})",
+        *_rows_apart(read.weights["decoder.embed_tokens.weight"], end, endoftext),
+    ]
 
 
 def _dictionary(checkpoint: Path, trained_on: Path | None, given: Path | None) -> Path:
@@ -147,13 +174,13 @@ def _dictionary(checkpoint: Path, trained_on: Path | None, given: Path | None) -
     raise UserError(f"no dictionary of {checkpoint}: neither {looked} is there; add --data DIR")
 
 
-def _tell_the_rows_apart(embedding: Any, end: int, endoftext: str) -> None:
+def _rows_apart(embedding: Any, end: int, endoftext: str) -> list[str]:
     from genft_fairseq.interchange.hugging_face_gpt2 import LINE_END, SYMBOLS
 
     if bool((embedding[LINE_END] == embedding[SYMBOLS + end]).all()):
-        return
+        return []
     written, left_out = ("</s>'s", "its own") if endoftext == "line-end" else ("its own", "</s>'s")
-    click.echo(
+    return [
         f"training moved the rows of <|endoftext|> and </s> apart: <|endoftext|> has {written}, "
         f"{left_out} is left out (--endoftext)"
-    )
+    ]

@@ -1,15 +1,23 @@
 """``genft import-hf``: a model of transformers' as a fairseq checkpoint."""
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from genft_fairseq.cli.json_output import json_option, tell
+from genft_fairseq.cli.progress_bar import shown_steps
+
 FOLDER = click.Path(path_type=Path)
 OF_GPT2 = ("gpt2_bpe",)
+# Architecture and task of an encoder-decoder.
+KIND = ("hugging_face", "translation")
 OF_ENCODER_DECODERS = ("decoder", "seed", "tokeniser", "target_tokeniser", "passages")
+# What was made, as it is printed: for machines, and in lines.
+Made = tuple[dict[str, Any], list[str]]
 
 
 @click.command("import-hf")
@@ -45,8 +53,11 @@ OF_ENCODER_DECODERS = ("decoder", "seed", "tokeniser", "target_tokeniser", "pass
     type=click.IntRange(min=1),
     help="Add the symbols of Fusion-in-Decoder, for so many passages a question.",
 )
+@json_option
 @click.pass_context
-def import_hf(context: click.Context, hf_dir: Path, out_dir: Path, **options: Any) -> None:
+def import_hf(
+    context: click.Context, hf_dir: Path, out_dir: Path, as_json: bool, **options: Any
+) -> None:
     """Turn HF_DIR, a model that transformers saved, into OUT_DIR for fairseq.
 
     \b
@@ -72,23 +83,29 @@ def import_hf(context: click.Context, hf_dir: Path, out_dir: Path, **options: An
 
     require_new(out_dir)  # before the work, not after it
     gpt2 = read_config(hf_dir).get("model_type") == "gpt2" and options["decoder"] is None
+
+    def given(name: str) -> bool:
+        return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
     for name in OF_ENCODER_DECODERS if gpt2 else OF_GPT2:
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        if given(name):
             what = "an encoder-decoder" if gpt2 else "a GPT-2"
             flag = "--" + name.replace("_", "-")
             raise click.UsageError(f"{flag} {options[name]} is for {what}, unlike {hf_dir}")
-    if gpt2:
-        _import_gpt2(hf_dir, out_dir, options["gpt2_bpe"])
-        return
-    del options["gpt2_bpe"]
-    if options["decoder"] is None and context.get_parameter_source("seed") is (
-        ParameterSource.COMMANDLINE
-    ):
+    if not gpt2 and options["decoder"] is None and given("seed"):
         raise click.UsageError(f"--seed {options['seed']} needs --decoder: nothing else is random")
-    _import_encoder_decoder(hf_dir, out_dir, **options)
+    gpt2_bpe = options.pop("gpt2_bpe")
+    with shown_steps(as_json, "reading") as begin:
+        if gpt2:
+            done, lines = _import_gpt2(hf_dir, out_dir, begin, gpt2_bpe)
+        else:
+            done, lines = _import_encoder_decoder(hf_dir, out_dir, begin, **options)
+    tell(as_json, done, *lines)
 
 
-def _import_gpt2(hf_dir: Path, out_dir: Path, gpt2_bpe: Path | None) -> None:
+def _import_gpt2(
+    hf_dir: Path, out_dir: Path, begin: Callable[[str], None], gpt2_bpe: Path | None
+) -> Made:
     from genft_fairseq.interchange import gpt2_tokeniser, hugging_face_folder
     from genft_fairseq.interchange.gpt2_checkpoint import write_gpt2
     from genft_fairseq.interchange.hugging_face_gpt2 import architecture_flags, to_fairseq
@@ -100,30 +117,36 @@ def _import_gpt2(hf_dir: Path, out_dir: Path, gpt2_bpe: Path | None) -> None:
     weights = to_fairseq(
         hugging_face_folder.read_weights(hf_dir, config), settings.layers, tokeniser.end_of_text
     )
+    begin("writing")
     with written_whole(out_dir) as folder:
         gpt2_tokeniser.write_for_fairseq(tokeniser, folder)
         count = write_gpt2(settings, weights, folder, out_dir.resolve())
-    click.echo(
-        f"{out_dir / 'model.pt'}: {count:,} parameters, {settings.vocabulary:,} tokens and "
-        f"fairseq's four, {settings.positions:,} positions"
-    )
-    flags = ["--finetune-from-model", str(out_dir / "model.pt"), *architecture_flags(settings)]
-    click.echo(
+    model = str(out_dir / "model.pt")
+    flags = ["--task", "language_modeling", "--finetune-from-model", model]
+    flags += architecture_flags(settings)
+    done = {
+        **{"model": model, "model_type": "gpt2", "parameters": count, "flags": flags},
+        **{"symbols": settings.vocabulary, "positions": settings.positions},
+    }
+    return done, [
+        f"{model}: {count:,} parameters, {settings.vocabulary:,} tokens and "
+        f"fairseq's four, {settings.positions:,} positions",
         f"go on (DATA: fairseq-preprocess --srcdict {shlex.quote(str(out_dir / 'dict.txt'))}): "
-        f'fairseq-train DATA --user-dir "$(genft user-dir)" --task language_modeling '
-        f"{shlex.join(flags)} --criterion scalegrad ..."
-    )
+        f'fairseq-train DATA --user-dir "$(genft user-dir)" '
+        f"{shlex.join(flags)} --criterion scalegrad ...",
+    ]
 
 
 def _import_encoder_decoder(
     hf_dir: Path,
     out_dir: Path,
+    begin: Callable[[str], None],
     decoder: Path | None,
     seed: int,
     tokeniser: Path | None,
     target_tokeniser: Path | None,
     passages: int | None,
-) -> None:
+) -> Made:
     from genft_fairseq.data.fid_lines import marker_symbols
     from genft_fairseq.interchange import encoder_decoder_folder
     from genft_fairseq.interchange.encoder_decoder_checkpoint import write_folder
@@ -144,28 +167,41 @@ def _import_encoder_decoder(
     described = encoder_decoder_folder.describe(
         model, content, source, target, added, str(hf_dir / "config.json")
     )
+    begin("writing")
     with written_whole(out_dir) as folder:
         count = write_folder(model, described, source, target, folder, out_dir.resolve())
+    path, kind = str(out_dir / "model.pt"), ("fid_t5", "fid") if passages else KIND
+    flags = ["--arch", kind[0], "--task", kind[1], "--hugging-face", str(out_dir)]
+    flags += ["--finetune-from-model", path]
+    read, written = described.source_positions, described.target_positions
+    done = {
+        **{"model": path, "model_type": described.model_type, "parameters": count, "flags": flags},
+        **{"symbols_read": len(described.source), "symbols_written": len(described.target)},
+        **{"positions_read": read, "positions_written": written, "begin_at_random": fresh},
+    }
+    return done, _lines(out_dir, described, done, seed, bool(passages))
+
+
+def _lines(out_dir: Path, described: Any, done: dict[str, Any], seed: int, fid: bool) -> list[str]:
     tokens = f"{len(described.target):,} symbols"
     if not described.joined:
         tokens = f"{len(described.source):,} symbols read and {tokens} written"
     positions = [
         "any number of" if n is None else f"{n:,}"
-        for n in (described.source_positions, described.target_positions)
+        for n in (done["positions_read"], done["positions_written"])
     ]
-    click.echo(
-        f"{out_dir / 'model.pt'}: {described.model_type}, {count:,} parameters, {tokens}, "
+    lines = [
+        f"{done['model']}: {described.model_type}, {done['parameters']:,} parameters, {tokens}, "
         f"{positions[0]} positions read, {positions[1]} written"
-    )
-    if fresh:
-        click.echo(
+    ]
+    if fresh := done["begin_at_random"]:
+        lines.append(
             f"begin at random (--seed {seed}): {len(fresh)} parameters, {fresh[0]} the first"
         )
-    arch = "fid_t5 --task fid" if passages else "hugging_face --task translation"
-    out = shlex.quote(str(out_dir))
-    prepare = "prepare-fid.sh" if passages else "prepare-summaries.sh"
-    click.echo(
-        f"go on (DATA: data-prep/{prepare} --model {out} ...): fairseq-train DATA "
-        f'--user-dir "$(genft user-dir)" --arch {arch} --hugging-face {out} '
-        f"--finetune-from-model {out}/model.pt --criterion scalegrad ..."
+    prepare = "prepare-fid.sh" if fid else "prepare-summaries.sh"
+    lines.append(
+        f"go on (DATA: data-prep/{prepare} --model {shlex.quote(str(out_dir))} ...): "
+        f'fairseq-train DATA --user-dir "$(genft user-dir)" {shlex.join(done["flags"])} '
+        "--criterion scalegrad ..."
     )
+    return lines

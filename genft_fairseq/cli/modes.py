@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from genft_fairseq.cli.child_process import run, runnable
+from genft_fairseq.cli.json_output import tell
 from genft_fairseq.cli.passing_on import PassingOn
 from genft_fairseq.errors import UserError
 from genft_fairseq.study.strategies import STRATEGIES, TASKS
@@ -21,10 +22,18 @@ def _options(*, strategy: dict[str, Any]) -> Decorator:
     """The options that all modes have."""
     decorators: list[Decorator] = [
         click.argument("data"),
-        click.option("--strategy", type=click.Choice(list(STRATEGIES)), **strategy),
+        click.option(
+            "--strategy",
+            type=click.Choice(list(STRATEGIES)),
+            help="What is trained, by its criterion and task.",
+            **strategy,
+        ),
         click.option("--task", type=click.Choice(TASKS), help="Default: what DATA looks like."),
         click.option("--save-dir", type=FOLDER, help="Default: checkpoints/STRATEGY."),
         click.option("--dry-run", is_flag=True, help="Only print the command."),
+        click.option(
+            "--json", "as_json", is_flag=True, help="With --dry-run: as a JSON list of its words."
+        ),
     ]
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,6 +63,7 @@ def train(
     task: str | None,
     save_dir: Path | None,
     dry_run: bool,
+    as_json: bool,
     flags: list[str],
 ) -> None:
     """Train a model on DATA, a folder of fairseq-preprocess, from the beginning.
@@ -71,7 +81,7 @@ def train(
     folder = open_data(data, task, flags)
     command = commands.train_command(folder, strategy, save_dir, flags, cpu=_without_gpu())
     baselines.require_no_beginning(save_dir, strategy)
-    _train(command, save_dir, dry_run, lambda _: None)
+    _train(command, save_dir, dry_run, as_json, lambda _: None)
 
 
 @click.command(cls=PassingOn)
@@ -84,6 +94,7 @@ def finetune(
     baseline: Path | None,
     save_dir: Path | None,
     dry_run: bool,
+    as_json: bool,
     flags: list[str],
 ) -> None:
     """Fine-tune a baseline on DATA, a folder of fairseq-preprocess, by a strategy.
@@ -120,7 +131,7 @@ def finetune(
         *(folder, strategy, baseline, architecture, save_dir, flags), cpu=_without_gpu()
     )
     _train(
-        *(command, save_dir, dry_run),
+        *(command, save_dir, dry_run, as_json),
         lambda line: baselines.record_beginning(save_dir, beginning, line),
     )
 
@@ -141,6 +152,7 @@ def test(
     split: str,
     results: Path | None,
     dry_run: bool,
+    as_json: bool,
     flags: list[str],
 ) -> None:
     """Test the checkpoint of a strategy on a split of DATA.
@@ -160,7 +172,7 @@ def test(
         *(folder, _checkpoint(path, save_dir, strategy), split, search, beam, results, flags),
         cpu=_without_gpu(),
     )
-    _run(command, dry_run)
+    _run(command, dry_run, as_json)
 
 
 @click.command(cls=PassingOn)
@@ -177,6 +189,7 @@ def inference(
     beam: int | None,
     source: str | None,
     dry_run: bool,
+    as_json: bool,
     flags: list[str],
 ) -> None:
     """Translate or continue lines of text; DATA holds the dictionaries.
@@ -196,7 +209,7 @@ def inference(
         *(folder, _checkpoint(path, save_dir, strategy), search, beam, source, flags),
         cpu=_without_gpu(),
     )
-    _run(command, dry_run)
+    _run(command, dry_run, as_json)
 
 
 def _default_folder(strategy: str) -> Path:
@@ -223,24 +236,46 @@ def _checkpoint(path: str | None, save_dir: Path | None, strategy: str) -> str:
     return best_checkpoint(save_dir or _default_folder(strategy))
 
 
-def _train(command: list[str], save_dir: Path, dry_run: bool, begin: Callable[[str], None]) -> None:
+def _train(
+    command: list[str],
+    save_dir: Path,
+    dry_run: bool,
+    as_json: bool,
+    begin: Callable[[str], None],
+) -> None:
     """Run a training command, the only one in its folder; ``begin`` writes what it starts from."""
+    from genft_fairseq.evaluation.records import write_whole
     from genft_fairseq.study.baselines import training_lock
     from genft_fairseq.study.save_folders import finished_updates
 
+    _require_dry_run(as_json, dry_run)
     if dry_run:
-        return _run(command, dry_run)
+        return _run(command, dry_run, as_json)
     with training_lock(save_dir) as lock:
         updates = finished_updates(save_dir, command)
         if updates is not None:
             return click.echo(f"finished already: {save_dir} has {updates} updates")
-        begin(shlex.join(runnable(command)))
-        _run(command, dry_run, inherited=[lock])
+        line = shlex.join(runnable(command))
+        begin(line)
+        write_whole(save_dir / "command", line + "\n")
+        _run(command, dry_run, as_json, inherited=[lock], log=save_dir / "genft.log")
 
 
-def _run(command: list[str], dry_run: bool, inherited: Sequence[int] = ()) -> None:
+def _run(
+    command: list[str],
+    dry_run: bool,
+    as_json: bool,
+    inherited: Sequence[int] = (),
+    log: Path | None = None,
+) -> None:
     """Print a command and, if it is meant, run it; its exit status becomes ours."""
     command = runnable(command)
-    click.echo(shlex.join(command))
+    _require_dry_run(as_json, dry_run)
+    tell(as_json, command, shlex.join(command))
     if not dry_run:
-        sys.exit(run(command, inherited))
+        sys.exit(run(command, inherited, log))
+
+
+def _require_dry_run(as_json: bool, dry_run: bool) -> None:
+    if as_json and not dry_run:
+        raise click.UsageError("--json needs --dry-run: what the command itself prints is its own")

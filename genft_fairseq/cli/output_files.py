@@ -1,6 +1,5 @@
 """The files that a measuring command writes, checked before the work that fills them."""
 
-import json
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
@@ -34,8 +33,3 @@ def require_outputs(files: dict[str, str | None], inputs: Mapping[str, Any] | No
                 raise click.UsageError(f"{output} would overwrite {path}, which {flag} reads")
     for flag, path in given.items():
         require_writable(flag, Path(path))
-
-
-def dump(figures: dict[str, Any]) -> str:
-    """Write figures as JSON."""
-    return json.dumps(figures, indent=2, ensure_ascii=False) + "\n"

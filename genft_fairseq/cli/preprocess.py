@@ -2,9 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
+from genft_fairseq.cli.json_output import json_option, tell
+from genft_fairseq.cli.progress_bar import number_of_lines, working_bar
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.records import require_writable, write_whole
 
@@ -45,6 +48,7 @@ POSITIVE = click.IntRange(min=1)
     show_default=True,
     help="Passages written for a question, the first ones.",
 )
+@json_option
 def preprocess(
     documents: Path,
     output: Path,
@@ -53,6 +57,7 @@ def preprocess(
     question_file: str | None,
     matched: Path | None,
     max_passages: int,
+    as_json: bool,
 ) -> None:
     """Cut DOCUMENTS into overlapping passages, none of which cuts a word.
 
@@ -61,6 +66,39 @@ def preprocess(
     which hold an answer; another one gets those that hold one, whatever document they are of.
     Text in a script without spaces (Chinese, Japanese, Thai, ...) is cut by characters.
     """
+    _require_outputs(documents, question_file, output, matched)
+    from genft_fairseq.data.documents import read_documents
+    from genft_fairseq.data.passage_table import passage_rows
+    from genft_fairseq.data.question_file import read_questions
+    from genft_fairseq.retrieval.window_matching import WindowMatches
+    from genft_fairseq.retrieval.windows import check_windows, document_windows
+
+    check_windows(window, stride)
+    questions = list(read_questions(question_file, need_answers=True)) if question_file else []
+    matches = WindowMatches(questions, max_passages)
+    with working_bar(as_json, "documents") as bar:
+        total = number_of_lines(documents, bar)
+        read = bar.track(read_documents(documents), total=total, description="cutting")
+        write_whole(output, passage_rows(matches.watch(document_windows(read, window, stride))))
+    done: dict[str, Any] = {
+        "output": str(output),
+        "passages": matches.passages,
+        "documents": matches.documents,
+    }
+    lines = [f"{output}: {matches.passages} passages of {matches.documents} documents"]
+    if matched is not None:
+        write_whole(matched, (json.dumps(m, ensure_ascii=False) + "\n" for m in matches.as_json()))
+        answered = matches.answered()
+        done |= {"matched": str(matched), "questions": len(questions), "answered": answered}
+        lines.append(
+            f"{matched}: {len(questions)} questions, {answered} with a passage that holds an answer"
+        )
+    tell(as_json, done, *lines)
+
+
+def _require_outputs(
+    documents: Path, question_file: str | None, output: Path, matched: Path | None
+) -> None:
     if bool(question_file) != bool(matched):
         raise click.UsageError("--questions and --matched go together")
     for flag, path in {"--output": output, "--matched": matched}.items():
@@ -71,21 +109,3 @@ def preprocess(
             raise UserError(f"{flag} {path} is what is read")
     if matched is not None and matched.resolve() == output.resolve():
         raise click.UsageError(f"--output and --matched are both {output}: name two files")
-    from genft_fairseq.data.documents import read_documents
-    from genft_fairseq.data.passage_table import passage_rows
-    from genft_fairseq.data.question_file import read_questions
-    from genft_fairseq.retrieval.window_matching import WindowMatches
-    from genft_fairseq.retrieval.windows import check_windows, document_windows
-
-    check_windows(window, stride)
-    questions = list(read_questions(question_file, need_answers=True)) if question_file else []
-    matches = WindowMatches(questions, max_passages)
-    cut = document_windows(read_documents(documents), window, stride)
-    write_whole(output, passage_rows(matches.watch(cut)))
-    click.echo(f"{output}: {matches.passages} passages of {matches.documents} documents")
-    if matched is not None:
-        write_whole(matched, (json.dumps(m, ensure_ascii=False) + "\n" for m in matches.as_json()))
-        click.echo(
-            f"{matched}: {len(questions)} questions, {matches.answered()} with a passage that "
-            "holds an answer"
-        )

@@ -1,4 +1,11 @@
-"""The progress of an evaluation, on a terminal."""
+"""The progress of a command's work, on a terminal: what is done, how fast, and the time left."""
+
+import gzip
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
@@ -20,14 +27,27 @@ class _PerSecond(ProgressColumn):
         super().__init__()
 
     def render(self, task: Task) -> Text:
+        if task.total is None:  # nobody knows how much there is
+            return Text()
         speed = task.finished_speed or task.speed or 0
-        return Text(f"{speed:,.{self.digits}f} {self.unit}/s", style="dim")
+        unit = task.fields.get("unit", self.unit)
+        return Text(f"{speed:,.{self.digits}f} {unit}/s", style="dim")
 
 
-def working_bar(quiet: bool, unit: str = "tokens", digits: int = 0) -> Progress:
-    """Return a progress bar for tasks that are counted in a unit; hidden where nobody looks."""
+@contextmanager
+def working_bar(quiet: bool, unit: str = "tokens", digits: int = 0) -> Iterator[Progress]:
+    """Show a progress bar for tasks that are counted in a unit.
+
+    Standard output is kept for what a command finds: what libraries print meanwhile goes to
+    standard error.
+
+    Args:
+        quiet: the bar is hidden, as it is wherever standard error is no terminal.
+        unit: what the work is counted in; a task may have a ``unit`` of its own.
+        digits: of units a second.
+    """
     console = Console(stderr=True, quiet=quiet)
-    return Progress(
+    bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
@@ -35,5 +55,36 @@ def working_bar(quiet: bool, unit: str = "tokens", digits: int = 0) -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,  # a log would get an empty line
+        disable=quiet or not console.is_terminal,  # a log would get an empty line
     )
+    with redirect_stdout(sys.stderr), bar:
+        yield bar
+
+
+@contextmanager
+def shown_steps(quiet: bool, first: str) -> Iterator[Callable[[str], None]]:
+    """Show which step is at work, where nobody knows how long it takes; yields what begins another.
+
+    Args:
+        quiet: as of ``working_bar``.
+        first: the step that is at work already.
+    """
+    with working_bar(quiet) as bar:
+        step = bar.add_task(first, total=None)
+        yield lambda name: bar.update(step, description=name)
+
+
+def number_of_lines(path: Path, bar: Progress) -> int | None:
+    """Count the lines of a file, gzipped or not, so that a bar can tell the time left.
+
+    Returns:
+        None where nobody sees the bar, or the file is a pipe, or is damaged, which its reader says.
+    """
+    if bar.disable or not path.is_file():
+        return None
+    opened = gzip.open if path.name.endswith(".gz") else open
+    try:
+        with opened(path, "rb") as stream:
+            return sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))
+    except (OSError, EOFError, zlib.error):
+        return None

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from genft_fairseq.cli.json_output import dump, json_option
 from genft_fairseq.cli.progress_bar import working_bar
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.evidence import recall_figures
@@ -68,7 +69,7 @@ OWN = {
     "--batch-size", type=POSITIVE, default=64, show_default=True, help="Dense: texts a batch."
 )
 @click.option("--cpu", is_flag=True, help="Dense: do not use a GPU.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
+@json_option
 @click.pass_context
 def retrieve(
     context: click.Context,
@@ -97,7 +98,7 @@ def retrieve(
         require_writable("--index", index)
     figures = _retrieve(passages, question_file, method, top_k, output, index, as_json, options)
     if as_json:
-        click.echo(json.dumps(figures, indent=2))
+        click.echo(dump(figures), nl=False)
         return
     for name, value in figures.items():
         shown = f"{value:.4f}" if name.startswith("recall") else value
@@ -129,21 +130,23 @@ def _retrieve(
 ) -> dict[str, Any]:
     # Imported here: they bring in torch, which --help does not need.
     from genft_fairseq.cli import retrievers
-    from genft_fairseq.data.passage_table import PassageTable
     from genft_fairseq.data.question_file import read_questions
 
     questions = list(read_questions(question_file))
-    table = PassageTable(passages)
     with working_bar(quiet, "passages") as bar:
+        step = bar.add_task("indexing", total=None)
+        table = retrievers.WatchedTable(passages, bar)
         begun = time.perf_counter()
         own = {name: options[name] for name in OWN[method]}
-        searching = retrievers.OPEN[method](table, index, bar, **own)
+        searching = retrievers.OPEN[method](table, index, **own)
         ready = time.perf_counter()
+        bar.update(step, description="searching")
         found = searching([question.question for question in questions], top_k)
         searched = time.perf_counter()
-    named = table.pick(found.numbers.unique().tolist())
-    holds: list[list[bool]] = []
-    write_whole(output, _lines(questions, found, named, holds))
+        bar.update(step, description="writing")
+        named = table.pick(found.numbers.unique().tolist())
+        holds: list[list[bool]] = []
+        write_whole(output, _lines(questions, found, named, holds))
     return {
         "questions": len(questions),
         "passages": table.fingerprint().passages,

@@ -7,8 +7,10 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from rich.progress import Progress
 
+from genft_fairseq.cli.progress_bar import number_of_lines
+from genft_fairseq.data.fid_json import Passage
 from genft_fairseq.data.passage_table import PassageTable
 from genft_fairseq.interchange.whole_folder import written_whole
 from genft_fairseq.retrieval import dense
@@ -23,13 +25,36 @@ Searching = Callable[[Sequence[str], int], Found]
 _PASSAGES_AT_ONCE = 1024
 
 
-def open_bm25(table: PassageTable, folder: Path | None, bar: Any, **options: Any) -> Searching:
+class WatchedTable(PassageTable):
+    """A table that shows how far it is read, whoever reads it: it is read several times.
+
+    Args:
+        path: of the table.
+        bar: shows it.
+    """
+
+    def __init__(self, path: Path, bar: Progress):
+        super().__init__(path)
+        self.bar = bar
+        self._lines: int | None = None
+
+    def __iter__(self) -> Iterator[Passage]:
+        """Read the passages in order; see ``PassageTable``."""
+        if self._lines is None:
+            self._lines = number_of_lines(self.path, self.bar)
+        task = self.bar.add_task(self.path.name, total=self._lines)
+        try:
+            yield from self.bar.track(super().__iter__(), total=self._lines, task_id=task)
+        finally:
+            self.bar.remove_task(task)
+
+
+def open_bm25(table: WatchedTable, folder: Path | None, **options: Any) -> Searching:
     """Load or build an index by words.
 
     Args:
         table: of the passages.
         folder: of the index; None: it is built in memory, and forgotten.
-        bar: shows the progress.
         options: of ``BM25Options``.
 
     Raises:
@@ -38,18 +63,23 @@ def open_bm25(table: PassageTable, folder: Path | None, bar: Any, **options: Any
     """
     chosen = BM25Options(**options)
     if folder is not None and _is_index(folder):
-        return BM25Index.load(folder, table, chosen).search
-    with _new(folder) as written:
-        index = BM25Index.build(table, chosen)
-        if written is not None:
-            index.save(written)
-    return index.search
+        index = BM25Index.load(folder, table, chosen)
+    else:
+        with _new(folder) as written:
+            index = BM25Index.build(table, chosen)
+            if written is not None:
+                index.save(written)
+
+    def search(questions: Sequence[str], k: int) -> Found:
+        task = table.bar.add_task("questions", total=len(questions), unit="questions")
+        return index.search(table.bar.track(questions, task_id=task), k)
+
+    return search
 
 
 def open_dense(
-    table: PassageTable,
+    table: WatchedTable,
     folder: Path | None,
-    bar: Any,
     path: str,
     data: str,
     batch_size: int,
@@ -60,7 +90,6 @@ def open_dense(
     Args:
         table: of the passages.
         folder: of the vectors; None: they are kept in a temporary file.
-        bar: shows the progress.
         path: of the checkpoint.
         data: the binarized folder that it was trained on.
         batch_size: texts encoded at a time.
@@ -80,7 +109,8 @@ def open_dense(
         place = folder if folder is not None else Path(temporary, "index")  # type: ignore[arg-type]
         if not _is_index(place):
             with written_whole(place) as written:
-                _encode(encoder, table, wanted, written, bar)
+                blocks = map(encoder.passages, dense.in_blocks(table, _PASSAGES_AT_ONCE))
+                dense.write_embeddings(written, wanted, blocks, encoder.width)
         vectors = dense.load_embeddings(place, wanted, table)
     # A mapped file can be read even where its name is gone.
     return lambda questions, k: dense.search(vectors, encoder.questions(questions), k)
@@ -96,20 +126,6 @@ def load_encoder(path: str, data: str, batch_size: int, cpu: bool) -> TextEncode
     checkpoints.require_finite(model, path)
     model = model.to(checkpoints.chosen_device(cpu)).eval()
     return TextEncoder(model, task, Path(data), batch_size)
-
-
-def _encode(
-    encoder: TextEncoder, table: PassageTable, record: IndexRecord, folder: Path, bar: Any
-) -> None:
-    passages = record.fingerprint.passages
-    shown = bar.add_task("encoding", total=passages)
-
-    def blocks() -> Iterator[Tensor]:
-        for block in dense.in_blocks(table, _PASSAGES_AT_ONCE):
-            yield encoder.passages(block)
-            bar.advance(shown, len(block))
-
-    dense.write_embeddings(folder, record, blocks(), encoder.width)
 
 
 def _is_index(folder: Path) -> bool:

@@ -5,9 +5,12 @@ from pathlib import Path
 import click
 
 import genft_fairseq
+from genft_fairseq.cli.json_output import json_option, tell
 
 
 @click.command("user-dir")
-def user_dir() -> None:
+@json_option
+def user_dir(as_json: bool) -> None:
     """Print the folder of the plugin, for --user-dir "$(genft user-dir)"."""
-    click.echo(Path(genft_fairseq.__file__).resolve().parent)
+    folder = str(Path(genft_fairseq.__file__).resolve().parent)
+    tell(as_json, {"user_dir": folder}, folder)

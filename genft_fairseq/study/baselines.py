@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from genft_fairseq.errors import UserError
+from genft_fairseq.errors import UserError, require_regular
 from genft_fairseq.evaluation.records import require_writable, write_whole
 
 RECORD = "genft.json"
@@ -41,6 +41,7 @@ class Beginning:
 
 def read_baseline(path: Path) -> Baseline:
     """Return a checkpoint's path and the SHA-256 of its bytes."""
+    require_regular(path)
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):
@@ -55,12 +56,17 @@ def read_beginning(save_dir: Path) -> Beginning | None:
         UserError: the record cannot be read.
     """
     path = save_dir / RECORD
+    require_regular(path)
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return Beginning(record["strategy"], Baseline(**record["baseline"]))
+        found = Beginning(record["strategy"], Baseline(**record["baseline"]))
+        words = (found.strategy, found.baseline.path, found.baseline.sha256)
+        if not all(isinstance(word, str) for word in words):
+            raise TypeError("it holds something else than text")
+        return found
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is no record of genft finetune ({error!r})") from error
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from genft_fairseq.errors import UserError
+from genft_fairseq.errors import UserError, require_regular
 from genft_fairseq.evaluation.records import require_writable, write_whole
 from genft_fairseq.evaluation.translation import read_lines
 from genft_fairseq.study.baselines import read_baseline
@@ -54,11 +54,12 @@ def _require_checkpoint(path: Path) -> None:
 def _has_other_baseline(comparison: Comparison) -> bool:
     """Whether the output folder was begun from a baseline of other bytes."""
     record = comparison.output / RECORD
+    require_regular(record)
     try:
         known = json.loads(record.read_text(encoding="utf-8"))["baseline_sha256"]
     except FileNotFoundError:
         return False
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{record} is no record of genft compare ({error!r}): remove {comparison.output} or "
             "change output"

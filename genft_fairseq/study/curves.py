@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from genft_fairseq.errors import UserError
 from genft_fairseq.study.training_log import read_training_log, token_loss
 from genft_fairseq.study.training_run import read_finished
 
@@ -20,6 +21,9 @@ def write_curves(runs: Mapping[str, Sequence[Path]], *paths: Path) -> None:
     Args:
         runs: of each row, the folders of its seeds.
         paths: ``.svg`` and ``.png`` files.
+
+    Raises:
+        UserError: one cannot be written.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -42,9 +46,13 @@ def write_curves(runs: Mapping[str, Sequence[Path]], *paths: Path) -> None:
         partial = path.with_name(f"{path.stem}.tmp{path.suffix}")
         # The same figures make the same file, so that a page's history shows real changes.
         metadata = {"Date": None} if path.suffix == ".svg" else None
-        with matplotlib.rc_context({"svg.hashsalt": "genft"}):
-            figure.savefig(partial, dpi=150, metadata=metadata)
-        os.replace(partial, path)
+        try:
+            with matplotlib.rc_context({"svg.hashsalt": "genft"}):
+                figure.savefig(partial, dpi=150, metadata=metadata)
+            os.replace(partial, path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _draw(axis: Any, name: str, drawn: Curve) -> None:

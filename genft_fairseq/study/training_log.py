@@ -1,19 +1,27 @@
 """What fairseq-train writes to its log (``--log-format simple``) and into its checkpoints."""
 
+import contextlib
+import json
+import math
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genft_fairseq.evaluation.training_runs import piped_figures
+from genft_fairseq.errors import UserError, require_regular
+from genft_fairseq.evaluation.training_runs import NUMBER, piped_figures
 from genft_fairseq.training_time import KEY
 
 TRAINING_BEGINS = "Start iterating over samples"
-_TRAIN = re.compile(r"\| train_inner \| epoch \d+:\s+\d+ / (\d+) (.*)$")
+_TRAIN = re.compile(r"\| train_inner \| epoch \d+:\s+\d+ / (\d{1,18}) (.*)$")
 _VALID = "| valid | "
-_GPU = re.compile(r"total memory = ([\d.]+) GB")
-_NUMBER = r"(-?[\d.]+(?:e[+-]?\d+)?|-?inf|nan)"
-_EQUAL = re.compile(rf"(\w+)={_NUMBER}(?=, |$)")
+_GPU = re.compile(r"total memory = (\d+(?:\.\d*)?) GB")
+# --log-format json, and the summary of an epoch, which is all that a terminal's bar leaves.
+_JSON = re.compile(r"\| (train_inner|train|valid) \| (\{.*\})$")
+_VERSIONS = re.compile(r"\| genft_fairseq \| versions: (.*)$")
+_EPOCH = "| train | "
+# From the beginning of a word only: of a line that is one long word, search would take for ever.
+_EQUAL = re.compile(rf"\b(\w+)={NUMBER}(?=, |$)")
 
 
 @dataclass
@@ -23,23 +31,34 @@ class TrainingLog:
     Attributes:
         training: by update, the figures of a ``train_inner`` line.
         validation: by update, those of a ``valid`` line.
+        epochs: by update, those of a ``train`` line, which is of a whole epoch.
         updates_per_epoch: None before the first ``train_inner`` line.
+        versions: of the packages that it ran with, by ``run_record``; None where it does not say.
         gpu_total: GiB of memory that the GPU has; None on the CPU.
     """
 
     training: dict[int, dict[str, float]] = field(default_factory=dict)
     validation: dict[int, dict[str, float]] = field(default_factory=dict)
+    epochs: dict[int, dict[str, float]] = field(default_factory=dict)
     updates_per_epoch: int | None = None
+    versions: str | None = None
     gpu_total: float | None = None
 
     def read(self, line: str) -> None:
         """Take in one line."""
-        if found := _TRAIN.search(line):
+        if found := _JSON.search(line):
+            lines = {"train_inner": self.training, "train": self.epochs, "valid": self.validation}
+            self._keep(lines[found[1]], _json_figures(found[2]))
+        elif found := _TRAIN.search(line):
             self.updates_per_epoch = int(found[1])
             logged = _EQUAL.findall(found[2])
             self._keep(self.training, {name: float(value) for name, value in logged})
         elif _VALID in line:
             self._keep(self.validation, piped_figures(line))
+        elif _EPOCH in line:
+            self._keep(self.epochs, piped_figures(line))
+        elif found := _VERSIONS.search(line):
+            self.versions = found[1]
         elif found := _GPU.search(line):
             self.gpu_total = float(found[1])
 
@@ -51,16 +70,36 @@ class TrainingLog:
         return [(self.gpu_total - gib) * 1024 for gib in free]
 
     def _keep(self, lines: dict[int, dict[str, float]], figures: dict[str, float]) -> None:
-        if "num_updates" in figures:
-            lines[int(figures["num_updates"])] = figures
+        if not math.isfinite(figures.get("num_updates", math.nan)):
+            return
+        update = int(figures["num_updates"])
+        # What a killed run had reached beyond its last checkpoint is done again, or never.
+        while lines and next(reversed(lines)) >= update:
+            lines.popitem()
+        lines[update] = figures
+
+
+def _json_figures(text: str) -> dict[str, float]:
+    """The figures of a line of ``--log-format json``; they are texts, and may have a prefix."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    figures = {}
+    for name, value in found.items():
+        with contextlib.suppress(TypeError, ValueError):
+            figures[name.removeprefix("train_").removeprefix("valid_")] = float(value)
+    return figures
 
 
 def read_training_log(path: Path) -> TrainingLog:
     """Read a whole log; an empty one where there is no file."""
     log = TrainingLog()
+    require_regular(path)
     if path.exists():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            log.read(line)
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                log.read(line.rstrip("\r\n"))
     return log
 
 
@@ -99,7 +138,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
         UserError: no whole checkpoint, or one of a run that is not fairseq's.
     """
     # Imported here: it brings in fairseq, which reading a log does not need.
-    from genft_fairseq.errors import UserError
     from genft_fairseq.safe_loading import load
 
     state = load(str(path), map_location="cpu", mmap=True)
@@ -108,7 +146,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         clock = "processor" if state["cfg"]["common"]["cpu"] else "wall"
         seconds = state["extra_state"].get(KEY, {}).get(clock, 0.0)
         return Checkpoint(path.name, updates, float(seconds))
-    except (AttributeError, KeyError, IndexError, TypeError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path} is not a checkpoint of fairseq-train") from error
 
 

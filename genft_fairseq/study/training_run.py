@@ -2,13 +2,14 @@
 
 import fcntl
 import json
+import math
 import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from genft_fairseq.errors import UserError
+from genft_fairseq.errors import UserError, require_regular
 from genft_fairseq.evaluation.records import write_whole
 from genft_fairseq.study.comparison_config import Comparison
 from genft_fairseq.study.comparison_entries import Entry
@@ -27,6 +28,7 @@ from genft_fairseq.study.training_log import (
 
 SAMPLE_SECONDS = 1.0
 RECORD_SECONDS = 10.0
+MEMORY = ("average_memory_mib", "peak_memory_mib")
 
 
 def train_command(comparison: Comparison, entry: Entry, seed: int, device: list[str]) -> list[str]:
@@ -57,9 +59,39 @@ def run_folder(comparison: Comparison, entry: Entry, seed: int) -> Path:
 
 
 def read_finished(folder: Path) -> dict[str, Any]:
-    """Return what a finished run left: updates, seconds, memory, checkpoints."""
-    finished: dict[str, Any] = json.loads((folder / "finished").read_text(encoding="utf-8"))
+    """Return what a finished run left: updates, seconds, memory, checkpoints.
+
+    Raises:
+        UserError: it is not what ``TrainingRun`` wrote.
+    """
+    path = folder / "finished"
+    require_regular(path)
+    try:
+        finished: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for holder in (finished, *finished["checkpoints"]):
+            _require_numbers(holder, ("updates", "train_seconds"))
+        _require_numbers(finished, ("seconds",))
+        _require_numbers(finished, ("updates_per_epoch", *MEMORY), may_be_none=True)
+        if not all(isinstance(checkpoint["file"], str) for checkpoint in finished["checkpoints"]):
+            raise TypeError("the name of a checkpoint is no text")
+        finished.setdefault("memory", None)
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+        raise UserError(
+            f"{path} is not what a finished run wrote ({error!r:.200}): remove it, "
+            "and the same command writes it again"
+        ) from error
     return finished
+
+
+def _require_numbers(
+    figures: dict[str, Any], names: Sequence[str], may_be_none: bool = False
+) -> None:
+    for name in names:
+        value = figures[name]
+        if not (value is None and may_be_none) and not math.isfinite(value):
+            raise ValueError(f"{name} is {value}")
+        if name == "updates" and value < 1:
+            raise ValueError(f"{name} is {value}")
 
 
 class TrainingRun(Job):
@@ -122,7 +154,10 @@ class TrainingRun(Job):
         path = self.folder / "usage.json"
         # Without a checkpoint the run starts anew, and what came of it before is lost.
         if path.exists() and (self.folder / LAST).exists():
-            self.earlier = Usage(**json.loads(path.read_text(encoding="utf-8")))
+            try:
+                self.earlier = Usage(**json.loads(path.read_text(encoding="utf-8")))
+            except (ValueError, TypeError, RecursionError) as error:
+                raise UserError(f"{path} is not what a run wrote ({error!r:.200})") from error
 
     def watch(self) -> None:
         self._read_log()

@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -12,7 +10,7 @@ from fairseq_commands import (
     TINY_TRANSLATION,
     USER_DIR,
     run,
-    run_cold,
+    run_warm,
     train,
 )
 
@@ -70,6 +68,7 @@ def test_flag_out_of_range_in_two_processes(translation_data, tmp_path):
         *(translation_data, tmp_path, TINY_TRANSLATION, "--criterion", "scalegrad"),
         *("--gamma", 7, "--distributed-world-size", 2, "--max-update", 2),
         check=False,
+        run=run_warm,
     )
     refused(done, "--gamma must lie in (0, 1], but is 7.0")
     assert not list(tmp_path.iterdir())
@@ -215,7 +214,7 @@ def test_checkpoint_that_carries_code(command, translation_data, translation_bas
         flags = ["--criterion", "scalegrad", "--max-update", 4]
         flags += ["--finetune-from-model", evil] if command == "finetune" else []
         flags += ["--distributed-world-size", 2] if "two" in command else []
-        done = train(translation_data, save, TINY_TRANSLATION, *flags, check=False)
+        done = train(translation_data, save, TINY_TRANSLATION, *flags, check=False, run=run_warm)
     refused(done, str(evil), "mkdir", "GENFT_TRUST_CHECKPOINT")
     assert not marker.exists()
     assert {path.name for path in save.iterdir()} <= {"checkpoint_last.pt"}
@@ -265,7 +264,7 @@ def test_truncated_checkpoint(translation_data, translation_baseline, tmp_path):
     whole = (translation_baseline / "checkpoint_last.pt").read_bytes()
     broken = tmp_path / "broken.pt"
     broken.write_bytes(whole[: len(whole) // 2])
-    done = run_cold(
+    done = run_warm(
         "fairseq-generate",
         *(translation_data, "--user-dir", USER_DIR, "--path", broken, "--cpu"),
         check=False,
@@ -279,7 +278,7 @@ def test_trusted_by_name(translation_data, translation_baseline, tmp_path):
     evil = poisoned(
         translation_baseline / "checkpoint_last.pt", tmp_path / "evil.pt", Payload(marker)
     )
-    run_cold(
+    run_warm(
         "fairseq-generate",
         *(translation_data, "--user-dir", USER_DIR, "--path", evil, "--cpu", "--max-len-b", 5),
         GENFT_TRUST_CHECKPOINT=str(evil),
@@ -291,8 +290,7 @@ def test_trusted_by_name(translation_data, translation_baseline, tmp_path):
 
 
 def genft(*arguments: object):
-    command = [sys.executable, "-m", "genft_fairseq.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+    return run_warm("python", "-m", "genft_fairseq.cli", *arguments, check=False)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import yaml
 from fairseq_commands import BIN, TINY_TRANSLATION, Done
+from warm_python import warm_python
 
 from genft_fairseq import cli
 
@@ -24,6 +25,14 @@ TRAIN = [
     *TINY_TRANSLATION[TINY_TRANSLATION.index("--arch") :],
     *("--optimizer", "adam", "--lr", "1e-2", "--max-tokens", "128"),
 ]
+# With the commands of a study's own folder: decoding starts warm, while training, whose memory is
+# measured, and the run that is to end its children by SIGTERM, start cold.
+GENFT = """
+import sys
+sys.executable = sys.argv.pop(1)
+from genft_fairseq.cli import main
+main()
+"""
 BROKEN = {"name": "broken", "strategy": "unlikelihood", "flags": "--unlikelihood-alpha -3"}
 
 
@@ -52,6 +61,9 @@ def new_study(text, translation_data, translation_baseline, tmp_path_factory):
     def make(**config: object) -> Study:
         folder = tmp_path_factory.mktemp("study")
         shutil.copy(translation_baseline / "checkpoint_last.pt", folder / "baseline.pt")
+        (folder / "bin").mkdir()
+        (folder / "bin" / "fairseq-train").symlink_to(BIN / "fairseq-train")
+        (folder / "bin" / "fairseq-generate").symlink_to(warm_python().bin / "fairseq-generate")
         shared = {
             **{"data": str(translation_data), "references": str(text / "test.de")},
             **{"source_lang": "en", "target_lang": "de", "baseline": "baseline.pt"},
@@ -98,8 +110,9 @@ def comparison(new_study) -> Calls:
 
 def run_compare(study: Study, until: Callable[[], object] | None = None) -> Done:
     """Run the command; end it by SIGTERM when ``until`` says so."""
+    python = sys.executable if until is not None else str(warm_python().python)
     process = subprocess.Popen(
-        [str(BIN / "genft"), "compare", str(study.path)],
+        [python, "-c", GENFT, str(study.folder / "bin" / "python"), "compare", str(study.path)],
         cwd=study.folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

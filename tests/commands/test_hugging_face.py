@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from fairseq_commands import USER_DIR, moved, parameters, run, run_cold, train
+from fairseq_commands import USER_DIR, moved, parameters, run, run_warm, train
 from tiny_gpt2 import END_OF_TEXT, call, hugging_face_folder, largest_difference, load, refusal
 from transformers import AutoModelForCausalLM
 
@@ -92,7 +92,8 @@ def test_two_processes_equal_one(data, imported, tmp_path):
     flags += ["--optimizer", "sgd", "--lr", "0.1", "--dropout", 0, "--attention-dropout", 0]
     flags += ["--max-update", 2]
     train(data, tmp_path / "one", MODEL, *flags, "--update-freq", 2)
-    done = train(data, tmp_path / "two", MODEL, *flags, "--distributed-world-size", 2)
+    several = ("--distributed-world-size", 2)
+    done = train(data, tmp_path / "two", MODEL, *flags, *several, run=run_warm)
     assert "training on 2 CPU processes" in done.output
     got, want = (parameters(tmp_path / n / "checkpoint_last.pt") for n in ("two", "one"))
     assert moved(parameters(imported / "model.pt"), got)
@@ -150,7 +151,7 @@ def test_without_transformers(command, imported, tmp_path, monkeypatch):
 
 
 def test_a_refusal_is_one_line(tmp_path):
-    done = run_cold("genft", "import-hf", tmp_path, tmp_path / "out", check=False)
+    done = run_warm("genft", "import-hf", tmp_path, tmp_path / "out", check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f"genft: error: {tmp_path} has no config.json: is it a folder of transformers'?\n"

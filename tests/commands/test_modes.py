@@ -6,6 +6,7 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,10 +15,11 @@ import torch
 from click.testing import CliRunner
 from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.tasks import TASK_REGISTRY
-from fairseq_commands import BIN, OPTIMISATION, moved, parameters, run, run_cold
+from fairseq_commands import BIN, OPTIMISATION, TINY_TRANSLATION, moved, parameters, run, run_warm
 
 from genft_fairseq.cli import genft
 from genft_fairseq.errors import UserError
+from genft_fairseq.report.gather import gather
 from genft_fairseq.study.strategies import STRATEGIES
 
 # Those whose parts are there; for language models those that do more than weigh tokens.
@@ -85,6 +87,15 @@ def test_every_strategy_by_its_default_folder(of):
         assert words[words.index("--save-dir") + 1] == f"checkpoints/{name}"
 
 
+def test_the_words_of_a_command_as_json(of, tmp_path):
+    data, baseline = of("translation")
+    words = ["test", str(data), "--path", str(baseline), "--json"]
+    dry = CliRunner().invoke(genft, [*words, "--dry-run"])
+    assert json.loads(dry.stdout) == printed(*words[:-1], "--dry-run")
+    refused = CliRunner().invoke(genft, words)
+    assert refused.exit_code == 2 and "--json needs --dry-run" in refused.output
+
+
 def test_an_architecture_of_the_users_own(of, tmp_path):
     data, baseline = of("translation")
     own = ["--arch", "transformer_tiny", "--encoder-layers", "1"]
@@ -96,8 +107,9 @@ def test_an_architecture_of_the_users_own(of, tmp_path):
     assert words[-len(own) :] == own
 
 
-def test_begin_go_on_and_refuse(of, tmp_path, capfd):
+def test_begin_go_on_and_refuse(of, tmp_path, capfd, monkeypatch, warm_python):
     """The way through: each run is a new process, as a user's is."""
+    monkeypatch.setattr(sys, "executable", str(warm_python.python))  # the commands lie beside it
     data, baseline = of("translation")
     save_dir = tmp_path / "run"
 
@@ -118,6 +130,13 @@ def test_begin_go_on_and_refuse(of, tmp_path, capfd):
     log = "".join(capfd.readouterr())
     assert f"Loaded checkpoint {save_dir / 'checkpoint_last.pt'} (epoch 1 @ 2 updates)" in log
     assert json.loads((save_dir / "genft.json").read_text()) == record
+
+    # what `genft report` reads
+    kept = (save_dir / "genft.log").read_text()
+    assert kept.count("| done training in ") == 2 and " | versions: python " in kept
+    assert shlex.split((save_dir / "command").read_text())[-2:] == ["--max-update", "4"]
+    (found,) = gather([str(save_dir)]).trainings
+    assert (found.state, sorted(found.figures("training"))) == ("finished", [1, 2, 3, 4])
 
     before = {path: path.stat().st_mtime_ns for path in save_dir.iterdir()}
     result = CliRunner().invoke(genft, finetune(4))  # fairseq-train would make a fifth
@@ -140,6 +159,19 @@ def test_begin_go_on_and_refuse(of, tmp_path, capfd):
     )
     assert {path: path.stat().st_mtime_ns for path in save_dir.iterdir()} == before
     assert capfd.readouterr().out == ""
+
+
+def test_what_a_run_ends_with_is_in_its_log(of, tmp_path, capfd):
+    data, _ = of("translation")
+    words = ["train", str(data), "--strategy", "scalegrad", "--save-dir", str(tmp_path / "run")]
+    result = CliRunner().invoke(
+        genft, [*words, "--", *TINY_TRANSLATION[6:], *OPTIMISATION, "--gamma=2"]
+    )
+    message = "error: --gamma must lie in (0, 1], but is 2.0"
+    assert result.exit_code == 1 and message in capfd.readouterr().err
+    (found,) = gather([str(tmp_path / "run")]).trainings
+    assert found.state == "crashed" and message in found.last_lines[-2]
+    assert found.last_lines[-1] == "genft: ended with status 1"
 
 
 def test_a_baseline_of_the_other_task(of):
@@ -202,7 +234,7 @@ def test_testing_a_language_model(of, tmp_path):
         *("test", data, "--path", checkpoint, "--results", tmp_path, "--dry-run"),
         *("--", "--prefix-length", 5, "--length", 6),
     )
-    run_cold(*words)  # not here: the processes that other tests fork would lack its threads
+    run_warm(*words)  # not here: the processes that other tests fork would lack its threads
     figures = json.loads((tmp_path / "evaluation-test.json").read_text())
     assert figures["split"] == "test" and figures["completions"]
 

@@ -12,7 +12,7 @@ from fairseq_commands import (
     moved,
     parameters,
     run,
-    run_cold,
+    run_warm,
     train,
 )
 
@@ -86,6 +86,7 @@ def test_two_spawned_processes_equal_one(translation_data, tmp_path):
     done = train(
         *(translation_data, tmp_path / "two", model, *flags),
         *("--distributed-world-size", 2, "--ddp-backend", "pytorch_ddp"),
+        run=run_warm,
     )
     assert "training on 2 CPU processes" in done.output
     train(translation_data, tmp_path / "one", model, *flags, "--update-freq", 2)
@@ -198,7 +199,7 @@ def hydra_train(data: Path, folder: Path, check: bool = True, **task: object):
     (folder / "config").mkdir()
     yaml = HYDRA_YAML.format(user_dir=USER_DIR, data=data, save_dir=folder / "save", **task)
     (folder / "config" / "tiny.yaml").write_text(yaml)
-    return run_cold(
+    return run_warm(
         "fairseq-hydra-train",
         *(f"--config-dir={folder / 'config'}", "--config-name=tiny"),
         f"hydra.run.dir={folder / 'hydra'}",

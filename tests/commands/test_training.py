@@ -13,6 +13,7 @@ from fairseq_commands import (
     moved,
     parameters,
     run_cold,
+    run_warm,
     train,
 )
 
@@ -90,11 +91,11 @@ checkpoint: {{save_dir: {save_dir}, no_epoch_checkpoints: true}}
 """
 
 
-def hydra_train(data: Path, folder: Path, gamma: float, check: bool = True):
+def hydra_train(data: Path, folder: Path, gamma: float, run=run_warm, check: bool = True):
     (folder / "config").mkdir()
     yaml = HYDRA_YAML.format(user_dir=USER_DIR, data=data, save_dir=folder / "save", gamma=gamma)
     (folder / "config" / "tiny.yaml").write_text(yaml)
-    return run_cold(
+    return run(
         "fairseq-hydra-train",
         *(f"--config-dir={folder / 'config'}", "--config-name=tiny"),
         f"hydra.run.dir={folder / 'hydra'}",
@@ -103,7 +104,7 @@ def hydra_train(data: Path, folder: Path, gamma: float, check: bool = True):
 
 
 def test_hydra_train_with_a_yaml(language_model_data, tmp_path):
-    hydra_train(language_model_data, tmp_path, gamma=0.4)
+    hydra_train(language_model_data, tmp_path, gamma=0.4, run=run_cold)
     state = torch.load(tmp_path / "save" / "checkpoint_last.pt", weights_only=False)
     criterion = state["cfg"]["criterion"]
     assert (criterion["_name"], criterion["gamma"]) == ("scalegrad", 0.4)
@@ -128,6 +129,7 @@ def two_processes(data: Path, folder: Path, *flags: object):
     return train(
         *(data, folder, TINY_TRANSLATION, *PLUGIN_FLAGS),
         *("--distributed-world-size", 2, "--max-update", 3, *flags),
+        run=run_warm,
     )
 
 
@@ -155,7 +157,7 @@ def test_two_cpu_processes_equal_one(backend, translation_data, tmp_path):
 
 def test_torchrun_equals_the_two_flags(translation_data, tmp_path):
     two_processes(translation_data, tmp_path / "spawned")
-    run_cold(
+    run_warm(
         "torchrun",
         *("--standalone", "--nproc_per_node", 2, "--no-python", "fairseq-train"),
         *(translation_data, "--user-dir", USER_DIR, *TINY_TRANSLATION, *OPTIMISATION),
@@ -169,7 +171,7 @@ def test_torchrun_equals_the_two_flags(translation_data, tmp_path):
 
 def test_finetunes_what_plain_fairseq_trained(translation_data, tmp_path):
     """A baseline that never knew the plugin: another process, fairseq alone."""
-    plain = run_cold(
+    plain = run_warm(
         "fairseq-train",
         *(translation_data, *TINY_TRANSLATION, *OPTIMISATION, "--criterion", "cross_entropy"),
         *("--max-update", 2, "--save-dir", tmp_path / "plain"),
