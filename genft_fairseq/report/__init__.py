@@ -1,0 +1,1 @@
+"""Runs of training, what they cost and what they wrote, on one page."""

@@ -1,0 +1,244 @@
+"""What runs wrote: translations of ``fairseq-generate``, and the files of ``genft evaluate-*``."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.repetition import repetition
+from genft_fairseq.report.run_folders import (
+    ANSWERS,
+    LANGUAGE_MODEL,
+    SUMMARIES,
+    TRANSLATION,
+    kind_of,
+    read_json,
+)
+
+_LINE = re.compile(r"^([STHD])-(\d{1,12})\t(.*)$", re.MULTILINE)
+# Marks of --completions and --side-by-side are made anew, by words.
+_PER_TEXT = {
+    ANSWERS: ("exact_match", "f1"),
+    SUMMARIES: ("rouge_1", "rouge_2", "rouge_l", "rouge_lsum", "rep_3", "rep_4"),
+}
+
+
+@dataclass(frozen=True)
+class Text:
+    """One thing that a model wrote.
+
+    Attributes:
+        source: what it read: a sentence, a question, a prefix; empty where it is not known.
+        written: what it wrote.
+        references: what it should have written; for a language model, how the text went on.
+    """
+
+    source: str
+    written: str
+    references: tuple[str, ...]
+
+
+@dataclass
+class Evaluation:
+    """What was found about the texts of one run.
+
+    Attributes:
+        kind: ``TRANSLATION``, ``LANGUAGE_MODEL``, ``ANSWERS`` or ``SUMMARIES``.
+        label: the name of its file without suffix: ways of decoding have files of their own.
+        path: the file.
+        figures: numbers by name.
+        intervals: 95 % bootstrap intervals over the texts, by name.
+        of_references: the same figures of the references or of human text, where known.
+        per_text: figures that each text has of its own, by name; None where it is too short.
+        texts: in the order of the test set; none where they were not kept.
+        signatures: of the scores.
+        settings: how it was decoded.
+        detokenised: the translations as people read them, where ``texts`` are tokenised.
+        test_set: a fingerprint of what was to be written, as its file has it; systems are compared
+            on the same.  Empty where the texts were not kept.
+    """
+
+    kind: str
+    label: str
+    path: Path
+    figures: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    of_references: dict[str, float] = field(default_factory=dict)
+    per_text: dict[str, list[float | None]] = field(default_factory=dict)
+    texts: list[Text] = field(default_factory=list)
+    signatures: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    detokenised: list[str] = field(default_factory=list)
+    test_set: str = ""
+
+
+def fingerprint(texts: Sequence[Text]) -> str:
+    """Return what texts with the same references in the same order have in common."""
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(json.dumps(text.references, ensure_ascii=False).encode())
+    return digest.hexdigest()[:12] if texts else ""
+
+
+def evaluations_in(folder: Path) -> tuple[list[Evaluation], list[str]]:
+    """Read everything that was decoded into the folder of a run.
+
+    Returns:
+        the evaluations, and what is wrong with files that are not whole: decoding may still be
+        at them, or have left sentences out.
+    """
+    found, broken = [], []
+    for path in sorted(path for path in folder.glob("generate-*.txt") if path.is_file()):
+        try:
+            found.append(read_generated(path))
+        except UserError as error:
+            broken.append(str(error))
+    for path in sorted(path for path in folder.glob("*.json") if path.is_file()):
+        read = _evaluation_or_none(path)
+        if read is not None:
+            found.append(read)
+    return found, broken
+
+
+def _evaluation_or_none(path: Path) -> Evaluation | None:
+    """Read an evaluation's file; other commands' records are not ours to complain of."""
+    try:
+        found = read_json(path)
+    except UserError:
+        return None
+    return None if kind_of(found) is None else read_evaluation(path, found)
+
+
+def read_generated(path: Path) -> Evaluation:
+    """Read what ``fairseq-generate`` wrote: sources, references, hypotheses.
+
+    The references are as the data folder has them, tokenised; see ``score_translations``.
+
+    Raises:
+        UserError: not every sentence has its hypothesis.
+    """
+    lines: dict[str, dict[int, str]] = {kind: {} for kind in "STHD"}
+    for kind, number, rest in _LINE.findall(path.read_text(encoding="utf-8", errors="replace")):
+        value = rest.partition("\t")[2] if kind in "HD" else rest
+        lines[kind].setdefault(int(number), value)  # of --nbest the first, which is the best
+    numbers = sorted(lines["H"])
+    if not numbers or numbers != list(range(len(numbers))):
+        raise UserError(
+            f"{path} does not hold one translation of every sentence, but of {len(numbers)}"
+        )
+    sources, tokenised = (_plain(lines[kind], numbers) for kind in "SH")
+    references = [(text,) if text else () for text in _plain(lines["T"], numbers)]
+    texts = [Text(*three) for three in zip(sources, tokenised, references, strict=True)]
+    evaluation = Evaluation(TRANSLATION, path.stem, path, texts=texts, test_set=fingerprint(texts))
+    evaluation.detokenised = [lines["D"].get(i, tokenised[i]) for i in numbers]
+    return evaluation
+
+
+def _plain(lines: dict[int, str], numbers: Sequence[int]) -> list[str]:
+    """Lines of fairseq's without the marks of subword-nmt."""
+    return [re.sub(r"@@( |$)", "", lines.get(number, "")) for number in numbers]
+
+
+def read_evaluation(path: Path, found: dict[str, Any] | None = None) -> Evaluation:
+    """Read a file that ``genft evaluate-lm``, ``-qa`` or ``-summaries`` wrote with ``--output``.
+
+    The texts and their own figures are taken from the ``.jsonl`` of the same name, where it is.
+
+    Raises:
+        UserError: it is no such file.
+    """
+    found = read_json(path) if found is None else found
+    kind = kind_of(found)
+    if kind is None:
+        raise UserError(f"{path} is no output of genft evaluate-lm, evaluate-qa or -summaries")
+    try:
+        return _of_kind(kind, path, found)
+    except UserError:
+        raise
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise UserError(f"{path} is no whole output of a measuring command ({error})") from error
+
+
+def _of_kind(kind: str, path: Path, found: dict[str, Any]) -> Evaluation:
+    evaluation = Evaluation(kind, path.stem, path)
+    evaluation.figures = _numbers(found)
+    evaluation.intervals = {
+        name.removesuffix("_interval"): (float(ends[0]), float(ends[1]))
+        for name, ends in found.items()
+        if name.endswith("_interval") and isinstance(ends, list) and len(ends) == 2
+    }
+    evaluation.of_references = _numbers(found.get("of_references"))
+    evaluation.signatures = {n: str(v) for n, v in found.items() if n.endswith("_signature")}
+    evaluation.settings = {
+        name: found[name]
+        for name in ("split", "beam", "search", "lenpen", "no_repeat_ngram_size", "n_context")
+        if found.get(name) is not None
+    }
+    if kind == LANGUAGE_MODEL:
+        _read_completions(evaluation, found)
+    else:
+        _read_lines(evaluation, path.with_suffix(".jsonl"))
+    evaluation.test_set = fingerprint(evaluation.texts)
+    return evaluation
+
+
+def _numbers(found: Any) -> dict[str, float]:
+    if not isinstance(found, dict):
+        return {}
+    numbers = {n: v for n, v in found.items() if isinstance(v, int | float)}
+    return {n: float(v) for n, v in numbers.items() if not isinstance(v, bool)}
+
+
+def _read_completions(evaluation: Evaluation, found: dict[str, Any]) -> None:
+    """The figures of continuations are those of words, beside the human text's."""
+    for part, figures in (("model", evaluation.figures), ("human", evaluation.of_references)):
+        numbers = _numbers(found.get(part))
+        named = {f"rep_{n}": f"seq_rep_{n}" for n in range(1, 5)}
+        figures |= {ours: numbers[theirs] for ours, theirs in named.items() if theirs in numbers}
+    completions = found.get("completions")
+    for one in completions if isinstance(completions, list) else []:
+        if not isinstance(one, dict):
+            continue
+        prefix, written, human = (str(one.get(n, "")) for n in ("prefix", "continuation", "human"))
+        evaluation.texts.append(Text(prefix, written, (human,)))
+    evaluation.per_text["rep_4"] = repetitions(evaluation.texts)
+
+
+def repetitions(texts: Sequence[Text], n: int = 4) -> list[float | None]:
+    """Return the share of repeated n-grams of words of each text."""
+    return [repetition(text.written.split(), n) for text in texts]
+
+
+def _read_lines(evaluation: Evaluation, path: Path) -> None:
+    if not path.is_file():
+        return
+    rows = list(_rows(path))
+    for row in rows:
+        references = row.get("answers") or [row.get("reference", "")]
+        source = str(row.get("question") or row.get("source") or "")
+        evaluation.texts.append(
+            Text(source, str(row.get("prediction", "")), tuple(map(str, references)))
+        )
+    for name in _PER_TEXT[evaluation.kind]:
+        values = [row.get(name) for row in rows]
+        if rows and all(isinstance(value, int | float | None) for value in values):
+            evaluation.per_text[name] = [None if v is None else float(v) for v in values]
+
+
+def _rows(path: Path) -> Sequence[dict[str, Any]]:
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line:
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{path}, line {number} is no JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, line {number} must be an object, but is {line[:40]}")
+        rows.append(row)
+    return rows

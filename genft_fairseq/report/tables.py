@@ -1,0 +1,247 @@
+"""The tables of a report: a row a system, its figures over seeds, and what is significant."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.significance import bleu_p_values, mean_p_value
+from genft_fairseq.report.catalogue import COST, REPETITIONS, SCORES
+from genft_fairseq.report.evaluation_files import Evaluation
+from genft_fairseq.report.run_folders import TRANSLATION
+from genft_fairseq.report.translation_scores import bleu_interval
+from genft_fairseq.study.comparison_results import spread
+
+Figures = dict[str, Any]
+Texts = tuple[str, ...]
+# The row that others are compared with, unless the user names one.
+_USUAL_BASELINES = ("standard", "mle")
+SIGNIFICANT = 0.05
+
+
+@dataclass
+class Row:
+    """A system: a training method, over the seeds that there are.
+
+    Attributes:
+        name: of the system.
+        figures: by name, ``mean``, ``deviation``, ``half_width`` and ``seeds`` as in the results of
+            a comparison.
+        intervals: 95 % bootstrap intervals over the texts, where there is one seed.
+        p_values: by figure and seed, against the baseline of the same seed.
+        note: what a reader must know of it, such as that it failed.
+        is_whole: whether its figures can be the best of a column: those of finished runs.
+    """
+
+    name: str
+    figures: dict[str, Figures] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    p_values: dict[str, dict[str, float]] = field(default_factory=dict)
+    note: str = ""
+    is_whole: bool = True
+
+    def mean(self, name: str) -> float | None:
+        """Return a figure over the seeds; None where it is not known."""
+        found: float | None = self.figures.get(name, {}).get("mean")
+        return found
+
+
+@dataclass
+class Table:
+    """Systems that can be compared.
+
+    Attributes:
+        title: of the table.
+        rows: in the order in which they were named.
+        baseline: the row that p-values are against; empty where there are none.
+        references: figures of the references, or of human text.
+        notes: lines below it.
+        is_cost: whether it is about training, not about what was written.
+    """
+
+    title: str
+    rows: list[Row]
+    baseline: str = ""
+    references: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    is_cost: bool = False
+
+    def row(self, name: str) -> Row | None:
+        """Return the row of a name, if there is one."""
+        return next((row for row in self.rows if row.name == name), None)
+
+    @property
+    def columns(self) -> list[str]:
+        """The figures that any row has, in the catalogue's order."""
+        return [n for n in (*SCORES, *COST) if any(row.mean(n) is not None for row in self.rows)]
+
+    @property
+    def repetitions(self) -> list[str]:
+        """The measures of repetition that it has, by n."""
+        return [name for name in REPETITIONS if name in self.columns]
+
+
+# Of each system its evaluation under each seed; "" is the seed of one that has none.
+BySystem = Mapping[str, Mapping[str, Evaluation]]
+
+
+def evaluation_tables(
+    evaluations: Iterable[tuple[str, str, Evaluation]], baseline: str | None
+) -> list[Table]:
+    """Put evaluations of the same kind, decoded the same way, into a table each.
+
+    Args:
+        evaluations: of each the name of its system, its seed, and what was found.
+        baseline: the system that the others are compared with; None: a usual name, or the first.
+    """
+    groups: dict[tuple[str, str], dict[str, dict[str, dict[str, Evaluation]]]] = {}
+    every = list(evaluations)
+    # Where the texts were not kept, nothing says which test set it was: it is taken for the first.
+    known: dict[tuple[str, str], str] = {}
+    for _, _, found in every:
+        if found.test_set:
+            known.setdefault((found.kind, found.label), found.test_set)
+    for name, seed, found in every:
+        sets = groups.setdefault((found.kind, found.label), {})
+        test_set = found.test_set or known.get((found.kind, found.label), "")
+        sets.setdefault(test_set, {}).setdefault(name, {})[seed] = found
+    return [
+        _table(f"{kind}: {label}{f' ({test_set})' if len(sets) > 1 else ''}", systems, baseline)
+        for (kind, label), sets in groups.items()
+        for test_set, systems in sets.items()
+    ]
+
+
+def require_one_test_set(evaluations: Iterable[tuple[str, str, Evaluation]]) -> None:
+    """Refuse evaluations of one kind whose references differ.
+
+    Raises:
+        UserError: which two.
+    """
+    first: dict[tuple[str, str], Evaluation] = {}
+    for _, _, found in evaluations:
+        other = first.setdefault((found.kind, found.label), found)
+        if found.test_set and other.test_set and found.test_set != other.test_set:
+            raise UserError(
+                f"{other.path} and {found.path} have different references: report them apart, or "
+                "add --different-data to have a table for each"
+            )
+
+
+def _table(title: str, systems: BySystem, asked: str | None) -> Table:
+    baseline = choose_baseline(list(systems), asked)
+    rows = [_row(name, by_seed) for name, by_seed in systems.items()]
+    most = max(len(by_seed) for by_seed in systems.values())
+    for row in rows:
+        seeds = len(systems[row.name])
+        row.note = "" if seeds == most else f"{seeds} of {most} seeds"
+        if row.name != baseline:
+            row.p_values = _p_values(systems[row.name], systems[baseline])
+    every = [found for by_seed in systems.values() for found in by_seed.values()]
+    references = next((found.of_references for found in every if found.of_references), {})
+    signatures = {value: None for found in every for value in found.signatures.values()}
+    decoding = [_settings(found.settings) for found in every[:1]]
+    notes = [*signatures, *(line for line in decoding if line)]
+    compared = any(row.p_values for row in rows)
+    return Table(title, rows, baseline if compared else "", references, notes)
+
+
+def _settings(settings: Figures) -> str:
+    flat: Figures = {}
+    for name, value in settings.items():
+        flat |= value if isinstance(value, dict) else {name: value}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in flat.items())
+
+
+def choose_baseline(names: Sequence[str], asked: str | None) -> str:
+    """Return the row that the others are compared with."""
+    if asked in names and asked is not None:
+        return asked
+    last = {name.rsplit("/", 1)[-1]: name for name in reversed(names)}
+    return next((last[usual] for usual in _USUAL_BASELINES if usual in last), names[0])
+
+
+def _row(name: str, by_seed: Mapping[str, Evaluation]) -> Row:
+    row = Row(name)
+    names = {n: None for found in by_seed.values() for n in found.figures if n in SCORES}
+    for figure in names:
+        row.figures[figure] = spread({s: found.figures.get(figure) for s, found in by_seed.items()})
+    if len(by_seed) == 1:
+        (found,) = by_seed.values()
+        row.intervals = {n: v for n, v in found.intervals.items() if n in SCORES}
+        bleu = bleu_interval(found) if found.kind == TRANSLATION else None
+        row.intervals |= dict([bleu] if bleu else [])
+    return row
+
+
+def _p_values(
+    mine: Mapping[str, Evaluation], theirs: Mapping[str, Evaluation]
+) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for seed, one in mine.items():
+        # A baseline that has one seed, an imported model say, is that of every seed.
+        other = theirs.get(seed) or (next(iter(theirs.values())) if len(theirs) == 1 else None)
+        for name, p_value in (_seed_p_values(one, other) if other else {}).items():
+            found.setdefault(name, {})[seed] = p_value
+    return found
+
+
+def _seed_p_values(one: Evaluation, other: Evaluation) -> dict[str, float]:
+    if len(one.texts) != len(other.texts) or len(one.texts) < 2:
+        return {}
+    found = {}
+    if "bleu" in one.figures and "bleu" in other.figures and one.kind == TRANSLATION:
+        written = tuple(text.written for text in one.texts)
+        baseline = tuple(text.written for text in other.texts)
+        found["bleu"] = _bleu_p_value(baseline, written, tuple(t.references[0] for t in one.texts))
+    for name in one.per_text.keys() & other.per_text.keys():
+        pairs = zip(other.per_text[name], one.per_text[name], strict=True)
+        known = [
+            (theirs, mine) for theirs, mine in pairs if theirs is not None and mine is not None
+        ]
+        if len(known) > 1:
+            found[name] = mean_p_value([theirs for theirs, _ in known], [mine for _, mine in known])
+    return found
+
+
+@lru_cache(maxsize=512)  # a report that is watched has the same texts again and again
+def _bleu_p_value(baseline: Texts, written: Texts, references: Texts) -> float:
+    return bleu_p_values(baseline, {"": written}, references)[""]
+
+
+def comparison_tables(results: Figures, source: str) -> list[Table]:
+    """Return the tables of a comparison as ``genft compare`` found them: by updates, by time.
+
+    Raises:
+        UserError: the results are not whole.
+    """
+    try:
+        return _comparison_tables(results, source)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"{source} is no whole file of genft compare: {error!r}") from error
+
+
+def _comparison_tables(results: Figures, source: str) -> list[Table]:
+    tables = []
+    notes = [f"{name.split('_')[0]} {results[name]}" for name in results if "signature" in name]
+    for key, title in (("equal_updates", "equal updates"), ("equal_time", "equal training time")):
+        rows = [_comparison_row(n, s, key) for n, s in results["systems"].items() if s.get(key)]
+        if not rows:
+            continue
+        references = results.get("references", {}) if key == "equal_updates" else {}
+        known = {name: value for name, value in references.items() if value is not None}
+        called = Path(source).resolve().parent.name
+        tables.append(Table(f"{called}: {title}", rows, "standard", known, notes))
+    return tables
+
+
+def _comparison_row(name: str, system: Figures, key: str) -> Row:
+    figures = dict(system[key])
+    p_values = figures.pop("p_value", {}).get("seeds", {})
+    failed = " ".join(failure["error"] for failure in system.get("failures", []))
+    shown = {n: figure for n, figure in figures.items() if n in SCORES or n in COST}
+    for figure in shown.values():
+        figure["mean"], figure["half_width"], figure["seeds"]  # raises where one is missing
+    return Row(name, shown, {}, {"bleu": p_values} if p_values else {}, failed)

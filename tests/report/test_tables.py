@@ -1,0 +1,277 @@
+"""The tables: means over seeds, intervals, p-values, what is best, what is refused."""
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+import sacrebleu
+from report.run_maker import DONE, data_folder, generated, language_model_evaluation, make_run
+
+from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.significance import bleu_p_values, mean_p_value
+from genft_fairseq.report.cells import cell, explanation
+from genft_fairseq.report.gather import Report, gather
+from genft_fairseq.report.plots import plots
+from genft_fairseq.report.tables import Table
+
+REFERENCES = [f"the cat number {i} sat on the mat and slept" for i in range(30)]
+GOOD = [text.replace("slept", "sleeps") for text in REFERENCES]
+BAD = [text.replace("sat on the mat", "mat mat mat mat") for text in GOOD]
+
+MIXED = GOOD[:15] + REFERENCES[15:]
+
+
+def table(report: Report, title: str) -> Table:
+    (found,) = [table for table in report.tables if table.title.startswith(title)]
+    return found
+
+
+def translating(tmp_path: Path) -> Path:
+    """Two seeds of two systems."""
+    for seed in (1, 2):
+        for name, written in (("mle", BAD), ("scalegrad", GOOD[: 10 * seed] + BAD[10 * seed :])):
+            run = make_run(tmp_path / f"seed-{seed}" / name, seed=seed)
+            (run / "generate-test.txt").write_text(generated(written, REFERENCES))
+    return tmp_path
+
+
+def bleu(written: list[str]) -> float:
+    return sacrebleu.BLEU(tokenize="none").corpus_score(written, [REFERENCES]).score
+
+
+def test_translations_over_seeds(tmp_path: Path) -> None:
+    found = table(gather([str(translating(tmp_path))]), "translation: generate-test")
+    assert [row.name for row in found.rows] == ["mle", "scalegrad"]
+    assert found.baseline == "mle"
+    scores = [bleu(GOOD[:10] + BAD[10:]), bleu(GOOD[:20] + BAD[20:])]
+    figure = found.rows[1].figures["tokenised_bleu"]
+    assert figure["seeds"] == {"1": pytest.approx(scores[0]), "2": pytest.approx(scores[1])}
+    assert figure["mean"] == pytest.approx(statistics.fmean(scores))
+    # two seeds: one degree of freedom, 12.706 standard errors
+    half_width = 12.706 * statistics.stdev(scores) / 2**0.5
+    assert figure["half_width"] == pytest.approx(half_width)
+    shown = cell(found, found.rows[1], "tokenised_bleu")
+    assert shown.plain == f"{statistics.fmean(scores):.2f} ± {half_width:.2f}"
+    assert shown.is_best and not cell(found, found.rows[0], "tokenised_bleu").is_best
+
+
+def test_repetition_is_compared_text_by_text(tmp_path: Path) -> None:
+    found = table(gather([str(translating(tmp_path))]), "translation")
+    # of words: 10 in a reference, 7 4-grams; nothing repeats but in the bad ones, where no 4-gram
+    # does either; so every text has 0
+    assert found.rows[1].p_values["rep_4"] == {"1": 1.0, "2": 1.0}
+    assert found.references["rep_1"] == pytest.approx(1 / 10)
+
+
+def test_bleu_on_raw_references(tmp_path: Path) -> None:
+    raw = tmp_path / "data" / "raw"
+    raw.mkdir(parents=True)
+    (tmp_path / "data" / "dict.de.txt").write_text("a 1\n")
+    (raw / "test.de").write_text("".join(f"{line}\n" for line in REFERENCES))
+    for name, written in (("one", MIXED), ("two", BAD)):
+        run = make_run(tmp_path / name, data=f"{tmp_path / 'data'} --target-lang de")
+        tokenised = [text.replace("cat", "c a t") for text in REFERENCES]
+        (run / "generate-test.txt").write_text(generated(written, tokenised))
+    arguments = [str(tmp_path / name) for name in ("one", "two")]
+    found = table(gather(arguments), "translation")
+    score = sacrebleu.BLEU().corpus_score(MIXED, [REFERENCES]).score
+    assert found.rows[0].mean("bleu") == pytest.approx(score)
+    assert found.rows[1].p_values["bleu"]["1"] == bleu_p_values(MIXED, {"x": BAD}, REFERENCES)["x"]
+    low, high = found.rows[0].intervals["bleu"]
+    assert low < score < high
+    assert any("95 % bootstrap" in line for line in explanation(found))
+    other = table(gather(arguments, baseline="two"), "translation")
+    assert other.baseline == "two" and not other.rows[1].p_values
+
+
+def test_language_models(tmp_path: Path) -> None:
+    human = ["every word here is another one than before"] * 6
+    loops = ["again and again and again and again and again"] * 5 + human[:1]
+    for name, texts in (("mle", loops), ("scalegrad", human)):
+        run = make_run(tmp_path / name)
+        evaluation = language_model_evaluation(texts, human)
+        (run / "evaluation.json").write_text(json.dumps(evaluation))
+    found = table(gather([str(tmp_path)]), "language model: evaluation")
+    assert found.rows[0].mean("perplexity") == 20.0
+    assert found.rows[0].mean("rep_4") == 0.2 and found.references["rep_1"] == 0.1
+    # 9 words, 6 4-grams of which 4 occurred before
+    shares = [4 / 6] * 5 + [0.0]
+    assert found.rows[1].p_values["rep_4"]["1"] == mean_p_value(shares, [0.0] * 6)
+
+
+def test_cost_and_states(tmp_path: Path) -> None:
+    finished = {"updates": 30, "train_seconds": 60.0, "checkpoints": []}
+    make_run(tmp_path / "seed-1" / "mle", finished=finished)
+    make_run(tmp_path / "seed-2" / "mle", seed=2, end=["Traceback (most recent call last):", "E"])
+    (row,) = table(gather([str(tmp_path)]), "training").rows
+    assert row.note == "finished, crashed"
+    assert row.figures["seconds_per_update"]["seeds"] == {"1": 2.0, "2": None}
+    assert row.mean("valid_ppl") == pytest.approx(2**3.5)
+
+
+def comparison() -> dict[str, object]:
+    def figure(*values: float) -> dict[str, object]:
+        seeds = {str(i): value for i, value in enumerate(values)}
+        return {"mean": statistics.fmean(values), "half_width": 0.5, "deviation": 1, "seeds": seeds}
+
+    standard = {"bleu": figure(30, 32), "train_seconds": figure(10, 11)}
+    scalegrad = {"bleu": figure(31, 33), "p_value": figure(0.01, 0.04)}
+    return {
+        "config": {},
+        "side_by_side": {},
+        "references": {"rep_1": 0.02},
+        "bleu_signature": "nrefs:1",
+        "systems": {
+            "standard": {"equal_updates": standard, "equal_time": standard, "failures": []},
+            "scalegrad": {"equal_updates": scalegrad, "failures": [{"error": "it broke"}]},
+        },
+    }
+
+
+def test_a_comparison_as_it_was_found(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(comparison()))
+    updates, time = gather([str(path)]).tables
+    assert updates.title.endswith("equal updates") and time.title.endswith("equal training time")
+    shown = cell(updates, updates.rows[1], "bleu")
+    assert shown.plain == "32.00∗ ± 0.50 (p 0.010, 0.040)"
+    assert updates.rows[1].note == "it broke"
+    assert updates.notes == ["bleu nrefs:1"]
+
+
+@pytest.mark.parametrize("key", ["mean", "half_width", "seeds"])
+def test_a_comparison_that_is_not_whole(tmp_path: Path, key: str) -> None:
+    results = comparison()
+    del results["systems"]["standard"]["equal_updates"]["bleu"][key]  # type: ignore[index]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    with pytest.raises(UserError, match=r"results\.json is no whole file of genft compare"):
+        gather([str(tmp_path)])
+
+
+def test_different_test_sets_are_refused_or_apart(tmp_path: Path) -> None:
+    for name, references in (("one", REFERENCES), ("two", GOOD)):
+        run = make_run(tmp_path / name)
+        (run / "generate-test.txt").write_text(generated(GOOD, references))
+    with pytest.raises(UserError, match=r"one/generate-test.txt and .*two.* different references"):
+        gather([str(tmp_path)])
+    report = gather([str(tmp_path)], different_data=True)
+    titles = [table.title for table in report.tables if table.title.startswith("translation")]
+    assert len(titles) == 2 and all("(" in title for title in titles)
+
+
+def test_a_baseline_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match="--baseline mel is no system of the report: mle, scalegrad"
+    ):
+        gather([str(translating(tmp_path))], baseline="mel")
+
+
+def test_decoding_that_is_not_whole_is_a_note(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "mle")
+    text = generated(GOOD, REFERENCES)
+    (run / "generate-test.txt").write_text(text.replace("H-3\t", "X-3\t"))
+    (run / "generate-valid.txt").write_text("")
+    report = gather([str(run)])
+    assert [table.title for table in report.tables] == ["training"]
+    partial, empty = report.notes
+    assert partial.endswith(
+        "generate-test.txt does not hold one translation of every sentence, but of 29"
+    )
+    assert empty.endswith("but of 0")
+
+
+def test_a_star_needs_every_seed_in_one_direction(tmp_path: Path) -> None:
+    loops = ["one and one and one and one and one and one"] * 30
+    plain = ["every word of this long line is another one"] * 30
+    texts = {("mle", 1): plain, ("mle", 2): loops, ("other", 1): loops, ("other", 2): plain}
+    texts |= {
+        ("worse", 1): loops,
+        ("worse", 2): [f"{text} and one and one and one" for text in loops],
+    }
+    for (name, seed), written in texts.items():
+        run = make_run(tmp_path / f"seed-{seed}" / name, seed=seed)
+        evaluation = language_model_evaluation(written, plain)
+        evaluation["model"]["seq_rep_4"] = 0.9 if written is not plain else 0.0
+        evaluation["model"]["seq_rep_4"] += 0.05 if name == "worse" else 0.0
+        (run / "evaluation.json").write_text(json.dumps(evaluation))
+    found = table(gather([str(tmp_path)]), "language model")
+    other, worse = (found.row(name) for name in ("other", "worse"))
+    assert other and worse
+    assert max(other.p_values["rep_4"].values()) < 0.05 and not cell(found, other, "rep_4").differs
+    assert cell(found, worse, "rep_4").differs
+    del worse.p_values["rep_4"]["2"]
+    assert not cell(found, worse, "rep_4").differs
+
+
+def test_a_text_that_is_too_short_is_left_out_of_its_pair(tmp_path: Path) -> None:
+    human = ["every word here is another one than before"] * 6
+    for name, texts in (("mle", ["a b a b a b a b a b"] * 5 + ["x"]), ("scalegrad", human)):
+        run = make_run(tmp_path / name)
+        (run / "evaluation.json").write_text(json.dumps(language_model_evaluation(texts, human)))
+    (_, row) = table(gather([str(tmp_path)]), "language model").rows
+    shares = [5 / 7] * 5  # 10 words, 7 4-grams, two of them different
+    assert row.p_values["rep_4"]["1"] == mean_p_value(shares, [0.0] * 5)
+
+
+def test_another_test_set_of_as_many_lines_has_no_raw_references(tmp_path: Path) -> None:
+    raw = tmp_path / "data" / "raw"
+    raw.mkdir(parents=True)
+    (tmp_path / "data" / "dict.de.txt").write_text("a 1\n")
+    (raw / "test.de").write_text("".join(f"something else {i}\n" for i in range(30)))
+    run = make_run(tmp_path / "one", data=f"{tmp_path / 'data'} --target-lang de")
+    (run / "generate-test.txt").write_text(generated(REFERENCES, REFERENCES))
+    (row,) = table(gather([str(run)]), "translation").rows
+    assert row.mean("bleu") is None and row.mean("tokenised_bleu") == pytest.approx(100)
+
+
+def test_a_row_says_that_seeds_are_missing(tmp_path: Path) -> None:
+    translating(tmp_path)
+    (tmp_path / "seed-2" / "scalegrad" / "generate-test.txt").unlink()
+    found = table(gather([str(tmp_path)]), "translation")
+    assert [row.note for row in found.rows] == ["", "1 of 2 seeds"]
+
+
+def test_what_is_not_finished_is_never_the_best(tmp_path: Path) -> None:
+    for name, end, loss in (("done", (DONE,), 4.0), ("crashed", ("ValueError: x",), 3.0)):
+        make_run(tmp_path / name, {10: loss}, end=end)
+    found = table(gather([str(tmp_path)]), "training")
+    assert [cell(found, row, "valid_ppl").is_best for row in found.rows] == [False, False]
+
+
+def test_different_data_is_reported_apart(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        data = data_folder(tmp_path / f"data-{name}", name.encode())
+        make_run(tmp_path / "runs" / name, data=str(data))
+    report = gather([str(tmp_path / "runs")], different_data=True)
+    assert [(t.title, len(t.rows)) for t in report.tables] == [
+        (f"training on {tmp_path / 'data-one'}", 1),
+        (f"training on {tmp_path / 'data-two'}", 1),
+    ]
+    curves = [plot for plot in plots(report) if plot.title.startswith("validation loss")]
+    assert len({plot.title for plot in curves}) == 2
+
+
+def test_two_comparisons_keep_their_runs_apart(tmp_path: Path) -> None:
+    for parent in ("a", "b"):
+        make_run(tmp_path / parent / "seed-1" / "scalegrad")
+        (tmp_path / parent / "results.json").write_text(json.dumps(comparison()))
+    report = gather([str(tmp_path)])  # found below the folder that holds both
+    assert len(report.comparisons) == 2
+    assert list(report.rows) == [f"{tmp_path / p}/scalegrad" for p in "ab"]
+
+
+def test_runs_that_share_a_name_and_seed_are_told_apart(tmp_path: Path) -> None:
+    for parent in ("a", "b"):
+        make_run(tmp_path / parent / "mle")
+    report = gather([str(tmp_path / "a" / "mle"), str(tmp_path / "b" / "mle")])
+    assert list(report.rows) == [str(tmp_path / p / "mle") for p in "ab"]
+    # the seed that only a command knows counts as well
+    runs = [make_run(tmp_path / part, seed=1) for part in ("c/seed-1/x", "d/x")]
+    assert list(gather([str(run) for run in runs]).rows) == [str(run) for run in runs]
+    # and lets runs of one name be its seeds
+    runs = [make_run(tmp_path / f"e{seed}", seed=seed) for seed in (1, 2)]
+    (both,) = gather([f"scalegrad={run}" for run in runs]).rows.values()
+    assert [training.found.seed for training in both] == [1, 2]
+    twice = gather([str(tmp_path / "a" / "mle"), str(tmp_path / "a")])
+    assert len(twice.trainings) == 1
