@@ -4,6 +4,8 @@ The first token decides much of what follows and is the one that a decoder predi
 alone (it has read only the beginning-of-sentence symbol).  Under teacher forcing its loss is
 already part of the token loss, so that the auxiliary task is a reweighting of position 0 and needs
 no second pass through the decoder.
+
+Derived in docs/mathematics.md, "First-token auxiliary".
 """
 
 import torch

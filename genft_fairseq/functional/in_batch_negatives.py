@@ -2,6 +2,8 @@
 
 Karpukhin et al. (2020), "Dense Passage Retrieval for Open-Domain Question Answering",
 arXiv:2004.04906, equation 2.
+
+Derived in docs/mathematics.md, "In-batch negatives".
 """
 
 import torch

@@ -5,7 +5,7 @@ The logits of a batch, (B, T, V), are the largest thing that training a model of
 and the two gradients that a cross entropy makes of them.  Nothing of that is wanted but one number
 a position and the gradients of the features, (B, T, D), and of the matrix, (V, D).  So a chunk of
 positions is projected, its loss taken, and the logits overwritten by their gradient, before the
-next chunk uses the same memory.
+next chunk uses the same memory.  Derived in docs/mathematics.md, "Loss in chunks".
 
 Two ways, which differ in when the gradient is made:
 

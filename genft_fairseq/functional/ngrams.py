@@ -1,4 +1,7 @@
-"""n-grams that a text already holds, found by comparing whole tensors."""
+"""n-grams that a text already holds, found by comparing whole tensors.
+
+Derived in docs/mathematics.md, "Sequence unlikelihood".
+"""
 
 import torch
 from torch import Tensor

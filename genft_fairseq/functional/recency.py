@@ -1,4 +1,7 @@
-"""How long ago a text last held a token."""
+"""How long ago a text last held a token.
+
+Derived in docs/mathematics.md, "Measures of repetition".
+"""
 
 import torch
 from torch import Tensor

@@ -3,6 +3,8 @@
 S. Shen et al., *Minimum Risk Training for Neural Machine Translation*, ACL 2016, arXiv:1512.02433;
 S. Edunov et al., *Classical Structured Prediction Losses for Sequence to Sequence Learning*, NAACL
 2018, arXiv:1711.04956.
+
+Derived in docs/mathematics.md, "Minimum risk".
 """
 
 import torch

@@ -2,6 +2,8 @@
 
 X. Lin, S. Han and S. Joty, *Straight to the Gradient: Learning to Use Novel Tokens for Neural Text
 Generation*, ICML 2021, arXiv:2106.07207: the rescaled distribution and its gradient.
+
+Derived in docs/mathematics.md, "ScaleGrad".
 """
 
 import math

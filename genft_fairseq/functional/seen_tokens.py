@@ -7,6 +7,8 @@ al. (2021, arXiv:2106.07207).  A set holds a token once, so each token is repres
 **first occurrence**: a sum over ``C_t`` is a sum over the first occurrences at positions ``s < t``.
 That is what keeps the losses at (B, T, T) numbers where a mask over the vocabulary would hold
 (B, T, V).
+
+Derived in docs/mathematics.md, "Tokens already seen".
 """
 
 import torch

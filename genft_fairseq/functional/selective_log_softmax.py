@@ -14,6 +14,8 @@ anyway.
 
 Both passes go through the logits in blocks of rows that fit the processor's cache, so that
 temporaries (among them the float32 copy of half-precision logits) are small.
+
+Derived in docs/mathematics.md, "Log-probabilities of a few tokens".
 """
 
 from collections.abc import Iterator

@@ -7,6 +7,8 @@ At each scored position, in nats, with the model's own distribution p,
 
 It is a function of a few log-probabilities a position, wherever these come from: logits
 (``selective_log_softmax``) or the decoder's features (``linear_loss``).
+
+Derived in docs/mathematics.md, "The token loss".
 """
 
 from dataclasses import dataclass

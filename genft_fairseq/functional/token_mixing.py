@@ -6,6 +6,8 @@ for Transformers*, ACL SRW 2019, arXiv:1906.07651 (two decoder passes). Y. Liu e
 Sampling Based on Decoding Steps for Neural Machine Translation*, EMNLP 2021, arXiv:2108.12963 (by
 position, and the composite). Y. Liu et al., *Confidence-Aware Scheduled Sampling for Neural Machine
 Translation*, Findings of ACL 2021, arXiv:2107.10427.
+
+Derived in docs/mathematics.md, "Scheduled sampling".
 """
 
 import math

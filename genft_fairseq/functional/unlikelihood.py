@@ -3,6 +3,8 @@
 S. Welleck, I. Kulikov, S. Roller, E. Dinan, K. Cho and J. Weston, *Neural Text Generation with
 Unlikelihood Training*, ICLR 2020, arXiv:1908.04319: the token-level objective with
 previous-context candidates.
+
+Derived in docs/mathematics.md, "Unlikelihood".
 """
 
 import math
