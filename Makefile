@@ -1,5 +1,6 @@
 # make demo   the main job in miniature: five minutes on two cores, offline once installed
 # make test   lint, types and tests
+# make docs   the documentation as a static site, in docs/_build/html
 # make bench  every figure, table and plot of benchmarks/
 # All make .venv, or reuse it.  PYTHON=python3.12 make ... chooses the interpreter.
 
@@ -17,8 +18,8 @@ BASE_SIZE := --setting translation,base,16,16 --setting translation,base,4,64 --
 	generative_greedy,generative_sampling,unrolled_cached,unrolled,sequence
 STRATEGIES_RESULTS := $(addprefix --table $(RESULTS)/strategies-,cpu.json base-cpu.json)
 
-.PHONY: demo test lint types unit test-slow bench bench-pages bench-strategies install clean \
-	$(addprefix bench-,$(BENCHMARKS))
+.PHONY: demo test lint types unit test-slow docs docs-links bench bench-pages bench-strategies \
+	install clean $(addprefix bench-,$(BENCHMARKS))
 .DEFAULT_GOAL := test
 
 install:
@@ -41,6 +42,14 @@ unit: install
 
 test-slow: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -q -m slow
+
+docs: install
+	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+# Asks the network about every address outside; the links within are checked by the tests.
+docs-links: install
+	$(BIN)/sphinx-build -n -q -b linkcheck docs docs/_build/links
 
 # One after the other: what is measured side by side slows each other down.
 .NOTPARALLEL:
@@ -74,4 +83,4 @@ bench-pages: install
 	$(BIN)/python benchmarks/plots.py
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

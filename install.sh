@@ -44,8 +44,12 @@ if [ -z "$wheel" ]; then
   building=$(mktemp -d "$cache/building.XXXXXX")
   trap 'rm -rf "$building"' EXIT
   printf '[build_ext]\nparallel = %s\n' "$(getconf _NPROCESSORS_ONLN)" >"$building/build.cfg"
+  # The extensions are built side by side. By way of ninja they would overwrite each other's
+  # build.ninja, so that an object is missing at times: found first, this says that there is none.
+  printf '#!/bin/sh\nexit 1\n' >"$building/ninja"
+  chmod +x "$building/ninja"
   # CUDA_HOME must be unset: the source distribution lacks the .cu files that it would then compile.
-  env -u CUDA_HOME DIST_EXTRA_CONFIG="$building/build.cfg" CFLAGS="${CFLAGS:--O1 -g0}" \
+  env -u CUDA_HOME PATH="$building:$PATH" DIST_EXTRA_CONFIG="$building/build.cfg" CFLAGS="${CFLAGS:--O1 -g0}" \
     "$venv/bin/python" -m pip --disable-pip-version-check wheel --quiet --no-build-isolation --no-deps \
     --wheel-dir "$building" "$fairseq"
   mv "$building"/fairseq_fixed-*.whl "$cache/"

@@ -156,6 +156,7 @@ train() {
     *) tail -n 3 "$folder/train.log" >&2; die "$name failed: see $folder/train.log" ;;
   esac
   touch "$finished"
+  exec 9>&- # so that nobody takes it for a run that is going
 }
 
 # need_run NAME SCRIPT: the run must be finished.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import warm_python as warm
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +17,12 @@ def realdata() -> Path:
     if not Path(folder).is_dir():
         pytest.fail(f"GENFT_DATA names {folder}, which is no folder")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def warm_python() -> warm.WarmPython:
+    """An interpreter and commands that start in a moment."""
+    return warm.warm_python()
 
 
 @pytest.fixture(autouse=True)

@@ -1,16 +1,20 @@
 """Running the real commands from tests: a tiny model, a fast optimisation.
 
 Importing torch and fairseq takes seconds.  ``run`` therefore forks this process, which has them,
-and calls the command's own entry point; ``run_cold`` starts the installed script, as a user does.
+and calls the command's own entry point.  ``run_cold`` starts the installed script, as a user does;
+``run_warm`` does what that does in a process that has fairseq imported, but not the plugin, and so
+do the processes that are started from there.
 """
 
 import contextlib
+import gc
 import importlib
 import os
 import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -18,6 +22,7 @@ from typing import NoReturn
 import pytest
 import torch
 import torch._dynamo
+from warm_python import configure_once, warm_python
 
 import genft_fairseq
 from genft_fairseq.errors import install_one_line_errors
@@ -67,6 +72,7 @@ def run(command: str, *arguments: object, check: bool = True, stdin: str = "") -
     """Call a fairseq command's entry point in a forked process, its output captured."""
     module = "fairseq_cli." + command.removeprefix("fairseq-").replace("-", "_")
     importlib.import_module(module)  # before the fork, so that it is imported once
+    configure_once()
     with tempfile.TemporaryDirectory() as folder:
         streams = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
         streams[0].write_text(stdin)
@@ -82,6 +88,7 @@ def become(module: str, argv: list[str], streams: list[Path]) -> NoReturn:
     """In the forked process: take the place of the command, and never return into pytest."""
     status = 1
     try:
+        gc.freeze()  # a collection would write to every page that is shared with pytest
         for number, (path, mode) in enumerate(zip(streams, ("r", "w", "w"), strict=True)):
             stream = open(path, mode, encoding="utf-8")  # noqa: SIM115
             os.dup2(stream.fileno(), number)
@@ -119,14 +126,29 @@ def _reset_logging() -> None:
 
 def run_cold(command: str, *arguments: object, check: bool = True, **environment: str) -> Done:
     """Start the installed script in a new process."""
+    return _started(BIN, command, arguments, check, environment)
+
+
+def run_warm(command: str, *arguments: object, check: bool = True, **environment: str) -> Done:
+    """Start the installed script in a process that is forked from one with fairseq imported."""
+    return _started(warm_python().bin, command, arguments, check, environment)
+
+
+def _started(
+    folder: Path,
+    command: str,
+    arguments: Iterable[object],
+    check: bool,
+    environment: dict[str, str],
+) -> Done:
     done = subprocess.run(
-        [str(BIN / command), *map(str, arguments)],
+        [str(folder / command), *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=300,
         env={
             **os.environ,
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
             "OMP_NUM_THREADS": "1",
             **environment,
         },
@@ -140,7 +162,14 @@ def _checked(command: str, done: Done, check: bool) -> Done:
     return done
 
 
-def train(data: Path, save_dir: Path, model: list[str], *flags: object, check: bool = True) -> Done:
+def train(
+    data: Path,
+    save_dir: Path,
+    model: list[str],
+    *flags: object,
+    check: bool = True,
+    run: Callable[..., Done] = run,
+) -> Done:
     """``fairseq-train`` with the plugin, the tiny model and a fast optimisation."""
     return run(
         "fairseq-train",

@@ -16,6 +16,7 @@ from typing import NoReturn
 import fairseq_cli.train  # noqa: F401 (before the fork, so that it is imported once)
 import pytest
 from fairseq_commands import Done, become
+from warm_python import configure_once
 
 TIMEOUT = 120  # seconds, for what takes one or two
 
@@ -34,6 +35,7 @@ class ForkedRun:
         self._folder = tempfile.TemporaryDirectory()
         self.pids: list[int] = []
         self.statuses: dict[int, int] = {}
+        configure_once()
         for number, arguments in enumerate(commands):
             pid = os.fork()
             if pid == 0:

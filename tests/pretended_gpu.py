@@ -82,7 +82,9 @@ class PretendedGpu:
             assert frame.f_back is not None
             frame = frame.f_back
         name = frame.f_code.co_filename.rpartition("/")[2]
-        self.waits[f"{what} in {name}, {frame.f_code.co_qualname}"] += 1
+        code = frame.f_code
+        function = getattr(code, "co_qualname", code.co_name)  # the longer name since Python 3.11
+        self.waits[f"{what} in {name}, {function}"] += 1
 
 
 class _Attributes(TorchFunctionMode):

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "genft_fairseq"
 # the foundation of every room but the ground floor, which needs torch only; they may use that.
 FOUNDATION = {
     *("errors", "compat", "data_files", "precision", "resuming", "training_time"),
-    *("safe_arrays", "safe_loading"),
+    *("run_record", "safe_arrays", "safe_loading"),
 }
 MAY_IMPORT: dict[str, set[str]] = {
     "functional": set(),
@@ -30,9 +30,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "retrieval": {"functional", "data", "generation"},
     "interchange": {"functional", "data", "generation", "models"},
     "study": {"functional", "evaluation"},
+    "report": {"evaluation", "study"},
     "cli": {
         *("functional", "data", "generation", "criterions", "tasks", "models"),
-        *("evaluation", "retrieval", "interchange", "study"),
+        *("evaluation", "retrieval", "interchange", "study", "report"),
     },
 }
 MAX_LINES = 300

@@ -2,11 +2,11 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from warm_python import warm_python
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "losses.py"
 BEGIN, END = "<!-- losses:begin -->", "<!-- losses:end -->"
@@ -23,7 +23,7 @@ LOSSES = [
 
 
 def losses(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    command = [str(warm_python().python), str(SCRIPT), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 

@@ -4,7 +4,6 @@ import importlib
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from warm_python import warm_python
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 SCRIPT = BENCHMARKS / "fusion_in_decoder.py"
@@ -46,7 +46,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = ["--setting", f"1,{LAYERS},{WIDTH},{HEADS}", "--vocabulary", 60]
     text = ["--n-context", N, "--passage-tokens", L, "--questions", B, "--length", T]
     rounds = ["--passages-at-once", 2, "--beam", 1, "--beam", BEAM, "--repeats", 2]
-    command = [sys.executable, SCRIPT, *model, *text, *rounds, "--output", path, "--json"]
+    command = [warm_python().python, SCRIPT, *model, *text, *rounds, "--output", path, "--json"]
     done = subprocess.run(
         list(map(str, command)), capture_output=True, text=True, timeout=120, check=False
     )
@@ -232,7 +232,7 @@ def test_what_misses_its_target_or_differs_is_said(
 
 def test_its_plot_shows_the_figures(report: Path, tmp_path: Path) -> None:
     shutil.copy(report, tmp_path)
-    command = [sys.executable, str(BENCHMARKS / "plots.py"), "--results", str(tmp_path)]
+    command = [str(warm_python().python), str(BENCHMARKS / "plots.py"), "--results", str(tmp_path)]
     assert subprocess.run(command, capture_output=True, timeout=120, check=False).returncode == 0
     drawn = (tmp_path / "fusion_in_decoder-cpu.svg").read_text()
     for words in ("1 + 3 layers, width 16, 4 heads, beam 3", "--decoder-kv-heads 1", "tokens"):

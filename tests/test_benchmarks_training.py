@@ -3,7 +3,6 @@
 import importlib
 import json
 import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from fairseq import options
 from fairseq.trainer import Trainer
+from warm_python import warm_python
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 ROWS = [
@@ -23,7 +23,7 @@ RATIOS = {"ratio_median", "ratio_min", "ratio_quartiles"}
 
 
 def benchmark(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(BENCHMARKS / script), *map(str, arguments)]
+    command = [str(warm_python().python), str(BENCHMARKS / script), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 

@@ -9,17 +9,18 @@ import subprocess
 
 import pytest
 from fairseq import options
-from fairseq_commands import BIN, REPOSITORY
-
-ENVIRONMENT = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+from fairseq_commands import REPOSITORY
+from warm_python import warm_python
 
 
 def shell(*command: object, **environment: str) -> subprocess.CompletedProcess:
+    """With Python and fairseq's commands on the PATH, which have imported what takes long."""
+    path = f"{warm_python().bin}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         list(map(str, command)),
         capture_output=True,
         text=True,
-        env={**ENVIRONMENT, **environment},
+        env={**os.environ, "PATH": path, **environment},
         cwd=REPOSITORY,
     )
 

@@ -58,4 +58,7 @@ language_models
 translation_models
 if [ -z "${DRY_RUN:-}" ]; then
   python3 "$root/examples/demo/table.py" "$runs" --data "$data"
+  printf '\nWith curves, costs and the texts side by side, to be opened in a browser:\n'
+  # Two tasks, so two data sets, each with a table of its own.
+  genft report "$runs" --different-data --output "$runs/report.html"
 fi
