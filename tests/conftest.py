@@ -1,7 +1,10 @@
 """What all tests share: where real text lies, and determinism."""
 
 import os
+import random
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,4 +30,29 @@ def warm_python() -> warm.WarmPython:
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
+    _seed_all()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Iterator[None]:
+    """Make what several tests share the same, whichever of them asks for it first.
+
+    Such a fixture is set up before any test's own, with what the test before has left: on several
+    workers a random model would differ from run to run.
+    """
+    if fixturedef.scope == "function":
+        return (yield)
+    before = random.getstate()
+    with torch.random.fork_rng(devices=[]):
+        _seed_all()
+        try:
+            return (yield)
+        finally:
+            random.setstate(before)
+
+
+def _seed_all() -> None:
     torch.manual_seed(0)
+    random.seed(0)

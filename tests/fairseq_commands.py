@@ -6,7 +6,6 @@ and calls the command's own entry point.  ``run_cold`` starts the installed scri
 do the processes that are started from there.
 """
 
-import contextlib
 import gc
 import importlib
 import os
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+import forked_process
 import pytest
 import torch
 import torch._dynamo
@@ -78,16 +78,19 @@ def run(command: str, *arguments: object, check: bool = True, stdin: str = "") -
         streams[0].write_text(stdin)
         pid = os.fork()
         if pid == 0:
-            become(module, [command, *map(str, arguments)], streams)
+            become(module, [command, *map(str, arguments)], streams, Path(folder))
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         done = Done(status, streams[1].read_text(), streams[2].read_text())
     return _checked(command, done, check)
 
 
-def become(module: str, argv: list[str], streams: list[Path]) -> NoReturn:
+def become(
+    module: str, argv: list[str], streams: list[Path], temporary: Path | None = None
+) -> NoReturn:
     """In the forked process: take the place of the command, and never return into pytest."""
     status = 1
     try:
+        forked_process.begin(temporary)
         gc.freeze()  # a collection would write to every page that is shared with pytest
         for number, (path, mode) in enumerate(zip(streams, ("r", "w", "w"), strict=True)):
             stream = open(path, mode, encoding="utf-8")  # noqa: SIM115
@@ -107,10 +110,7 @@ def become(module: str, argv: list[str], streams: list[Path]) -> NoReturn:
         hook = sys.excepthook if getattr(sys.excepthook, "shows_one_line", False) else None
         (hook or traceback.print_exception)(type(error), error, error.__traceback__)
     finally:
-        with contextlib.suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(status)
+        forked_process.end(status)
 
 
 def _reset_logging() -> None:

@@ -1,6 +1,5 @@
 """``genft`` in a process forked from the tests', with whatever streams a test gives it."""
 
-import contextlib
 import os
 import pty
 import re
@@ -13,6 +12,7 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
+import forked_process
 from fairseq_commands import Done
 
 from genft_fairseq import cli
@@ -118,6 +118,7 @@ def _become(argv: list[str], files: list[int]) -> NoReturn:
     """Do what the installed script and the end of its interpreter do."""
     status = 1
     try:
+        forked_process.begin()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for number, file in enumerate(files, start=1):
             os.dup2(file, number)
@@ -137,6 +138,4 @@ def _become(argv: list[str], files: list[int]) -> NoReturn:
             status = 120
             print(f"Exception ignored: {error!r}", file=sys.stderr)
     finally:
-        with contextlib.suppress(Exception):
-            sys.stderr.flush()
-        os._exit(status)
+        forked_process.end(status)

@@ -62,12 +62,13 @@ def test_generate_and_ask(trained):
         assert lines(done, "T") == {i: text[:9] for i, text in enumerate(TEXTS)}
     asked = run("fairseq-interactive", *flags, stdin="\n".join(TEXTS) + "\n")
     assert lines(asked, "H") == symbols and lines(asked, "D") == texts
-    greedy = run("fairseq-generate", *decoding(data, checkpoint, tokenisers, "--beam", 1))
-    scores = [
-        [float(x) for x in re.findall(r"^H-\d+\t(\S+)", found.stdout, re.MULTILINE)]
-        for found in (done, greedy)
-    ]
-    assert sum(scores[0]) > sum(scores[1])  # the mean log-probability, which a beam raises
+    # The beam's others: four of each, the best first, which is the one above.
+    best = run("fairseq-generate", *flags, "--nbest", 4)
+    for i, symbols_found in symbols.items():
+        found = re.findall(rf"^H-{i}\t(\S+)\t(.*)$", best.stdout, re.MULTILINE)
+        scores = [float(score) for score, _ in found]
+        assert len({line for _, line in found}) == 4 and scores == sorted(scores, reverse=True)
+        assert found[0][1] == symbols_found
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import forked_process
 import torch
 
 from genft_fairseq.errors import install_one_line_errors
@@ -83,6 +84,7 @@ def _answer(connection: socket.socket, handlers: dict[str, Handler]) -> NoReturn
 def _become(request: dict[str, Any], streams: list[int], handler: Handler) -> NoReturn:
     status = 1
     try:
+        forked_process.begin()
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)
@@ -108,10 +110,7 @@ def _become(request: dict[str, Any], streams: list[int], handler: Handler) -> No
         hook = sys.excepthook if getattr(sys.excepthook, "shows_one_line", False) else None
         (hook or traceback.print_exception)(type(error), error, error.__traceback__)
     finally:
-        with contextlib.suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(status)
+        forked_process.end(status)
 
 
 def call(words: list[str]) -> int:

@@ -150,7 +150,7 @@ REFUSED = {
     "no start": (
         "bert2bert",
         configured(decoder_start_token_id=None),
-        TABLE + "decoder_start_token_id must be an id below 70, but is None",
+        TABLE + "decoder_start_token_id must be an id below 68, but is None",
     ),
     "start": (
         "bart",

@@ -1,5 +1,6 @@
 """Tiny encoder-decoders as transformers saves them, with tokenisers of their own; no download."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +18,37 @@ TEXT = [
 KINDS = (*("t5", "t5_v1_1", "bart", "bert2bert", "bert2gpt2", "roberta2roberta"),)
 
 
+def pieces(begins: str, continues: str) -> list[str]:
+    """Letters, at the beginning of a word and within, and the words: the most frequent first.
+
+    The trainers of these pieces draw among those of equal weight: every run would have others.
+    """
+    words = [word for line in TEXT for word in line.split()]
+    counted = Counter(begins + word for word in words)
+    letters = Counter(begins + word[0] for word in words)
+    letters.update(continues + letter for word in words for letter in word[1:])
+    return [piece for piece, _ in (letters | counted).most_common()]
+
+
 def save_tokeniser(folder: Path, kind: str) -> Tokenizer:
-    """Write the kind of tokeniser that such models have, trained on a few lines."""
+    """Write the kind of tokeniser that such models have, made from a few lines."""
     folder.mkdir(parents=True, exist_ok=True)
     if kind.startswith("t5"):
-        tokenizer = Tokenizer(models.Unigram())
+        special = ["<pad>", "</s>", "<unk>"]
+        scores = [(piece, -2 - i / 10) for i, piece in enumerate(pieces("▁", ""))]
+        unscored = [(token, 0.0) for token in special]
+        tokenizer = Tokenizer(models.Unigram([*unscored, *scores], unk_id=2))
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         tokenizer.decoder = decoders.Metaspace()
-        special = ["<pad>", "</s>", "<unk>"]
-        trainer: Any = trainers.UnigramTrainer(
-            vocab_size=60, special_tokens=special, unk_token="<unk>", show_progress=False
-        )
+        tokenizer.add_special_tokens(special)
         frame, tokens = "$A </s>", [("</s>", 1)]
     elif kind == "bert":
-        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        vocabulary = {piece: i for i, piece in enumerate([*special, *pieces("", "##")])}
+        tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece()
-        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        trainer = trainers.WordPieceTrainer(
-            vocab_size=70, special_tokens=special, show_progress=False
-        )
+        tokenizer.add_special_tokens(special)
         frame, tokens = "[CLS] $A [SEP]", [("[CLS]", 2), ("[SEP]", 3)]
     else:  # byte-level: BART, RoBERTa, GPT-2
         tokenizer = Tokenizer(models.BPE())
@@ -50,7 +62,7 @@ def save_tokeniser(folder: Path, kind: str) -> Tokenizer:
             show_progress=False,
         )
         frame, tokens = "<s> $A </s>", [("<s>", 0), ("</s>", 2)]
-    tokenizer.train_from_iterator(TEXT, trainer)
+        tokenizer.train_from_iterator(TEXT, trainer)
     if kind == "gpt2":
         tokenizer.add_special_tokens(["<|endoftext|>"])
     else:

@@ -1,0 +1,38 @@
+"""What a process that was forked from the tests' own owes at its end, which is not a new one's."""
+
+import contextlib
+import multiprocessing.process
+import multiprocessing.util
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+
+def begin(folder: Path | None = None) -> None:
+    """In the forked process, first: what the other has started is not this one's to end.
+
+    Args:
+        folder: for the sockets of data loaders' workers, which leave them where they are ended; of
+            a short name, and removed by the caller.  By default they lie in one of their own.
+    """
+    multiprocessing.process._children.clear()  # type: ignore[attr-defined]
+    if folder is not None:
+        process: Any = multiprocessing.process.current_process()
+        process._config["tempdir"] = str(folder)
+
+
+def end(status: int) -> NoReturn:
+    """End as an interpreter does, but for what the other process is to do at its end.
+
+    That is: workers of data loaders are ended first.  One that is left writes a traceback when the
+    process that it was about to hand a batch to is gone.
+    """
+    try:
+        with contextlib.suppress(Exception):
+            multiprocessing.util._exit_function()  # type: ignore[attr-defined]
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+    finally:
+        os._exit(status)
