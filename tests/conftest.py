@@ -10,6 +10,10 @@ import pytest
 import torch
 import warm_python as warm
 
+# In a process that is forked from one whose threads have computed, the first computation waits for
+# them for ever.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(scope="session")
 def realdata() -> Path:

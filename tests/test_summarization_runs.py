@@ -172,7 +172,9 @@ def look_at(shown: str, runs: Path, names: list[str]) -> None:
     )
     found = results["systems"]["lead-3"]["beam"]
     assert found["rouge_1"]["mean"] > 0 and found["novel_1"]["mean"] == 0  # of the source itself
-    assert results["systems"]["mle-no-repeat-3"]["beam"]["repeats_trigram"]["mean"] == 0
+    # What does not repeat is pieces, and a word may be spelled by others.
+    repeated = {name: results["systems"][name]["beam"]["rep_3"]["mean"] for name in names}
+    assert repeated["mle-no-repeat-3"] < repeated["mle"] / 2
     summaries = (runs / "seed-1" / "mle" / "summaries.jsonl").read_text().splitlines()
     assert len(summaries) == results["summaries"] == 4
 
