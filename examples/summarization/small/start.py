@@ -58,7 +58,11 @@ def main(
 
 
 def learn_tokeniser(texts: tuple[Path, ...], vocabulary: int) -> Tokenizer:
-    """Learn pieces as T5's are (Kudo, 2018, arXiv:1804.10959), framed as T5 frames them."""
+    """Learn pieces as T5's are (Kudo, 2018, arXiv:1804.10959), framed as T5 frames them.
+
+    The trainer takes no seed: on the same text it may number the pieces, and round their scores,
+    otherwise.
+    """
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
