@@ -8,6 +8,7 @@ do the processes that are started from there.
 
 import gc
 import importlib
+import logging
 import os
 import subprocess
 import sys
@@ -98,7 +99,8 @@ def become(
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
-        _reset_logging()
+        # As fairseq's scripts send it when they start.
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr)
         sys.argv = argv
         install_one_line_errors()  # as the plugin does when a fairseq command imports it
         sys.modules[module].cli_main()
@@ -111,17 +113,6 @@ def become(
         (hook or traceback.print_exception)(type(error), error, error.__traceback__)
     finally:
         forked_process.end(status)
-
-
-def _reset_logging() -> None:
-    """Send the log to this process's standard error, as fairseq's scripts do when they start."""
-    import logging
-
-    logging.getLogger("fairseq").setLevel(logging.NOTSET)  # which the genft command makes quieter
-    root = logging.getLogger()
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
 
 
 def run_cold(command: str, *arguments: object, check: bool = True, **environment: str) -> Done:

@@ -1,6 +1,7 @@
 """What a process that was forked from the tests' own owes at its end, which is not a new one's."""
 
 import contextlib
+import logging
 import multiprocessing.process
 import multiprocessing.util
 import os
@@ -10,7 +11,7 @@ from typing import Any, NoReturn
 
 
 def begin(folder: Path | None = None) -> None:
-    """In the forked process, first: what the other has started is not this one's to end.
+    """In the forked process, first: forget what the other has started, and where it logs what.
 
     Args:
         folder: for the sockets of data loaders' workers, which leave them where they are ended; of
@@ -20,6 +21,10 @@ def begin(folder: Path | None = None) -> None:
     if folder is not None:
         process: Any = multiprocessing.process.current_process()
         process._config["tempdir"] = str(folder)
+    logging.getLogger("fairseq").setLevel(logging.NOTSET)  # which the genft command makes quieter
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
 
 
 def end(status: int) -> NoReturn:

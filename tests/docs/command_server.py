@@ -7,7 +7,6 @@ Importing takes five seconds, a fork none.  What a page's shell finds on its PAT
 import contextlib
 import importlib
 import json
-import logging
 import os
 import runpy
 import signal
@@ -96,9 +95,6 @@ def _become(request: dict[str, Any], streams: list[int], handler: Handler) -> No
         os.environ.update(request["environment"])
         # Commands that start others look for them beside the interpreter: there are ours.
         sys.executable = str(Path(os.environ["GENFT_DOCS_BIN"], "python"))
-        root = logging.getLogger()
-        for old in list(root.handlers):
-            root.removeHandler(old)
         sys.argv = list(request["words"])
         install_one_line_errors()
         status = handler(request["words"])
