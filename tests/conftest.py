@@ -1,5 +1,6 @@
 """What all tests share: where real text lies, and determinism."""
 
+import logging
 import os
 import random
 from collections.abc import Iterator
@@ -35,6 +36,19 @@ def warm_python() -> warm.WarmPython:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     _seed_all()
+
+
+@pytest.fixture(autouse=True)
+def _loggers() -> Iterator[None]:
+    """Give loggers back the levels that they had: commands make libraries, and us, quiet."""
+    for name in ("fairseq", "genft_fairseq", "hydra"):
+        logging.getLogger(name)  # or one that the test makes first would stay as it is
+    known = logging.Logger.manager.loggerDict.values()
+    before = {found: found.level for found in known if isinstance(found, logging.Logger)}
+    yield
+    for logger, level in before.items():
+        if logger.level != level:
+            logger.setLevel(level)
 
 
 @pytest.hookimpl(wrapper=True)

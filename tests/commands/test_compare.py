@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import logging
 import os
 import shutil
 import signal
@@ -221,11 +220,7 @@ def call(monkeypatch, capsys):
         out, err = capsys.readouterr()
         return Done(int(ended.value.code or 0), out, err)
 
-    quiet = [logging.getLogger(library) for library in ("fairseq", "hydra")]
-    before = [logger.level for logger in quiet]
-    yield run
-    for logger, level in zip(quiet, before, strict=True):
-        logger.setLevel(level)
+    return run
 
 
 def test_done_already(comparison, call, tmp_path):
