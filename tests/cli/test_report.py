@@ -13,18 +13,18 @@ import pytest
 from click.testing import CliRunner
 from report.run_maker import DONE, data_folder, make_run
 
-from genft_fairseq.cli.report import report
+from genft_fairseq.cli import genft
 from genft_fairseq.errors import UserError
 
 
 def run(*arguments: object) -> str:
-    result = CliRunner().invoke(report, [str(word) for word in arguments], catch_exceptions=False)
+    result = CliRunner().invoke(genft, ["report", *map(str, arguments)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
 
 
 def refusal(*arguments: object) -> str:
-    result = CliRunner().invoke(report, [str(word) for word in arguments])
+    result = CliRunner().invoke(genft, ["report", *map(str, arguments)])
     assert isinstance(result.exception, UserError), result.output
     assert "\n" not in str(result.exception)
     return str(result.exception)
