@@ -1,4 +1,4 @@
-"""What a process that was forked from the tests' own owes at its end, which is not a new one's."""
+"""How a process that is forked from the tests' own begins and ends like a new one."""
 
 import contextlib
 import logging
