@@ -7,7 +7,7 @@ that ``genft doctor`` can say what is wrong; ``fairseq_error`` then holds the re
 
 import logging
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 fairseq_error: Exception | None = None
 

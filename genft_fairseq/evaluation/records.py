@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import genft_fairseq
 from genft_fairseq.errors import UserError
 
 PACKAGES = ("torch", "fairseq-fixed", "sacrebleu", "sacremoses", "subword-nmt")
@@ -35,9 +36,9 @@ def processor() -> str:
 
 
 def versions(*more: str) -> dict[str, str]:
-    """Return the versions of Python, of what all results depend on, and of ``more`` packages."""
-    found = {name: importlib.metadata.version(name) for name in (*PACKAGES, *more)}
-    return {"python": platform.python_version(), **found}
+    """Return the versions of Python, this package, what all results depend on, and ``more``."""
+    ours = {"python": platform.python_version(), "genft_fairseq": genft_fairseq.__version__}
+    return ours | {name: importlib.metadata.version(name) for name in (*PACKAGES, *more)}
 
 
 def provenance_line(record: dict[str, Any]) -> str:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import genft_fairseq
 from genft_fairseq.evaluation.records import versions
 from genft_fairseq.report.catalogue import measure
 from genft_fairseq.report.cells import cell, explanation, reference_cells
@@ -84,8 +83,7 @@ def comparison_facts(results: dict[str, Any]) -> dict[str, str]:
 
 def made_with() -> str:
     """Return the versions of what computed the figures of a report."""
-    found = {"genft_fairseq": genft_fairseq.__version__, **versions()}
-    return ", ".join(f"{name} {version}" for name, version in found.items())
+    return ", ".join(f"{name} {version}" for name, version in versions().items())
 
 
 def _curves(drawn: Sequence[Plot]) -> dict[str, list[Plot]]:
