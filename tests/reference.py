@@ -39,6 +39,21 @@ def unlikelihood(logits: Tensor, target: Tensor, padding_idx: int) -> Tensor:
     return _per_position(logits, target, padding_idx, loss)
 
 
+def sequence_unlikelihood(logits: Tensor, text: Tensor, padding_idx: int) -> Tensor:
+    """``-log max(1 - p_t(x_t), 1e-20)``, with 1 - p the sum of the other tokens' probabilities."""
+    rows = []
+    for b in range(text.size(0)):
+        row = []
+        for t in range(text.size(1)):
+            x = int(text[b, t])
+            others = [v for v in range(logits.size(-1)) if v != x]
+            rest = logits[b, t, others].logsumexp(-1) - logits[b, t].logsumexp(-1)
+            cost = -rest if float(rest.detach()) > -46.051701859880914 else 46.051701859880914
+            row.append(logits.new_zeros(()) if x == padding_idx else logits.new_zeros(()) + cost)
+        rows.append(torch.stack(row))
+    return torch.stack(rows)
+
+
 def seen_mass(logits: Tensor, target: Tensor, padding_idx: int) -> Tensor:
     """``sum over v in C_t of p_t(v)``."""
     return _per_position(logits, target, padding_idx, lambda p, seen, y: p[sorted(seen)].sum())

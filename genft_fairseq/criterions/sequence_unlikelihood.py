@@ -12,10 +12,11 @@ from torch import Tensor
 from genft_fairseq.criterions.own_text import OwnTextCriterion, check_prefix, task_settings
 from genft_fairseq.criterions.token_criterion import TokenCriterionConfig
 from genft_fairseq.errors import UserError, check_range
+from genft_fairseq.functional.linear_loss import Wanted
 from genft_fairseq.functional.ngrams import repeated_ngram_mask
 from genft_fairseq.functional.selective_log_softmax import SelectedLprobs
 from genft_fairseq.functional.token_loss import Positions, Targets
-from genft_fairseq.functional.unlikelihood import log1mexp
+from genft_fairseq.functional.unlikelihood import repeated_token_loss
 from genft_fairseq.generation.decoder_input import (
     DecoderCall,
     DecoderInput,
@@ -54,8 +55,8 @@ class SequenceUnlikelihoodCriterion(OwnTextCriterion):
 
     In a sequence update the model continues prefixes (of a language model's blocks) or translates
     the source, greedily, and every token x that lies inside an n-gram which already occurred in the
-    same continuation costs ``-log(1 - p(x))``, with 1 - p bounded by 1e-5 as in the token-level
-    loss.  The other updates are the token loss.
+    same continuation costs ``-log(1 - p(x))``, with 1 - p bounded by the authors' 1e-20.  The
+    other updates are the token loss, whose unlikelihood has their bound for tokens, 1e-5.
 
     Deviations from the authors' code: the last n-gram counts (``functional/ngrams.py``); a
     prefix is taken from every stretch of prefix plus completion length, so that such an update
@@ -113,7 +114,8 @@ class SequenceUnlikelihoodCriterion(OwnTextCriterion):
         repeated = repeated_ngram_mask(text, self.ngram, self.padding_idx)
         # What is not repeated costs nothing, as padding does.
         targets = Targets(text.masked_fill(~repeated, self.padding_idx), self.padding_idx)
-        total, terms = output.loss(targets, _unlikelihood, per_position=not reduce)
+        wanted = Wanted(complement=True)
+        total, terms = output.loss(targets, _unlikelihood, wanted, per_position=not reduce)
         ntokens = generated.sum()
         logging_output = {
             "loss": total.detach(),
@@ -184,4 +186,5 @@ class _Unlikelihood(NamedTuple):
 
 
 def _unlikelihood(lprobs: SelectedLprobs, at: Positions) -> _Unlikelihood:
-    return _Unlikelihood(-log1mexp(lprobs.target.masked_fill(at.padding, -torch.inf)))
+    assert lprobs.complement is not None
+    return _Unlikelihood(repeated_token_loss(lprobs.complement, ~at.padding))

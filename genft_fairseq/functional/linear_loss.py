@@ -54,6 +54,7 @@ class Wanted(NamedTuple):
 
     total: bool = False
     likeliest: bool = False
+    complement: bool = False
 
 
 def linear_loss(
@@ -218,13 +219,14 @@ class _LinearLoss(torch.autograd.Function):
         total = features.new_zeros((), dtype=torch.promote_types(features.dtype, torch.float32))
         for chunk, at, logits in chunks:
             lprobs = select_lprobs(logits, at.target, at.seen, *wanted)
-            given = [value for value in lprobs[:3] if value is not None]
+            smooth = lprobs._replace(likeliest=None)
+            given = [value for value in smooth if value is not None]
             with torch.enable_grad():
                 for value in given:
                     value.requires_grad_()
                 loss = chunk_loss(masked(lprobs, at.seen_mask), at)
             found = iter(torch.autograd.grad(loss, given, materialize_grads=True))
-            grads = SelectedLprobs(*(None if v is None else next(found) for v in lprobs[:3]))
+            grads = SelectedLprobs(*(None if v is None else next(found) for v in smooth))
             total += loss.detach()
             gradients.add(chunk, logits_gradient(logits, at.target, at.seen, grads, out=logits))
         ctx.gradients = gradients
@@ -272,7 +274,7 @@ class _LinearLprobs(torch.autograd.Function):
         _ = ctx.saved_tensors
         gradients = _Gradients(ctx.chunks, ctx.needs_input_grad[:3])
         for chunk, at, logits in ctx.chunks:
-            part = SelectedLprobs(*(None if g is None else g[chunk] for g in grads[:3]))
+            part = SelectedLprobs(*(None if g is None else g[chunk] for g in grads))
             gradients.add(chunk, logits_gradient(logits, at.target, at.seen, part, out=logits))
         return (*gradients.result(), None, None)
 

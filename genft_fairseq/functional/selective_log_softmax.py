@@ -18,6 +18,7 @@ temporaries (among them the float32 copy of half-precision logits) are small.
 Derived in docs/mathematics.md, "Log-probabilities of a few tokens".
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -40,12 +41,14 @@ class SelectedLprobs(NamedTuple):
             them; None when no candidates were given.
         total: (B, T), summed over the vocabulary; None unless asked for.
         likeliest: (B, T), int64, the token of the largest logit; None unless asked for.
+        complement: (B, T), ``log(1 - p)`` of the target; None unless asked for.
     """
 
     target: Tensor
     candidates: Tensor | None
     total: Tensor | None
     likeliest: Tensor | None = None
+    complement: Tensor | None = None
 
 
 def selective_log_softmax(
@@ -55,6 +58,7 @@ def selective_log_softmax(
     candidate_mask: Tensor | None = None,
     with_total: bool = False,
     with_likeliest: bool = False,
+    with_complement: bool = False,
 ) -> SelectedLprobs:
     """Compute the log-softmax of the logits at selected tokens.
 
@@ -65,6 +69,10 @@ def selective_log_softmax(
         candidate_lprobs = lprobs.gather(-1, candidates[:, None, :].expand(-1, T, -1))
         total = lprobs.sum(-1)
         likeliest = lprobs.argmax(-1)
+        complement = (1 - target_lprobs.exp()).log()
+
+    The complement keeps its digits, and a gradient in [-1, 1], where p comes so close to 1 that
+    1 - p would round to 0: it is a sum over the other tokens.
 
     Args:
         logits: (B, T, V), any floating dtype.  Half precision is raised to float32 inside, float64
@@ -74,6 +82,7 @@ def selective_log_softmax(
         candidate_mask: (B, T, K), bool: which candidates count at which position.
         with_total: also sum the log-probabilities over the vocabulary.
         with_likeliest: also find the likeliest token.
+        with_complement: also compute the logarithm of 1 minus the target's probability.
 
     Returns:
         ``SelectedLprobs``, in nats.
@@ -89,7 +98,9 @@ def selective_log_softmax(
     if (candidates is None) != (candidate_mask is None):
         raise ValueError("candidates and candidate_mask are given together or not at all")
     selected = SelectedLprobs(
-        *_SelectiveLogSoftmax.apply(logits, target, candidates, with_total, with_likeliest)
+        *_SelectiveLogSoftmax.apply(
+            *(logits, target, candidates, with_total, with_likeliest, with_complement)
+        )
     )
     return masked(selected, candidate_mask)
 
@@ -108,10 +119,9 @@ class _SelectiveLogSoftmax(torch.autograd.Function):
         logits: Tensor,
         target: Tensor,
         candidates: Tensor | None,
-        with_total: bool,
-        with_likeliest: bool,
+        *wanted: bool,
     ) -> SelectedLprobs:
-        selected = select_lprobs(logits, target, candidates, with_total, with_likeliest)
+        selected = select_lprobs(logits, target, candidates, *wanted)
         if selected.likeliest is not None:
             ctx.mark_non_differentiable(selected.likeliest)
         ctx.save_for_backward(logits, target, candidates)
@@ -119,10 +129,10 @@ class _SelectiveLogSoftmax(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         logits, target, candidates = ctx.saved_tensors
         gradient = logits_gradient(logits, target, candidates, SelectedLprobs(*grads))
-        return gradient, None, None, None, None
+        return gradient, None, None, None, None, None
 
 
 def select_lprobs(
@@ -131,13 +141,14 @@ def select_lprobs(
     candidates: Tensor | None,
     with_total: bool = False,
     with_likeliest: bool = False,
+    with_complement: bool = False,
 ) -> SelectedLprobs:
     """Compute what ``selective_log_softmax`` does, without a mask and without autograd."""
     B, T, _ = logits.shape
     dtype = torch.promote_types(logits.dtype, torch.float32)
     target = target.unsqueeze(-1)  # (B, T, 1)
     target_lprobs = logits.new_empty(B, T, 1, dtype=dtype)
-    candidate_lprobs = total = likeliest = None
+    candidate_lprobs = total = likeliest = complement = None
     if candidates is not None:
         candidates = candidates.unsqueeze(1).expand(-1, T, -1)  # (B, K) -> (B, T, K), a view
         candidate_lprobs = logits.new_empty(candidates.shape, dtype=dtype)
@@ -145,6 +156,8 @@ def select_lprobs(
         total = logits.new_empty(B, T, dtype=dtype)
     if with_likeliest:
         likeliest = torch.empty_like(target)
+    if with_complement:
+        complement = logits.new_empty(B, T, dtype=dtype)
 
     for block in _blocks(logits):
         lprobs = torch.log_softmax(logits[block], dim=-1, dtype=dtype)
@@ -156,9 +169,15 @@ def select_lprobs(
         if likeliest is not None:
             # Of the logits: rounding can make two of their log-probabilities equal.
             likeliest[block] = logits[block].argmax(-1, keepdim=True)
+        if complement is not None:
+            others = lprobs.scatter_(-1, target[block], -torch.inf).logsumexp(-1)
+            lprob = target_lprobs[block].squeeze(-1)
+            # Each where it keeps its digits: the sum where 1 - p cancels, log1p where it is near 1.
+            complement[block] = torch.where(lprob > -math.log(2), others, torch.log1p(-lprob.exp()))
     return SelectedLprobs(
         *(target_lprobs.squeeze(-1), candidate_lprobs, total),
         None if likeliest is None else likeliest.squeeze(-1),
+        complement,
     )
 
 
@@ -200,7 +219,10 @@ def logits_gradient(
     for block in _blocks(logits):
         into = result[block] if directly else None
         grad = torch.softmax(logits[block], dim=-1, dtype=scale.dtype, out=into)
-        grad.mul_(scale[block])
+        if grads.complement is None:
+            grad.mul_(scale[block])
+        else:
+            _complement_gradient(grad, target[block], grads.complement[block], scale[block])
         if candidates is not None and grads.candidates is not None:
             grad.scatter_add_(-1, candidates[block], grads.candidates[block])
         grad.scatter_add_(-1, target[block], grad_target[block])
@@ -209,6 +231,21 @@ def logits_gradient(
         if not directly:
             result[block] = grad
     return result
+
+
+def _complement_gradient(probs: Tensor, target: Tensor, grad: Tensor, scale: Tensor) -> None:
+    """Multiply probabilities, (b, t, V), by ``scale``, and add the gradient of the complement.
+
+    ``log(1 - p_y)`` has the gradient ``-p_y`` with respect to the target's logit, and
+    ``p_y p_v / (1 - p_y)`` with respect to any other, where 1 - p_y is the sum of these p_v.
+    """
+    own = probs.gather(-1, target)  # (b, t, 1)
+    through = grad.unsqueeze(-1) * own
+    others = probs.scatter_(-1, target, 0.0).sum(-1, keepdim=True)
+    # Where all of them are too small for this type, they have no gradient.
+    others = others.clamp(min=torch.finfo(others.dtype).tiny)
+    probs.mul_(scale + through / others)
+    probs.scatter_(-1, target, scale * own - through)
 
 
 def _blocks(logits: Tensor) -> Iterator[tuple[slice, slice]]:

@@ -1,8 +1,8 @@
-"""Token-level unlikelihood: lower the probability of tokens already seen.
+"""Unlikelihood: lower the probability of tokens already seen.
 
 S. Welleck, I. Kulikov, S. Roller, E. Dinan, K. Cho and J. Weston, *Neural Text Generation with
 Unlikelihood Training*, ICLR 2020, arXiv:1908.04319: the token-level objective with
-previous-context candidates.
+previous-context candidates, and a token's term of the sequence-level one.
 
 Derived in docs/mathematics.md, "Unlikelihood".
 """
@@ -15,9 +15,11 @@ from torch import Tensor
 from genft_fairseq.functional.seen_tokens import seen_mask
 from genft_fairseq.functional.selective_log_softmax import selective_log_softmax
 
-# The authors clamp 1 - p from below, so that a candidate costs at most -log(1e-5) = 11.5 nats, and
-# gives no gradient where the bound is reached.  Kept, because it is part of the published method.
+# The authors clamp 1 - p from below, so that a token costs at most -log(1e-5) = 11.5 nats as a
+# candidate of the token-level loss, and -log(1e-20) = 46.1 nats in the sequence-level one, and has
+# no gradient where the bound is reached.  Kept, because both are part of the published methods.
 MIN_ONE_MINUS_P = 1e-5
+SEQUENCE_MIN_ONE_MINUS_P = 1e-20
 
 
 def unlikelihood_loss(logits: Tensor, target: Tensor, padding_idx: int) -> Tensor:
@@ -66,6 +68,24 @@ def negative_candidates_loss(seen_lprobs: Tensor, seen: Tensor, target: Tensor) 
     """
     is_target = seen[:, None, :] == target[:, :, None]  # (B, T, K)
     return -log1mexp(seen_lprobs.masked_fill(is_target, -torch.inf)).sum(dim=-1)
+
+
+def repeated_token_loss(log_one_minus_p: Tensor, repeated: Tensor) -> Tensor:
+    """Compute the sequence-level term ``-log(max(1 - p, 1e-20))`` of the tokens that repeat.
+
+    Deviation from the authors' code, which computes 1 - p from p: in float32 it is 0 from
+    p = 1 - 3e-8 on, where their loss jumps to its bound and has no gradient.  Here the loss and its
+    gradient are exact up to the bound.
+
+    Args:
+        log_one_minus_p: any shape, nats (``SelectedLprobs.complement``).
+        repeated: the same shape, bool; other tokens cost nothing.
+
+    Returns:
+        the same shape, nats.
+    """
+    kept = log_one_minus_p.masked_fill(~repeated, 0.0)
+    return -kept.clamp(min=math.log(SEQUENCE_MIN_ONE_MINUS_P))
 
 
 def log1mexp(lprobs: Tensor) -> Tensor:

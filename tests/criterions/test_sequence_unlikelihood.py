@@ -38,12 +38,13 @@ def naive_loss(model, decode, first, length, ends, n):
         if ends and not text:
             allowed[:, EOS] = -torch.inf  # as fairseq's generator: one word at least
         chosen = allowed.argmax(dim=-1)
-        text.append((int(chosen), logits.softmax(-1)[0, chosen[0]]))
+        others = logits[0].scatter(0, chosen, -torch.inf).logsumexp(-1)
+        text.append((int(chosen), others - logits[0].logsumexp(-1)))  # log(1 - p)
         tokens = torch.cat([tokens, chosen[:, None]], dim=1)
         if ends and int(chosen) == EOS:
             break
     for place in naive_repeats([token for token, _ in text], n):
-        loss = loss - torch.log(torch.clamp(1 - text[place][1], min=1e-5))
+        loss = loss - torch.clamp(text[place][1], min=math.log(1e-20))
     return loss, len(text)
 
 
@@ -76,6 +77,31 @@ def test_language_model(n):
     assert_same(loss, want)
     assert_same(gradients(loss, model), gradients(want, model))
     assert_same(logged["sequence_unlikelihood"], loss.detach())
+
+
+@pytest.mark.parametrize("chunk", [0, 3])
+@pytest.mark.parametrize("reduce", [True, False])
+def test_a_loop_that_the_model_is_sure_of(chunk, reduce):
+    """In float32, where 1 - p would round to 0: the loss and the gradient of float64."""
+    task = tiny_task("language")
+    sample = tiny_sample(task, [SENTENCES[0]])
+    flags = {"sequence_prefix_length": 3, "sequence_completion_length": 8, "sequence_ngram": 1}
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        torch.manual_seed(1)
+        model = tiny_model(task).to(dtype)
+        with torch.no_grad():
+            model.decoder.output_projection.weight.mul_(6)
+        criterion = tiny_criterion(
+            "sequence_unlikelihood", task, sequence_rate=1.0, loss_chunk_size=chunk, **flags
+        )
+        loss, size, _ = criterion(model, sample, reduce=reduce)
+        found.append((loss.sum().detach().double(), gradients(loss.sum(), model)))
+    assert found[0][0] / size > 16  # p is above 1 - 1e-7 on average
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-5, atol=0)
+    largest = max(gradient.norm() for gradient in found[1][1].values())
+    for name, gradient in found[1][1].items():
+        assert (found[0][1][name] - gradient).norm() <= 1e-5 * largest, name
 
 
 def model_of_varied_lengths(task, sample, most):
@@ -113,7 +139,8 @@ def test_translation(limits):
     want, count, lengths = 0.0, 0, []
     net_input = sample["net_input"]
     for i, length in enumerate(net_input["src_lengths"].tolist()):
-        source = net_input["src_tokens"][i : i + 1, -length:]
+        # With its padding: fairseq's attention rounds to float32, differently without.
+        source = net_input["src_tokens"][i : i + 1]
         encoded = model.encoder(source, torch.tensor([length]))
 
         def decode(tokens, encoded=encoded):

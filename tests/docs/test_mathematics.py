@@ -19,7 +19,7 @@ from genft_fairseq.functional.scalegrad import scalegrad_loss
 from genft_fairseq.functional.selective_log_softmax import selective_log_softmax
 from genft_fairseq.functional.token_loss import Targets, TokenLoss
 from genft_fairseq.functional.token_mixing import GoldSchedule
-from genft_fairseq.functional.unlikelihood import log1mexp, unlikelihood_loss
+from genft_fairseq.functional.unlikelihood import repeated_token_loss, unlikelihood_loss
 from genft_fairseq.study.comparison_results import half_width
 
 V, PAD = 9, 0
@@ -158,8 +158,9 @@ def test_sequence_unlikelihood(z):
     text = torch.tensor([x])
     mask = repeated_ngram_mask(text, n, PAD)
     assert mask[0].tolist() == repeated and True in repeated and False in repeated
-    lprobs = selective_log_softmax(z, text).target
-    loss = -log1mexp(lprobs.masked_fill(~mask, -torch.inf)).sum()
+    lprobs = selective_log_softmax(z, text, with_complement=True)
+    assert lprobs.complement is not None
+    loss = repeated_token_loss(lprobs.complement, mask).sum()
     torch.testing.assert_close(table(formula_8), by_code(loss, z))
     assert repetition(x, n) == pytest.approx(sum(map(starts, range(T))) / (T - n + 1))
     assert repeated_ngram_starts(text, n, PAD)[0].tolist() == [starts(i) for i in range(T - n + 1)]

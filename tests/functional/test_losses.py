@@ -14,7 +14,11 @@ from genft_fairseq.functional.first_token import first_token_loss
 from genft_fairseq.functional.scalegrad import scalegrad_loss
 from genft_fairseq.functional.seen_tokens import first_occurrence_mask, seen_mask, seen_mass
 from genft_fairseq.functional.selective_log_softmax import selective_log_softmax
-from genft_fairseq.functional.unlikelihood import log1mexp, unlikelihood_loss
+from genft_fairseq.functional.unlikelihood import (
+    log1mexp,
+    repeated_token_loss,
+    unlikelihood_loss,
+)
 
 PAD = 1
 
@@ -22,6 +26,12 @@ PAD = 1
 def nll_loss(logits: Tensor, target: Tensor) -> Tensor:
     lprobs = selective_log_softmax(logits, target)
     return (-lprobs.target).masked_fill(target.eq(PAD), 0.0)
+
+
+def repeats(logits: Tensor, text: Tensor) -> Tensor:
+    """Every token repeats."""
+    lprobs = selective_log_softmax(logits, text, with_complement=True)
+    return repeated_token_loss(lprobs.complement, text.ne(PAD))
 
 
 LOSSES = {
@@ -33,6 +43,10 @@ LOSSES = {
     "unlikelihood": (
         lambda z, y: unlikelihood_loss(z, y, PAD),
         lambda z, y: reference.unlikelihood(z, y, PAD),
+    ),
+    "sequence unlikelihood": (
+        repeats,
+        lambda z, y: reference.sequence_unlikelihood(z, y, PAD),
     ),
 }
 
@@ -242,6 +256,65 @@ def test_log1mexp_is_exact_at_both_ends():
     torch.testing.assert_close(value, torch.full_like(value, math.log(1e-5)), rtol=1e-6, atol=0)
     value.sum().backward()
     assert at_bound.grad.eq(0).all()
+
+
+# How far the repeated token's logit lies above the others': p from 1e-13 to 1 - 4e-20.
+GAPS = [-30.0, -5.0, 0.0, 0.7, 3.0, 12.0, 15.9, 20.0, 30.0, 40.0, 46.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_sure_repeat_has_its_exact_loss_and_gradient(dtype):
+    logits = torch.randn(1, len(GAPS), 9, dtype=torch.float64)
+    text = torch.full((1, len(GAPS)), 4)
+    logits[0, :, 4] = torch.tensor(GAPS, dtype=torch.float64)
+    rounded = logits.to(dtype).requires_grad_()
+    exact = rounded.detach().double().requires_grad_()
+    got, want = repeats(rounded, text), reference.sequence_unlikelihood(exact, text, PAD)
+    epsilon = torch.finfo(dtype).eps
+    torch.testing.assert_close(got.double(), want, rtol=8 * epsilon, atol=2 * epsilon)
+    got.sum().backward()
+    want.sum().backward()
+    torch.testing.assert_close(rounded.grad.double(), exact.grad, rtol=64 * epsilon, atol=1e-15)
+    assert exact.grad[0, GAPS.index(40.0), 4] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_published_example_of_a_sure_repeat(dtype):
+    """p = .999999: 13.8 nats and a gradient of 1, where the token-level bound would give 0."""
+    logits = torch.tensor([0.999999, 0.6e-6, 0.4e-6], dtype=torch.float64).log().to(dtype)
+    logits = logits[None, None].requires_grad_()
+    loss = repeats(logits, torch.tensor([[0]]))
+    assert float(loss) == pytest.approx(6 * math.log(10), rel=1e-6)
+    loss.sum().backward()
+    assert logits.grad[0, 0].tolist() == pytest.approx([0.999999, -0.6, -0.4], rel=1e-5)
+
+
+def test_the_bound_of_a_repeat_is_1e_20():
+    logits = torch.tensor([[[46.0, 0.0], [46.1, 0.0], [500.0, 0.0]]], requires_grad=True)
+    loss = repeats(logits, torch.zeros(1, 3, dtype=torch.long))
+    assert loss[0].tolist() == pytest.approx([46.0, 20 * math.log(10), 20 * math.log(10)])
+    loss.sum().backward()
+    assert logits.grad[0].tolist() == [[1.0, -1.0], [0.0, 0.0], [0.0, 0.0]]
+
+
+def test_all_terms_together_have_the_sum_of_their_gradients():
+    """The complement beside the target, the candidates and the total, of one softmax."""
+    target = torch.tensor([[5, 6, 5, 7], [4, 4, 4, 2]])
+    logits = random_logits(target)
+    mask = seen_mask(target, PAD)
+    found = selective_log_softmax(logits, target, target, mask, True, True, True)
+    lprobs = logits.log_softmax(-1)
+    own = lprobs.gather(-1, target[..., None])[..., 0]
+    seen = lprobs.gather(-1, target[:, None].expand(-1, 4, -1)).masked_fill(~mask, 0.0)
+    weight = torch.rand(4, *target.shape, dtype=torch.float64)
+    terms = (found.target, found.candidates.exp().sum(-1), found.total, found.complement)
+    wanted = (own, (seen.exp() * mask).sum(-1), lprobs.sum(-1), (1 - own.exp()).log())
+    torch.testing.assert_close(terms, wanted)
+    got, want = (
+        torch.autograd.grad((weight * torch.stack(given)).sum(), logits)[0]
+        for given in (terms, wanted)
+    )
+    torch.testing.assert_close(got, want)
 
 
 def test_seen_tokens():
