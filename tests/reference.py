@@ -3,8 +3,11 @@
 They use autograd on a dense softmax and nothing of the package, so that agreement means something.
 All return (B, T), nats, 0 at padding.
 
-Below them SQuAD's measures of ASCII text, as its script defines them, letter by letter.
+Below them published measures, token by token or letter by letter: a language model's figures of
+gold prefixes, SQuAD's of ASCII text.
 """
+
+import math
 
 import torch
 from torch import Tensor
@@ -71,6 +74,50 @@ def first_token(nll: Tensor, target: Tensor, padding_idx: int) -> Tensor:
         positions = [t for t in range(target.size(1)) if target[b, t] != padding_idx]
         rows.append(nll[b, positions[0]] if positions else nll.new_zeros(()))
     return torch.stack(rows)
+
+
+def peer_token_figures(scores, text: list[int], n: int) -> dict[str, float]:  # type: ignore
+    """The figures of gold prefixes as custom/gpt2/run_gpt2.py and custom/metrics.py define them.
+
+    The text is cut into rows of n + 1 tokens; the model reads the first n of each, and the last n
+    are predicted.  What a prediction may repeat are targets of its own row, so not the first token.
+
+    Args:
+        scores: of tokens, (n,), the scores of what follows each, (n, V).
+        text: token ids.
+        n: tokens predicted of a row.
+    """
+    lengths = (16, 32, 128, 512)
+    nll, ranks, medians, argmaxes, targets = 0.0, [], [], [], []
+    counts = {f"{name}_{k}": 0 for k in lengths for name in ("rep", "wrep", "human_rep")}
+    for start in range(0, len(text) // (n + 1) * (n + 1), n + 1):
+        row = text[start : start + n + 1]
+        gold, of_row = row[1:], []
+        for t, line in enumerate(scores(row[:n]).double()):
+            best = int(line.argmax())
+            nll -= float(line.log_softmax(-1)[gold[t]])
+            of_row.append(int((line > line[gold[t]]).sum()))
+            argmaxes.append(best)
+            for k in lengths:
+                before = gold[max(0, t - k) : t]
+                counts[f"rep_{k}"] += best in before
+                counts[f"wrep_{k}"] += best in before and best != gold[t]
+                counts[f"human_rep_{k}"] += gold[t] in before
+        targets += gold
+        ranks += of_row
+        medians.append(sorted(of_row)[(len(of_row) - 1) // 2])
+    N = len(ranks)
+    return {
+        "perplexity": math.exp(nll / N),
+        "nll": nll / N,
+        "accuracy": ranks.count(0) / N,
+        "mean_rank": sum(ranks) / N,
+        "median_rank": sum(medians) / len(medians),
+        **{name: count / N for name, count in counts.items()},
+        "uniq": len(set(argmaxes)),
+        "human_uniq": len(set(targets)),
+        "tokens": N,
+    }
 
 
 def _per_position(logits, target, padding_idx, loss) -> Tensor:  # type: ignore[no-untyped-def]

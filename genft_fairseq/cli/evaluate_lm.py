@@ -105,7 +105,8 @@ NEEDS = {
 @click.option(
     "--tokens-per-sample",
     type=POSITIVE,
-    help="Tokens of a block that is predicted, such as 1024 (default: as in training).",
+    help="Tokens of a block that is predicted, such as 1024 (default: as in training); with "
+    "--peer-compatible one more is read.",
 )
 @click.option(
     "--peer-compatible",

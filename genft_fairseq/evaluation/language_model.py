@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -170,8 +171,9 @@ def token_figures(
     max_tokens: int | None = None,
     progress: Progress = _no_progress,
     block: int | None = None,
+    peer_rows: TokenRows | None = None,
 ) -> TokenFigures:
-    """Predict every token of a split on gold prefixes, block by block.
+    """Predict the tokens of a split on gold prefixes, block by block.
 
     Args:
         loaded: the model.
@@ -179,24 +181,60 @@ def token_figures(
         max_tokens: tokens at a time, at least a block; None: as many as memory should hold.
         progress: told how many tokens have been predicted.
         block: tokens a block; None: as many as the model was trained on.
+        peer_rows: the text of the split, to be cut as the code behind the published tables does;
+            None: as fairseq does, so that every token is predicted.
     """
-    task, dictionary = loaded.task, loaded.task.target_dictionary
-    task.args.tokens_per_sample = block or task.args.tokens_per_sample
-    task.load_dataset(split)
-    batches = task.get_batch_iterator(
-        task.dataset(split),
-        max_tokens=max_tokens
-        or max(task.args.tokens_per_sample, _LOGITS_BYTES // (4 * len(dictionary))),
-        ignore_invalid_inputs=False,
-        required_batch_size_multiple=1,
-    ).next_epoch_itr(shuffle=False)
+    dictionary = loaded.task.target_dictionary
+    block = block or loaded.task.args.tokens_per_sample
+    max_tokens = max_tokens or max(block, _LOGITS_BYTES // (4 * len(dictionary)))
+    if peer_rows is None:
+        batches = _fairseq_batches(loaded, split, block, max_tokens)
+    else:
+        batches = _peer_batches(loaded, peer_rows, block, max_tokens)
     figures = TokenFigures(len(dictionary), dictionary.pad(), dictionary.unk())
     for batch in batches:
         batch = utils.move_to_cuda(batch) if loaded.device.type == "cuda" else batch
-        target = batch["target"]
-        if loaded.begins_with_bos:  # which is a target then, but no text
-            target = target.masked_fill(target.eq(dictionary.bos()), dictionary.pad())
         net_output = loaded.model(**batch["net_input"])
         # A model with an adaptive softmax returns features: its log-probabilities are scores too.
-        progress(figures.add(model_logits(loaded.model, net_output), target))
+        progress(figures.add(model_logits(loaded.model, net_output), batch["target"]))
     return figures
+
+
+def _fairseq_batches(
+    loaded: LoadedModel, split: str, block: int, max_tokens: int
+) -> Iterator[dict[str, Any]]:
+    """Blocks whose first token is predicted from the last one of the block before."""
+    task, dictionary = loaded.task, loaded.task.target_dictionary
+    task.args.tokens_per_sample = block
+    task.load_dataset(split)
+    for batch in task.get_batch_iterator(
+        task.dataset(split),
+        max_tokens=max_tokens,
+        ignore_invalid_inputs=False,
+        required_batch_size_multiple=1,
+    ).next_epoch_itr(shuffle=False):
+        if loaded.begins_with_bos:  # which is a target then, but no text
+            bos = batch["target"].eq(dictionary.bos())
+            batch["target"] = batch["target"].masked_fill(bos, dictionary.pad())
+        yield batch
+
+
+def _peer_batches(
+    loaded: LoadedModel, rows: TokenRows, block: int, max_tokens: int
+) -> Iterator[dict[str, Any]]:
+    """Rows of one token more than a block, whose first token is read and not predicted.
+
+    The rows do not overlap, and what is left over at the end of the text is dropped; see
+    ``get_datasets`` and ``eval_singletoken`` in custom/gpt2/run_gpt2.py, of
+    facebookresearch/unlikelihood_training and of shawnlimn/ScaleGrad.
+    """
+    cut = rows.cut(block + 1)
+    while batch := list(islice(cut, max(1, max_tokens // block))):
+        text = torch.stack(batch)  # (B, block + 1)
+        tokens, target = text[:, :-1], text[:, 1:]
+        if loaded.begins_with_bos:
+            column = text.new_ones(len(text), 1)
+            tokens = torch.cat([column * loaded.dictionary.bos(), tokens], dim=1)
+            target = torch.cat([column * loaded.dictionary.pad(), target], dim=1)
+        lengths = tokens.new_full((len(tokens),), tokens.size(1))
+        yield {"net_input": {"src_tokens": tokens, "src_lengths": lengths}, "target": target}

@@ -37,7 +37,8 @@ class Evaluation:
         max_tokens: tokens predicted at a time; None: by memory.
         tokens_per_sample: of a block that is predicted; None: as in training.
         cpu: do not use a GPU.
-        peer_compatible: as the code behind the published tables, where it differs from the papers.
+        peer_compatible: as the code behind the published tables, where it differs from the papers:
+            rows, prefixes, ranks, words.
     """
 
     data: str
@@ -63,7 +64,7 @@ def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], Completio
     plan, log = asked.plan, None
     # Whatever does not fit is said before the work.
     require_known(rows, loaded, asked.split)
-    _require_blocks(asked, loaded)
+    block = _block(asked, loaded, rows.tokens)
     if plan:
         require_room(plan, loaded.positions, rows.tokens, asked.split)
         tokens = len(loaded.task.target_dictionary) - 1
@@ -80,13 +81,12 @@ def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], Completio
         **{name: getattr(asked, name) for name in ("path", "split", "peer_compatible")},
     }
     if asked.predicting:
-        progress = begin("predicting", rows.tokens)
-        found = token_figures(
-            loaded, asked.split, asked.max_tokens, progress, asked.tokens_per_sample
-        )
+        peer_rows = rows if asked.peer_compatible else None
+        predicted = rows.tokens // (block + 1) * block if peer_rows and block else rows.tokens
+        progress = begin("predicting", predicted)
+        found = token_figures(loaded, asked.split, asked.max_tokens, progress, block, peer_rows)
         figures.update(found.figures(asked.peer_compatible))
-        by_line = loaded.task.args.sample_break_mode == "eos"
-        figures["tokens_per_sample"] = None if by_line else loaded.task.args.tokens_per_sample
+        figures["tokens_per_sample"] = block
     if plan and log:
         progress = begin("completing", number_of_prefixes(plan, rows.tokens) * plan.length)
         for batch in complete(loaded, rows, plan):
@@ -99,11 +99,16 @@ def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], Completio
     return figures, log
 
 
-def _require_blocks(asked: Evaluation, loaded: LoadedModel) -> None:
-    """Refuse blocks that the model cannot read, or that are no blocks."""
+def _block(asked: Evaluation, loaded: LoadedModel, tokens: int) -> int | None:
+    """Return how many tokens of a block are predicted; None for a model that reads line by line.
+
+    Raises:
+        UserError: blocks that the model cannot read, that are no blocks, or longer than the text.
+    """
     args = loaded.task.args
     block = asked.tokens_per_sample
-    if block and args.sample_break_mode == "eos":
+    by_line = args.sample_break_mode == "eos" and not asked.peer_compatible
+    if block and by_line:
         raise UserError(
             f"--tokens-per-sample {block}: the model reads line by line (--sample-break-mode eos)"
         )
@@ -112,12 +117,20 @@ def _require_blocks(asked: Evaluation, loaded: LoadedModel) -> None:
             f"--tokens-per-sample must be at most the model's {loaded.positions} positions, "
             f"but is {block}"
         )
-    block = block or args.tokens_per_sample
+    if not block:
+        block = args.tokens_per_sample
+        block = min(block, loaded.positions) if asked.peer_compatible else block
     if asked.predicting and asked.max_tokens and asked.max_tokens < block:
         raise UserError(
             f"--max-tokens must be at least the {block} of a block (--tokens-per-sample), "
             f"but is {asked.max_tokens}"
         )
+    if asked.predicting and asked.peer_compatible and tokens <= block:
+        raise UserError(
+            f"--peer-compatible predicts {block} tokens (--tokens-per-sample) of rows of "
+            f"{block + 1}, but {asked.split} holds {tokens}"
+        )
+    return None if by_line else block
 
 
 def _settings(plan: Plan) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import chain, pairwise
 
 import pytest
+import reference
 import torch
 from click.testing import CliRunner
 from fairseq_commands import TINY_LANGUAGE_MODEL, USER_DIR, run, train
@@ -87,6 +88,43 @@ def test_token_figures_by_hand(loaded, stream):
         assert figures["perplexity"] == pytest.approx(math.exp(nll / len(stream)), rel=1e-5)
         assert figures["accuracy"] == pytest.approx(correct / len(stream))
         assert figures["rep_16"] == pytest.approx(repeated / len(stream))
+
+
+@pytest.mark.parametrize("block", [5, 10, 12, 24, 142 // 6 - 1])
+def test_token_figures_of_the_peers(loaded, rows, stream, block):
+    """Rows of one token more than are predicted, whatever the batch; the rest is dropped."""
+
+    def scores(tokens):
+        return loaded.model(torch.tensor([tokens]))[0][0].detach()
+
+    want = reference.peer_token_figures(scores, stream, block)
+    assert want["tokens"] == 143 // (block + 1) * block
+    for max_tokens in (block, 100, None):
+        found = lm.token_figures(
+            loaded, "test", max_tokens=max_tokens, block=block, peer_rows=rows
+        ).figures(peer_compatible=True)
+        assert {name: found[name] for name in want} == pytest.approx(want, rel=1e-5)
+        assert set(found) - set(want) == {"unknown"}
+    ours = lm.token_figures(loaded, "test", block=block).figures()
+    assert ours["tokens"] == 143 and ours["perplexity"] != pytest.approx(want["perplexity"])
+
+
+def test_rows_of_the_peers_that_do_not_fit(data, checkpoint, tmp_path):
+    output = tmp_path / "new" / "figures.json"
+    flags = ["--path", checkpoint, "--mode", "tokens", "--peer-compatible"]
+    figures = json.loads(evaluate(data, *flags, "--json").stdout)
+    assert (figures["tokens_per_sample"], figures["tokens"]) == (24, 143 // 25 * 24)
+    (tmp_path / "text").write_text("w1 w2 w3\n")
+    run(
+        *("fairseq-preprocess", "--only-source", "--destdir", tmp_path / "bin"),
+        *("--testpref", tmp_path / "text", "--srcdict", data / "dict.txt"),
+    )
+    done = evaluate(tmp_path / "bin", *flags, "--tokens-per-sample", 4, "--output", output)
+    assert isinstance(done.exception, UserError)
+    assert "--tokens-per-sample" in str(done.exception) and "test holds 4" in str(done.exception)
+    assert not output.parent.exists()
+    fits = evaluate(tmp_path / "bin", *flags, "--tokens-per-sample", 3, "--json")
+    assert json.loads(fits.stdout)["tokens"] == 3
 
 
 def fairseqs_perplexity(data, checkpoint):
@@ -374,6 +412,10 @@ def test_other_ways_of_training(data, tmp_path):
     path = tmp_path / "bos" / "checkpoint_last.pt"
     figures = json.loads(evaluate(data, "--path", path, *short).stdout)
     assert figures["tokens"] == 143 and figures["human_uniq"] == 13
+    theirs = ["--mode", "tokens", "--peer-compatible", "--json"]
+    figures = json.loads(evaluate(data, "--path", path, *theirs).stdout)
+    # Of 24 positions one is for <s>.
+    assert (figures["tokens_per_sample"], figures["tokens"]) == (23, 143 // 24 * 23)
     loaded = lm.load_language_model(str(data), str(path), cpu=True)
     read = []
     loaded.model.decoder.register_forward_hook(lambda m, args, out: read.append(args[0]))
@@ -386,5 +428,7 @@ def test_other_ways_of_training(data, tmp_path):
     path = tmp_path / "eos" / "checkpoint_last.pt"
     figures = json.loads(evaluate(data, "--path", path, *short).stdout)
     assert figures["tokens_per_sample"] is None
+    figures = json.loads(evaluate(data, "--path", path, *theirs).stdout)
+    assert (figures["tokens_per_sample"], figures["tokens"]) == (24, 143 // 25 * 24)
     done = evaluate(data, "--path", path, *short, "--tokens-per-sample", 9)
     assert str(done.exception).startswith("--tokens-per-sample 9: the model reads line by line")
