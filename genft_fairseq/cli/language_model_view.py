@@ -45,7 +45,10 @@ def _completion_rows(table: Table, figures: dict[str, Any]) -> None:
     titles = {
         **{f"seq_rep_{n}": f"seq-rep-{n}" for n in NGRAMS},
         **{f"word_rep_{n}": f"seq-rep-{n}, words" for n in NGRAMS},
-        "diversity": "diversity",
+        "diversity": "diversity, of mean seq-rep-n",
+        "diversity_corpus": "diversity, words, all texts (Su et al.)",
+        "diversity_per_text": "diversity, words, mean of texts",
+        "diversity_mixce": "diversity, words, n = 1-4 pooled (MixCE)",
         "repeated_tokens": "tokens in a repeated 4-gram",
         "uniq_seq": "uniq-seq",
         "uniq_words": "uniq-seq, words",

@@ -15,7 +15,7 @@ from torch import Tensor
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.language_model import LoadedModel, TokenRows
 from genft_fairseq.evaluation.pieces import words
-from genft_fairseq.evaluation.repetition import repetition
+from genft_fairseq.evaluation.repetition import DIVERSITY_NGRAMS, Diversity, repetition
 from genft_fairseq.functional.ngrams import repeated_ngram_mask
 from genft_fairseq.generation.beam import beam_continuations
 from genft_fairseq.generation.rollout import GREEDY, continue_prefixes
@@ -146,7 +146,8 @@ class CompletionFigures:
 
     Attributes:
         peer_compatible: as the authors' code computes them: a text of fewer than four words is left
-            out of all repetition of words, and different words are what spaces part.
+            out of all repetition of words, and different words are what spaces part; see also
+            ``Diversity``.
     """
 
     peer_compatible: bool = False
@@ -156,11 +157,16 @@ class CompletionFigures:
     shares: dict[str, tuple[float, int]] = field(default_factory=dict)
     distinct: dict[str, set] = field(default_factory=lambda: {"seq": set(), "word": set()})
     repeated: int = 0
+    diversity: Diversity = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.diversity = Diversity(self.peer_compatible)
 
     def add(self, ids: list[int], text: str, repeated: list[bool]) -> None:
         """Add a continuation, as token ids and as text, and what ``repeated_tokens`` says of it."""
         self.count += 1
         self.repeated += sum(repeated)
+        self.diversity.add(text.split())
         both: dict[str, Sequence[int | str]] = {"seq": ids, "word": words(text)}
         for name, units in both.items():
             self.lengths[name] = self.lengths.get(name, 0) + len(units)
@@ -180,7 +186,8 @@ class CompletionFigures:
 
         ``seq_rep_n`` and ``word_rep_n``, the mean share of n-grams (of dictionary tokens, of
         words) that repeat an earlier one of the same text, with ``..._too_short_n``, the number of
-        texts shorter than n, if any; ``diversity``, the product of 1 - seq_rep_n over n = 2 to 4;
+        texts shorter than n, if any; ``diversity``, the product of 1 - seq_rep_n over n = 2 to 4,
+        of dictionary tokens; ``diversity_...`` of the published tables, of words (``Diversity``);
         ``repeated_tokens``, the share of tokens inside a repeated 4-gram; ``uniq_seq`` and
         ``uniq_words``, different ones; ``length`` and ``word_length``, means; ``continuations``.
         """
@@ -192,13 +199,14 @@ class CompletionFigures:
                 if counted < self.count:
                     found[f"{name}_too_short_{n}"] = self.count - counted
         diversity: float | None = 1.0
-        for n in (2, 3, 4):
+        for n in DIVERSITY_NGRAMS:
             share = found[f"seq_rep_{n}"]
             diversity = None if share is None or diversity is None else diversity * (1 - share)
         tokens = self.lengths.get("seq", 0)
         return {
             **found,
             "diversity": diversity,
+            **self.diversity.figures(),
             "repeated_tokens": self.repeated / tokens if tokens else None,
             "uniq_seq": len(self.distinct["seq"]),
             "uniq_words": len(self.distinct["word"]),

@@ -40,7 +40,11 @@ TOKENS = [
 ]
 GREEDY = [
     *((f"seq-rep-{n}", f"seq_rep_{n}", 3) for n in (1, 2, 3, 4)),
-    *(("words, 4", "word_rep_4", 3), ("diversity", "diversity", 3), ("uniq-seq", "uniq_seq", 0)),
+    *(
+        ("words, 4", "word_rep_4", 3),
+        ("subword diversity", "diversity", 3),
+        ("uniq-seq", "uniq_seq", 0),
+    ),
 ]
 NUCLEUS = [
     ("seq-rep-1", "seq_rep_1", 3),
