@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 DECAYS = ("linear", "exponential", "inverse_sigmoid")
-SCHEDULES = ("constant", *DECAYS, "decoding_step", "composite", "confidence")
+COMPOSITES = ("composite", "inverse_composite")
+BY_STEP = ("decoding_step", *COMPOSITES)
+SCHEDULES = ("constant", *DECAYS, *BY_STEP, "confidence")
 
 
 @dataclass(frozen=True)
@@ -31,17 +33,20 @@ class GoldSchedule:
     inverse_sigmoid       k / (k + e^(i / k))
     decoding_step         eps^t
     composite             the decay g, at update i (1 - eps^t)
+    inverse_composite     eps^(t (1 - g)), g the decay at update i
     confidence            not a probability: see ``confidence_masks``
     ====================  =================================================
 
-    Decays are held in [minimum, 1].
+    Decays are held in [minimum, 1].  Both composites read gold alone at the first update (where g
+    is 1) and at the first position; ``inverse_composite`` is what the code of Liu et al. (EMNLP
+    2021) computes.
 
     Attributes:
         name: one of the above.
         probability: eps.
         k, c: of the decays.
         minimum: the least probability that a decay comes to.
-        decay: which decay the composite is made of.
+        decay: which decay a composite is made of.
     """
 
     name: str = "constant"
@@ -62,11 +67,14 @@ class GoldSchedule:
             return torch.full_like(positions, self.probability)
         if self.name in DECAYS:
             return self._decayed(self.name, torch.full_like(positions, update))
-        by_step = torch.as_tensor(self.probability, dtype=torch.float64) ** positions
+        eps = torch.as_tensor(self.probability, dtype=torch.float64)
         if self.name == "decoding_step":
-            return by_step
+            return eps**positions
         if self.name == "composite":
-            return self._decayed(self.decay, update * (1 - by_step))
+            return self._decayed(self.decay, update * (1 - eps**positions))
+        if self.name == "inverse_composite":
+            by_update = self._decayed(self.decay, torch.full_like(positions, update))
+            return eps ** (positions * (1 - by_update))
         raise ValueError(f"the schedule {self.name} has no probability")
 
     def _decayed(self, decay: str, i: Tensor) -> Tensor:
@@ -116,8 +124,11 @@ def confidence_masks(
     Gold where its probability is at most ``gold_below``, the model's prediction above, and a
     random token of the same target where it exceeds ``random_above``.
 
+    Liu et al. (Findings of ACL 2021) choose what the decoder reads before it predicts ``y_t`` by
+    the confidence ``conf(t) = p(y_t)`` of that prediction.
+
     Args:
-        gold_probs: (B, T), p(gold) at each input position.
+        gold_probs: (B, T), the probability of gold that decides about each input.
         gold_below: a probability.
         random_above: a probability, at least ``gold_below``.
 

@@ -24,6 +24,7 @@ from genft_fairseq.generation.draws import Purpose, uniform
 from genft_fairseq.generation.token_choice import Search, choose_tokens
 
 MIXES = ("argmax", "sample", "expected_embedding")
+CONFIDENCES = ("next", "own")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class Mixing:
             into the earlier passes; its embeddings have one either way.
         gold_below: schedule *confidence*: gold where its probability is at most this.
         random_above: schedule *confidence*: a random token of the target above this.
+        confidence_of: schedule *confidence*: whose probability decides about an input: *next*, of
+            the gold token that is predicted after reading it, or *own*, of the gold token that
+            stands there, predicted at the position before.
     """
 
     padding_idx: int
@@ -52,10 +56,11 @@ class Mixing:
     gradient: bool = False
     gold_below: float = 0.9
     random_above: float = 0.95
+    confidence_of: str = "next"
 
 
 def input_replacement(
-    mixing: Mixing, sentences: Tensor, update: int, length: int, chunk_size: int = 0
+    mixing: Mixing, sentences: Tensor, update: int, target: Tensor, chunk_size: int = 0
 ) -> Replace | None:
     """Return what to do with the decoder's input in an update, for ``replaced_decoder_input``.
 
@@ -63,22 +68,27 @@ def input_replacement(
         mixing: how.
         sentences: (B,), the ids of the rows in the whole data set.
         update: the number of the update.
-        length: T.
+        target: (B, T), the gold tokens that are predicted.
         chunk_size: how many positions' logits a pass may hold at a time; 0: those of all.
 
     Returns:
         None where every input is gold: then nothing is drawn, and no pass added.
     """
     if mixing.schedule.name == "confidence":
-        return partial(_replace, mixing, sentences, None, chunk_size)
-    eps = mixing.schedule.at(update, length)
+        return partial(_replace, mixing, sentences, target, None, chunk_size)
+    eps = mixing.schedule.at(update, target.size(1))
     if bool((eps >= 1).all()):
         return None
-    return partial(_replace, mixing, sentences, eps, chunk_size)
+    return partial(_replace, mixing, sentences, target, eps, chunk_size)
 
 
 def _replace(
-    mixing: Mixing, sentences: Tensor, eps: Tensor | None, chunk_size: int, call: DecoderCall
+    mixing: Mixing,
+    sentences: Tensor,
+    target: Tensor,
+    eps: Tensor | None,
+    chunk_size: int,
+    call: DecoderCall,
 ) -> DecoderInput:
     gold = call.tokens
     replaceable = replaceable_mask(gold, mixing.padding_idx)
@@ -95,7 +105,7 @@ def _replace(
                 output, _ = decoder_output(call.model, forward, chunk_size)
             if kept is None:
                 # Decided by the pass that read gold, and then kept over the passes.
-                kept, noise = _by_confidence(mixing, output, gold, replaceable)
+                kept, noise = _by_confidence(mixing, output, gold, target, replaceable)
             draws = _draws(sentences, positions, Purpose.MIXED_TOKEN, number)
             given = _mixed(mixing, call, output, kept, draws)
             del output
@@ -112,7 +122,7 @@ def _draws(sentences: Tensor, positions: Tensor, *purpose: int) -> Tensor:
 
 
 def _by_confidence(
-    mixing: Mixing, output: DecoderOutput, gold: Tensor, replaceable: Tensor
+    mixing: Mixing, output: DecoderOutput, gold: Tensor, target: Tensor, replaceable: Tensor
 ) -> tuple[Tensor, Tensor]:
     """(B, T) where gold is kept, and where a random token stands."""
 
@@ -120,11 +130,13 @@ def _by_confidence(
         lprobs = selective_log_softmax(logits.detach()[:, None], token[:, None])
         return lprobs.target[:, 0].exp()
 
-    # The gold token at input t + 1 is what the decoder should have written at t.
-    following = torch.cat([gold[:, 1:], gold[:, -1:]], dim=1)
+    if mixing.confidence_of == "own":
+        # The gold token at input t + 1 is what the decoder should have written at t.
+        target = torch.cat([gold[:, 1:], gold[:, -1:]], dim=1)
     with torch.no_grad():
-        probs = output.each(probability, following)
-    gold_probs = shifted_right(probs, torch.zeros_like(probs))
+        gold_probs = output.each(probability, target)
+    if mixing.confidence_of == "own":
+        gold_probs = shifted_right(gold_probs, torch.zeros_like(gold_probs))
     keep, noise = confidence_masks(gold_probs, mixing.gold_below, mixing.random_above)
     return keep | ~replaceable, noise & replaceable
 

@@ -16,14 +16,25 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from torch import nn
 
 from genft_fairseq.errors import UnsuitableModel, UserError, check_range
-from genft_fairseq.functional.token_mixing import DECAYS, SCHEDULES, GoldSchedule
+from genft_fairseq.functional.token_mixing import (
+    BY_STEP,
+    COMPOSITES,
+    DECAYS,
+    SCHEDULES,
+    GoldSchedule,
+)
 from genft_fairseq.generation.decoder_input import (
     replaced_decoder_input,
     require_autoregressive,
     require_two_readings,
 )
 from genft_fairseq.generation.draws import sentence_ids
-from genft_fairseq.generation.scheduled_sampling import MIXES, Mixing, input_replacement
+from genft_fairseq.generation.scheduled_sampling import (
+    CONFIDENCES,
+    MIXES,
+    Mixing,
+    input_replacement,
+)
 from genft_fairseq.generation.token_choice import Search
 
 
@@ -35,8 +46,9 @@ class ScheduledSamplingConfig:
         metadata={
             "help": "probability eps of reading gold at update i and input position t: constant "
             "eps; linear k - c*i; exponential k^i; inverse_sigmoid k/(k+exp(i/k)); decoding_step "
-            "eps^t; composite: --gold-decay at update i*(1-eps^t); confidence: gold where the "
-            "model finds it improbable"
+            "eps^t; composite: --gold-decay at update i*(1-eps^t); inverse_composite: "
+            "eps^(t*(1-g)), g --gold-decay at update i; confidence: gold where the model finds "
+            "it improbable"
         },
     )
     gold_probability: Optional[float] = field(  # noqa: UP045
@@ -56,7 +68,7 @@ class ScheduledSamplingConfig:
         default=0.0, metadata={"help": "the least probability that a decay comes to"}
     )
     gold_decay: ChoiceEnum(DECAYS) = field(  # type: ignore[valid-type]
-        default="exponential", metadata={"help": "which decay the composite schedule is made of"}
+        default="exponential", metadata={"help": "which decay a composite schedule is made of"}
     )
     gold_confidence: float = field(
         default=0.9,
@@ -65,6 +77,13 @@ class ScheduledSamplingConfig:
     random_confidence: float = field(
         default=0.95,
         metadata={"help": "schedule confidence: a random token of the target above this"},
+    )
+    confidence_of: ChoiceEnum(CONFIDENCES) = field(  # type: ignore[valid-type]
+        default="next",
+        metadata={
+            "help": "schedule confidence: the probability that decides about an input token: next, "
+            "of the gold token predicted after it; own, of the gold token in its place"
+        },
     )
     mix: ChoiceEnum(MIXES) = field(  # type: ignore[valid-type]
         default="argmax", metadata={"help": "what replaces gold"}
@@ -111,7 +130,8 @@ def mixing(cfg: Any, padding_idx: int) -> Mixing:
     search = Search(True, cfg.mix_temperature, cfg.mix_top_k, cfg.mix_top_p)
     schedule = gold_schedule(cfg)
     return Mixing(
-        *(padding_idx, schedule, mix, cfg.sampling_passes, search, cfg.mix_gradient, low, high)
+        *(padding_idx, schedule, mix, cfg.sampling_passes, search, cfg.mix_gradient, low, high),
+        str(cfg.confidence_of),
     )
 
 
@@ -127,12 +147,12 @@ def gold_schedule(cfg: Any) -> GoldSchedule:
     if name == "constant" and eps is None:
         eps = 0.0
     given = f"--gold-schedule {name}"
-    if name in ("constant", "decoding_step", "composite"):
+    if name in ("constant", *BY_STEP):
         _needed(given, "--gold-probability", eps)
         check_range("--gold-probability", eps, 0 <= eps <= 1, "[0, 1]")
-    if name in ("decoding_step", "composite") and eps == 1:
+    if name in BY_STEP and eps == 1:
         raise UserError(f"{given} would never leave gold: --gold-probability must be below 1")
-    decaying = decay if name == "composite" else name
+    decaying = decay if name in COMPOSITES else name
     if decaying in DECAYS:
         _check_decay(given, decaying, k, c, cfg.gold_minimum)
     unused: dict[str, float | str | None] = {
@@ -142,11 +162,11 @@ def gold_schedule(cfg: Any) -> GoldSchedule:
         "--gold-minimum": (cfg.gold_minimum or None) if decaying not in DECAYS else None,
     }
     default = ScheduledSamplingConfig()
-    if name != "composite" and decay != str(default.gold_decay):
+    if name not in COMPOSITES and decay != str(default.gold_decay):
         unused["--gold-decay"] = decay
-    for flag in ("gold_confidence", "random_confidence"):
+    for flag in ("gold_confidence", "random_confidence", "confidence_of"):
         value = getattr(cfg, flag)
-        if name != "confidence" and value != getattr(default, flag):
+        if name != "confidence" and str(value) != str(getattr(default, flag)):
             unused[f"--{flag.replace('_', '-')}"] = value
     for flag, given_value in unused.items():
         if given_value is not None:
@@ -213,10 +233,9 @@ class _ScheduledSampling:
         """Train on mixed inputs; see ``generation/scheduled_sampling.py``."""
         if self.mixing.gradient:
             require_two_readings(model, "--mix-gradient")
-        length = sample["target"].size(1)
         chunk_size = getattr(criterion, "loss_chunk_size", 0)
         replacement = input_replacement(
-            self.mixing, sentence_ids(sample), update_num, length, chunk_size
+            self.mixing, sentence_ids(sample), update_num, sample["target"], chunk_size
         )
         replaced = (
             nullcontext() if replacement is None else replaced_decoder_input(model, replacement)

@@ -274,7 +274,7 @@ def test_scheduled_sampling_mixes_in_no_padding(logits, kind, schedule, mix, dty
     gold = sample["net_input"].get("prev_output_tokens", sample["net_input"]["src_tokens"])
     mixing = Mixing(PAD, GoldSchedule(schedule), mix, passes=2)
     sentences = torch.arange(len(SENTENCES))
-    replace = input_replacement(mixing, sentences, 0, gold.size(1))
+    replace = input_replacement(mixing, sentences, 0, sample["target"])
     given = []
     spy = replaced_decoder_input(model, lambda call: given.append(replace(call)) or given[0])
     with torch.no_grad(), spy:

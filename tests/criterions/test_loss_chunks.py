@@ -24,7 +24,12 @@ from genft_fairseq.functional.token_mixing import GoldSchedule
 from genft_fairseq.generation import decoder_output
 from genft_fairseq.generation.decoder_input import replaced_decoder_input
 from genft_fairseq.generation.draws import sentence_ids
-from genft_fairseq.generation.scheduled_sampling import MIXES, Mixing, input_replacement
+from genft_fairseq.generation.scheduled_sampling import (
+    CONFIDENCES,
+    MIXES,
+    Mixing,
+    input_replacement,
+)
 from genft_fairseq.generation.token_choice import Search
 
 KNOBS = {"label_smoothing": 0.1, "gamma": 0.2, "unlikelihood_alpha": 0.7, "report_accuracy": True}
@@ -157,7 +162,10 @@ def test_validation_and_single_positions(kind):
 
 MIXINGS = [
     *(Mixing(1, GoldSchedule("constant", 0.3), mix, passes=2) for mix in MIXES),
-    Mixing(1, GoldSchedule("confidence"), gold_below=0.1, random_above=0.2),
+    *(
+        Mixing(1, GoldSchedule("confidence"), gold_below=0.1, random_above=0.2, confidence_of=of)
+        for of in CONFIDENCES
+    ),
     Mixing(1, GoldSchedule("constant", 0.3), "sample", search=Search(True, 0.7, 3)),
     Mixing(1, GoldSchedule("constant", 0.3), "expected_embedding", gradient=True),
 ]
@@ -172,8 +180,7 @@ def test_scheduled_sampling_in_chunks(kind, mixing):
     model, sample = tiny_model(task), tiny_sample(task)
     found = []
     for size in (0, 3, 10_000):
-        length = sample["target"].size(1)
-        replacement = input_replacement(mixing, sentence_ids(sample), 0, length, size)
+        replacement = input_replacement(mixing, sentence_ids(sample), 0, sample["target"], size)
         with replaced_decoder_input(model, replacement):
             found.append(computed("scalegrad", task, model, sample, size))
     for got in found[1:]:
@@ -222,7 +229,7 @@ def test_nor_by_the_passes_of_scheduled_sampling(mixing):
     sample = tiny_sample(task, LONG)
     size, V = 32, len(task.target_dictionary)
     criterion = tiny_criterion("scalegrad", task, loss_chunk_size=size)
-    replacement = input_replacement(mixing, sentence_ids(sample), 0, 31, size)
+    replacement = input_replacement(mixing, sentence_ids(sample), 0, sample["target"], size)
     with Largest() as largest, replaced_decoder_input(model, replacement):
         criterion(model, sample)[0].backward()
     assert largest.numel <= 2 * size * V

@@ -71,6 +71,20 @@ def assert_at(schedule: GoldSchedule, update: int, want: list[float]) -> None:
             4,
             [0.5, 0.11920292202211755, 0.04742587317756678],
         ),
+        # 0.5^(t (1 - 0.5^2)): the form of the authors' code
+        (
+            GoldSchedule("inverse_composite", 0.5, k=0.5),
+            2,
+            [1.0, 0.5946035575013605, 0.3535533905932738],
+        ),
+        # g = 1 - 0.1 * 4, held at no less than 0.7: 0.5^(0.3 t)
+        (
+            GoldSchedule("inverse_composite", 0.5, k=1.0, c=0.1, minimum=0.7, decay="linear"),
+            4,
+            [1.0, 0.8122523963562356, 0.6597539553864471],
+        ),
+        (GoldSchedule("inverse_composite", 0.0, k=0.5), 0, [1.0, 1.0]),
+        (GoldSchedule("inverse_composite", 0.0, k=0.5), 1, [1.0, 0.0]),
     ],
 )
 def test_by_hand(schedule, update, want):
@@ -95,6 +109,9 @@ def test_slow_loops(decay, eps, k, c, minimum, update, length):
     composite = GoldSchedule("composite", eps, k, c, minimum, decay)
     want = [slow_decay(decay, k, c, minimum, update * (1 - step)) for step in by_step]
     assert_at(composite, update, want)
+    inverse = GoldSchedule("inverse_composite", eps, k, c, minimum, decay)
+    g = slow_decay(decay, k, c, minimum, update)
+    assert_at(inverse, update, [eps ** (t * (1 - g)) for t in range(length)])
     assert_at(GoldSchedule("decoding_step", eps), update, by_step)
 
 

@@ -114,7 +114,7 @@ def recorded(model):
 
 
 def replacement(mixing, world, update=0):
-    return input_replacement(mixing, world.sample["id"], update, world.gold.size(1))
+    return input_replacement(mixing, world.sample["id"], update, world.sample["target"])
 
 
 def trained(world, mixing, update=0):
@@ -165,7 +165,7 @@ def test_a_memorised_sequence_comes_back_unshifted(kind):
     gold = sample["net_input"][INPUT[kind]]
     for passes in (1, 3):
         mixing = Mixing(PAD, ALL, passes=passes)
-        replace = input_replacement(mixing, sample["id"], 0, gold.size(1))
+        replace = input_replacement(mixing, sample["id"], 0, sample["target"])
         with replaced_decoder_input(model, replace), recorded(model) as read:
             criterion(model, sample)
         assert len(read) == passes + 1
@@ -181,13 +181,14 @@ def test_a_memorised_sequence_comes_back_unshifted(kind):
         (GoldSchedule("exponential", k=0.5), 0),
         (GoldSchedule("decoding_step", 0.3), 5),  # of a single position, which is the first
         (GoldSchedule("composite", 0.3, k=0.5), 0),
+        (GoldSchedule("inverse_composite", 0.3, k=0.5), 0),
     ],
 )
 def test_all_gold_is_ordinary_training(schedule, update, mix):
     """Nothing is put in the decoder's way: no pass, no draw, no hook."""
-    length = 1 if schedule.name == "decoding_step" else 6
+    target = torch.full((3, 1 if schedule.name == "decoding_step" else 6), 5)
     mixing = Mixing(PAD, schedule, mix, passes=2)
-    assert input_replacement(mixing, torch.arange(3), update, length) is None
+    assert input_replacement(mixing, torch.arange(3), update, target) is None
 
 
 @pytest.mark.parametrize(
@@ -198,11 +199,13 @@ def test_all_gold_is_ordinary_training(schedule, update, mix):
         (GoldSchedule("exponential", k=0.5), 1),
         (GoldSchedule("decoding_step", 0.3), 0),
         (GoldSchedule("composite", 0.3, k=0.5), 1),
+        (GoldSchedule("inverse_composite", 0.3, k=0.5), 1),
         (GoldSchedule("confidence"), 0),
     ],
 )
 def test_any_chance_of_something_else_is_taken(schedule, update):
-    assert input_replacement(Mixing(PAD, schedule), torch.arange(3), update, 6) is not None
+    target = torch.full((3, 6), 5)
+    assert input_replacement(Mixing(PAD, schedule), torch.arange(3), update, target) is not None
 
 
 def test_one_pass_equals_a_second_pass_by_hand(world):
@@ -256,7 +259,7 @@ def test_the_encoder_runs_once():
     model, sample = tiny_model(task), tiny_sample(task)
     calls = []
     model.encoder.register_forward_hook(lambda *_: calls.append(1))
-    replace = input_replacement(Mixing(PAD, ALL, passes=3), sample["id"], 0, 8)
+    replace = input_replacement(Mixing(PAD, ALL, passes=3), sample["id"], 0, sample["target"])
     with replaced_decoder_input(model, replace), recorded(model) as passes:
         tiny_criterion("scalegrad", task)(model, sample)
     assert len(calls) == 1 and len(passes) == 4
@@ -309,8 +312,7 @@ def test_a_sentence_reads_the_same_alone_and_in_a_batch(kind, mixing):
         # The collater sorts translations by length, and numbers them by their place.
         ids = sample["id"] if kind == "translation" else torch.arange(len(rows))
         sample["id"] = torch.tensor([100 + rows[i] for i in ids])
-        T = sample["target"].size(1)
-        replace = input_replacement(mixing, sample["id"], 9, T)
+        replace = input_replacement(mixing, sample["id"], 9, sample["target"])
         with replaced_decoder_input(model, replace), recorded(model) as passes:
             criterion(model, sample)
         by_row = zip(sample["id"].tolist(), passes[-1][0].tolist(), strict=True)
@@ -338,7 +340,8 @@ def test_padding_on_the_left_moves_no_draw(schedule):
         tokens = nn.functional.pad(text, (left, right), value=PAD)[None]
         padded = nn.functional.pad(logits, (0, 0, left, right))[None]
         mixing = Mixing(PAD, schedule, gold_below=0.02, random_above=0.2)
-        replace = input_replacement(mixing, torch.tensor([7]), 5, tokens.size(1))
+        target = nn.functional.pad(torch.tensor([*range(4, 14), 2]), (left, right), value=PAD)
+        replace = input_replacement(mixing, torch.tensor([7]), 5, target[None])
         given = replace(fake_call(tokens, padded)).tokens
         read.append(given[0, left : left + 11].tolist())
     assert all(row == read[0] for row in read)
@@ -384,7 +387,7 @@ def big_read(mixing, logits=None, update=0):
     if logits is None:
         logits = torch.zeros(15)
         logits[3] = 50.0
-    replace = input_replacement(mixing, torch.arange(3000), update, BIG.size(1))
+    replace = input_replacement(mixing, torch.arange(3000), update, BIG)
     return replace(fake_call(BIG, logits.expand(*BIG.shape, 15))).tokens
 
 
@@ -544,9 +547,13 @@ def test_cold_expected_embeddings_are_the_argmax(world):
 # --- by confidence -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("of", ["next", "own"])
 @pytest.mark.parametrize("passes", [1, 2])
-def test_confidence_by_hand(passes, world):
-    """Gold where it is improbable, noise where it is nearly certain, else the prediction."""
+def test_confidence_by_hand(passes, of, world):
+    """Gold where it is improbable, noise where it is nearly certain, else the prediction.
+
+    What is improbable: the token that is predicted after the input, or the one in its place.
+    """
     logits = pass_by_hand(world, world.gold)
     B, T = world.gold.shape
     kept, noise = torch.ones(B, T, dtype=torch.bool), torch.zeros(B, T, dtype=torch.bool)
@@ -554,7 +561,8 @@ def test_confidence_by_hand(passes, world):
     for b in range(B):
         text = [int(v) for v in world.gold[b] if v != PAD]
         for t in range(1, len(text)):
-            gold_prob = logits[b, t - 1].softmax(-1)[text[t]]
+            place, token = (t, world.sample["target"][b, t]) if of == "next" else (t - 1, text[t])
+            gold_prob = logits[b, place].softmax(-1)[token]
             kept[b, t], noise[b, t] = gold_prob <= LOW, gold_prob > HIGH
             place = (world.sample["id"][b], t, int(Purpose.RANDOM_TOKEN))
             draw = float(uniform(torch.initial_seed(), *place))
@@ -566,7 +574,9 @@ def test_confidence_by_hand(passes, world):
     mixed = torch.where(noise, noisy, mixed)
 
     schedule = GoldSchedule("confidence")
-    mixing = Mixing(PAD, schedule, passes=passes, gold_below=LOW, random_above=HIGH)
+    mixing = Mixing(
+        *(PAD, schedule), passes=passes, gold_below=LOW, random_above=HIGH, confidence_of=of
+    )
     loss, read = trained(world, mixing)
     assert len(read) == passes + 1
     assert torch.equal(read[-1][0], mixed)

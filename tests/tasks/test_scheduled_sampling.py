@@ -103,6 +103,15 @@ SAMPLING = Search(sampling=True)
             "--gold-schedule confidence --gold-confidence 0.7 --random-confidence 0.7",
             Mixing(PAD, GoldSchedule("confidence", 0.0, 0.0), gold_below=0.7, random_above=0.7),
         ),
+        (
+            "--gold-schedule confidence --confidence-of own",
+            Mixing(PAD, GoldSchedule("confidence", 0.0, 0.0), confidence_of="own"),
+        ),
+        (
+            "--gold-schedule inverse_composite --gold-probability 0.99 --gold-k 20000 "
+            "--gold-decay inverse_sigmoid",
+            Mixing(PAD, GoldSchedule("inverse_composite", 0.99, 2e4, decay="inverse_sigmoid")),
+        ),
     ],
 )
 @pytest.mark.parametrize("task", ["translation", "language_modeling"])
@@ -230,6 +239,15 @@ REFUSED = [
     (
         {"gold_confidence": 0.5},
         "--gold-confidence 0.5 has no meaning with --gold-schedule constant",
+    ),
+    (
+        {**LINEAR, "confidence_of": "own"},
+        "--confidence-of own has no meaning with --gold-schedule linear",
+    ),
+    (
+        {**COMPOSITE, "gold_schedule": "inverse_composite", "gold_probability": 1.0},
+        "--gold-schedule inverse_composite would never leave gold: --gold-probability must be "
+        "below 1",
     ),
     (
         {**LINEAR, "random_confidence": 0.99},
@@ -475,12 +493,12 @@ def test_the_schedule_is_of_the_update():
     """A linear decay: gold at first, then less and less of it."""
     world = worlds("translation", "scalegrad", **{**LINEAR, "gold_c": 0.25})
     criterion = tiny_criterion("scalegrad", world.task)
-    ids, T = world.sample["id"], world.sample["target"].size(1)
+    ids, target = world.sample["id"], world.sample["target"]
     losses = []
     for update in (0, 2, 4):
         (loss, _, _), read = read_by(world, lambda u=update: step(world, criterion, u))
         assert len(read) == (1 if update == 0 else 2)
-        replace = input_replacement(world.task.mixing, ids, update, T)
+        replace = input_replacement(world.task.mixing, ids, update, target)
         assert (replace is None) == (update == 0)
         losses.append(loss.item())
     assert losses[0] == criterion(world.model, world.sample)[0].item()
