@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
-from genft_fairseq.cli.followed_log import followed_log
+from genft_fairseq.cli.followed_log import followed_log, show
 from genft_fairseq.errors import ERROR_VARIABLE
 
 # For an installation whose scripts lie elsewhere than its Python.
@@ -29,7 +30,12 @@ def runnable(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", _MODULES[command[0]], *command[1:]]
 
 
-def run(command: Sequence[str], inherited: Sequence[int] = (), log: Path | None = None) -> int:
+def run(
+    command: Sequence[str],
+    inherited: Sequence[int] = (),
+    log: Path | None = None,
+    is_shown: Callable[[bytes], bool] | None = None,
+) -> int:
     """Run what ``runnable`` returned, and wait for it.
 
     A signal that would end this process ends the child instead, and then this process by status.
@@ -40,6 +46,8 @@ def run(command: Sequence[str], inherited: Sequence[int] = (), log: Path | None 
         command: the words; the first is a script beside this Python, or a path.
         inherited: file descriptors that the child keeps open.
         log: a file that keeps what the child prints, and the exception that it ends with.
+        is_shown: told each line that the child prints, and says whether it is shown; not with
+            ``log``.
 
     Returns:
         The child's exit status, or 128 plus the signal's number.
@@ -61,15 +69,18 @@ def run(command: Sequence[str], inherited: Sequence[int] = (), log: Path | None 
         script = _script(command[0])
         words = [str(script) if script.exists() else command[0], *command[1:]]
         with followed_log(log) if log else contextlib.nullcontext() as printed:
-            environment = {ERROR_VARIABLE: str(said.fileno()), "PYTHONUNBUFFERED": "1"}
+            environment = {"PYTHONUNBUFFERED": "1"} if log or is_shown else {}
+            environment |= {ERROR_VARIABLE: str(said.fileno())} if log else {}
             child = subprocess.Popen(
                 words,
                 pass_fds=[*inherited, said.fileno()] if log else inherited,
-                stdout=printed,
-                env={**os.environ, **environment} if log else None,
+                stdout=subprocess.PIPE if is_shown else printed,
+                env={**os.environ, **environment},
             )
             if received:  # before there was a child to end
                 child.terminate()
+            if is_shown and child.stdout:
+                _pass_on(child.stdout, is_shown)
             status = child.wait()
     finally:
         for number, handler in previous.items():
@@ -81,6 +92,16 @@ def run(command: Sequence[str], inherited: Sequence[int] = (), log: Path | None 
         with contextlib.suppress(OSError), log.open("ab") as stream:
             stream.write(said.read() + f"genft: ended with status {ended}\n".encode())
     return ended
+
+
+def _pass_on(lines: IO[bytes], is_shown: Callable[[bytes], bool]) -> None:
+    with lines:
+        for line in lines:
+            if is_shown(line):
+                try:
+                    show(line)
+                except OSError:  # nobody reads it any more, which the child is to notice itself
+                    return
 
 
 def _script(name: str) -> Path:

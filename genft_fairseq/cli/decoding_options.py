@@ -37,7 +37,7 @@ class Finite(click.ParamType):
 
 bpe_option = click.option(
     "--bpe",
-    type=click.Choice(["auto", "none", "subword_nmt", "gpt2", "hugging_face"]),
+    type=click.Choice(["auto", "none", "subword_nmt", "gpt2", "hugging_face", "sentencepiece"]),
     default="auto",
     show_default=True,
     help="How pieces make up words; auto: by the files in DATA or beside the checkpoint.",
@@ -47,7 +47,8 @@ tokenizer_option = click.option(
     type=click.Choice(["auto", "none", "moses"]),
     default="auto",
     show_default=True,
-    help="How words make up text; auto: moses where pieces are subword-nmt's.",
+    help="How words make up text; auto: as MANIFEST.json of DATA says; where there is none, moses "
+    "for subword-nmt.",
 )
 output_option = click.option("--output", type=FILE, help="Write the figures as JSON.")
 

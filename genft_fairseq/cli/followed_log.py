@@ -51,14 +51,15 @@ def _follow(reading: IO[bytes], ended: threading.Event) -> None:
     while True:
         is_last = ended.wait(_SECONDS)
         try:
-            _show(reading.read())
+            show(reading.read())
         except OSError:  # nobody reads it any more; the log has it
             return
         if is_last:
             return
 
 
-def _show(new: bytes) -> None:
+def show(new: bytes) -> None:
+    """Write bytes on the process's own standard output."""
     left = memoryview(new)
     while left:
         try:

@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from genft_fairseq.cli.json_output import tell
 from genft_fairseq.cli.passing_on import PassingOn
 from genft_fairseq.errors import UserError
 from genft_fairseq.study.strategies import STRATEGIES, TASKS
+
+if TYPE_CHECKING:
+    from genft_fairseq.cli.translation_view import TranslationView
 
 FOLDER = click.Path(path_type=Path)
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -158,10 +161,12 @@ def test(
     """Test the checkpoint of a strategy on a split of DATA.
 
     \b
-    genft test data-bin/my_data --strategy scalegrad --beam 5 -- --remove-bpe
+    genft test data-bin/my_data --strategy scalegrad --beam 5 -- --lenpen 0.6
 
-    For translation prints the fairseq-generate command and runs it, for a language model
-    genft evaluate-lm, greedy unless told a beam; what follows -- goes to it untouched, such as
+    For translation prints the fairseq-generate command and runs it, with the BPE and the tokeniser
+    that bpe.codes and MANIFEST.json of DATA tell, and ends with the scores of the text against
+    raw/SPLIT.LANGUAGE of DATA; without that file, with a tokenised BLEU. For a language model
+    genft evaluate-lm, greedy unless told a beam. What follows -- goes to it untouched, such as
     -- --prefix-length 10 --length 20 for a model that was trained on short blocks.
     """
     from genft_fairseq.study import commands
@@ -172,7 +177,11 @@ def test(
         *(folder, _checkpoint(path, save_dir, strategy), split, search, beam, results, flags),
         cpu=_without_gpu(),
     )
-    _run(command, dry_run, as_json)
+    if folder.task == "language_modeling" or dry_run or as_json:
+        return _run(command, dry_run, as_json)
+    from genft_fairseq.cli.translation_view import TranslationView
+
+    _run(command, dry_run, as_json, view=TranslationView(Path(data), command))
 
 
 @click.command(cls=PassingOn)
@@ -197,7 +206,8 @@ def inference(
     \b
     echo 'ein Satz' | genft inference data-bin/my_data --strategy scalegrad --search greedy
 
-    Prints the fairseq-interactive command and runs it; what follows -- goes to it untouched.
+    Prints the fairseq-interactive command and runs it, with the BPE and the tokeniser that
+    bpe.codes and MANIFEST.json of DATA tell; what follows -- goes to it untouched.
     """
     from genft_fairseq.study import commands
     from genft_fairseq.study.data_folders import open_data
@@ -267,13 +277,17 @@ def _run(
     as_json: bool,
     inherited: Sequence[int] = (),
     log: Path | None = None,
+    view: "TranslationView | None" = None,
 ) -> None:
     """Print a command and, if it is meant, run it; its exit status becomes ours."""
     command = runnable(command)
     _require_dry_run(as_json, dry_run)
     tell(as_json, command, shlex.join(command))
     if not dry_run:
-        sys.exit(run(command, inherited, log))
+        status = run(command, inherited, log, view.is_shown if view else None)
+        if view and not status:
+            view.finish()
+        sys.exit(status)
 
 
 def _require_dry_run(as_json: bool, dry_run: bool) -> None:

@@ -21,7 +21,7 @@ def answer(
         dataset: from ``open_split``.
         number: of questions.
         decoding: how.
-        text: from ``written_text``.
+        text: from ``TextForm``.
         progress: told how many questions have been answered.
 
     Raises:

@@ -5,17 +5,14 @@ For any encoder-decoder: an answer to a question, a summary of a source.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from fairseq import utils
 from fairseq.dataclass.configs import GenerationConfig
-from sacremoses import MosesDetokenizer
 
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.decoding_cost import DecodingCost
-from genft_fairseq.evaluation.pieces import Pieces, Text
 from genft_fairseq.evaluation.reading_model import Reader
 from genft_fairseq.evaluation.wording import Wording
 
@@ -23,8 +20,6 @@ from genft_fairseq.evaluation.wording import Wording
 Progress = Callable[[int], None]
 # Called with what begins now and its number of examples; returns what to tell of the progress.
 Begin = Callable[[str, int], Progress]
-
-TOKENIZERS = ("auto", "none", "moses")
 
 
 @dataclass(frozen=True)
@@ -44,32 +39,6 @@ class Decoding:
     lenpen: float = 1.0
     no_repeat_ngram_size: int = 0
     batch_size: int = 8
-
-
-def written_text(folders: Sequence[Path], bpe: str, tokenizer: str, language: str) -> Text:
-    """Return what makes text of the symbols of a hypothesis.
-
-    Args:
-        folders: where the files may be that tell ``auto`` what to do; see ``Pieces``.
-        bpe: how pieces make up words; see ``Pieces``.
-        tokenizer: *moses* undoes what Moses' tokeniser did to text in the language; *auto* does so
-            where pieces are subword-nmt's, unless the manifest says that nobody did it.
-        language: of ``LANGUAGES``.
-    """
-    pieces = Pieces(None, bpe, folders)
-    if tokenizer == "auto":
-        tokenised = pieces.kind == "subword_nmt" and not any(map(_left_as_it_is, folders))
-        tokenizer = "moses" if tokenised else "none"
-    if tokenizer == "none":
-        return lambda symbols: pieces.join(symbols).strip()
-    detokenizer = MosesDetokenizer(lang=language)
-    return lambda symbols: str(detokenizer.detokenize(pieces.join(symbols).split()))
-
-
-def _left_as_it_is(folder: Path) -> bool:
-    """Tell whether the folder was prepared without splitting text into words."""
-    manifest = folder / "MANIFEST.json"
-    return manifest.is_file() and b"--tokenise none" in manifest.read_bytes()
 
 
 def decode(

@@ -9,6 +9,7 @@ from rouge_score.tokenizers import DefaultTokenizer, Tokenizer
 
 from genft_fairseq.evaluation.question_answering import BY_CHARACTER, composed
 from genft_fairseq.evaluation.word_spans import CHARACTER, WORD
+from genft_fairseq.generation.unknown_words import MARK, marked
 
 ROUGE = {"rouge1": "rouge_1", "rouge2": "rouge_2", "rougeL": "rouge_l"}
 
@@ -28,8 +29,22 @@ class UnicodeTokenizer(Tokenizer):
         return pattern.findall(composed(text, self.by_character).lower())
 
 
+class _KeepsUnknown(Tokenizer):
+    """Makes a token of each mark of an unknown word, which the tokeniser itself would drop."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        self.tokenizer = tokenizer
+
+    def tokenize(self, text: str) -> list[str]:
+        """Return the tokens of a text."""
+        tokens: list[str] = []
+        for part in MARK.split(text):
+            tokens += [part] if MARK.fullmatch(part) else self.tokenizer.tokenize(part)
+        return tokens
+
+
 def rouge_tokenizer(language: str, stemming: bool) -> tuple[Tokenizer, str]:
-    """Return what splits text for ROUGE, and its name.
+    """Return what splits text for ROUGE, and its name; a mark of an unknown word is a token.
 
     Args:
         language: ``en`` has rouge-score's own, the others of ``LANGUAGES`` ``UnicodeTokenizer``.
@@ -37,9 +52,11 @@ def rouge_tokenizer(language: str, stemming: bool) -> tuple[Tokenizer, str]:
     """
     if language == "en":
         how = "with" if stemming else "without"
-        return DefaultTokenizer(use_stemmer=stemming), f"rouge-score's, {how} stemming"
+        own = DefaultTokenizer(use_stemmer=stemming)
+        return _KeepsUnknown(own), f"rouge-score's, {how} stemming"
     by_character = language in BY_CHARACTER
-    return UnicodeTokenizer(by_character), f"Unicode {'characters' if by_character else 'words'}"
+    name = f"Unicode {'characters' if by_character else 'words'}"
+    return _KeepsUnknown(UnicodeTokenizer(by_character)), name
 
 
 def long_answer_figures(
@@ -51,7 +68,8 @@ def long_answer_figures(
     ``char`` in the other languages that are compared by characters. ROUGE (C.-Y. Lin, 2004) is
     rouge-score's F-measure, of the right answer where it is largest, averaged over the questions;
     in English by rouge-score's own tokeniser without stemming, which keeps a-z and 0-9 alone, as
-    published figures are; elsewhere by ``UnicodeTokenizer``.
+    published figures are; elsewhere by ``UnicodeTokenizer``. An unknown word (``<unk>``) matches
+    nothing.
 
     Args:
         predictions: an answer a question.
@@ -64,6 +82,8 @@ def long_answer_figures(
     """
     by_character = language in BY_CHARACTER
     bleu = sacrebleu.BLEU(tokenize="zh" if language == "zh" else "char" if by_character else "13a")
+    predictions = marked(predictions, "candidate")
+    answers = [marked(right, "reference") for right in answers]
     most = max(map(len, answers))
     # sacreBLEU wants the first answers of all, the second ones, ...: None where there is none.
     streams = [[right[i] if i < len(right) else None for right in answers] for i in range(most)]

@@ -9,7 +9,12 @@ from typing import Any
 from genft_fairseq.data.model_tokeniser import DESCRIPTION, ModelTokeniser
 from genft_fairseq.errors import UserError
 
-KINDS = ("auto", "none", "subword_nmt", "gpt2", "hugging_face")
+KINDS = ("auto", "none", "subword_nmt", "gpt2", "hugging_face", "sentencepiece")
+CODES = "bpe.codes"
+GPT2_FILES = ("encoder.json", "vocab.bpe")
+# What SentencePiece writes in the place of a space; and the least share of a dictionary's symbols
+# that begin with it where it is no character of the text.
+_SPACE, _LEAST_SPACES = "\u2581", 0.01
 # How the end-of-sentence symbol is shown: in a language model's text, a paragraph ends there.
 END = "¶"
 OPEN, CLOSE = "⟦", "⟧"
@@ -50,7 +55,8 @@ class Pieces:
 
     Args:
         dictionary: fairseq's, of the data.
-        kind: one of ``KINDS``; ``auto`` goes by the files that are there.
+        kind: one of ``KINDS``; ``auto`` goes by the files that are there, and where these do not
+            tell by the symbols of ``dict*.txt``.
         folders: where GPT-2's ``encoder.json`` and ``vocab.bpe``, subword-nmt's ``bpe.codes``, or
             ``hugging_face.json`` of an imported model with its tokeniser may be.
 
@@ -70,6 +76,7 @@ class Pieces:
             self._join = {
                 "none": " ".join,
                 "subword_nmt": _subword_nmt_text,
+                "sentencepiece": lambda symbols: "".join(symbols).replace(_SPACE, " ").strip(),
                 "gpt2": lambda symbols: b"".join(map(self._bytes, symbols)).decode(
                     errors="replace"
                 ),
@@ -94,7 +101,10 @@ class Pieces:
             return _marked_words(symbols, repeated, self._join)
         for again, part in parts:
             if again:
-                part[0] = OPEN + part[0]
+                # Behind the sign that stands for a space.
+                space = _SPACE if self.kind == "sentencepiece" else ""
+                space = space if space and part[0].startswith(space) else ""
+                part[0] = space + OPEN + part[0].removeprefix(space)
                 # Before the sign that glues the next piece to this one.
                 glue = "@@" if self.kind == "subword_nmt" and part[-1].endswith("@@") else ""
                 part[-1] = part[-1].removesuffix(glue) + CLOSE + glue
@@ -110,7 +120,21 @@ def _found_kind(folders: Sequence[Path]) -> str:
         return "hugging_face"
     if _gpt2_folder(folders):
         return "gpt2"
-    return "subword_nmt" if any((folder / "bpe.codes").exists() for folder in folders) else "none"
+    if any((folder / CODES).exists() for folder in folders):
+        return "subword_nmt"
+    return next((kind for folder in folders if (kind := _kind_of_symbols(folder))), "none")
+
+
+def _kind_of_symbols(folder: Path) -> str:
+    """Which subwords the dictionaries of a data folder hold, by their marks; empty: none."""
+    for path in sorted(path for path in folder.glob("dict*.txt") if path.is_file()):
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            symbols = [line.partition(" ")[0] for line in lines]
+        if any(len(symbol) > 2 and symbol.endswith("@@") for symbol in symbols):
+            return "subword_nmt"
+        if sum(s.startswith(_SPACE) for s in symbols) > _LEAST_SPACES * len(symbols):
+            return "sentencepiece"
+    return ""
 
 
 def _subword_nmt_text(symbols: Sequence[str]) -> str:
@@ -138,8 +162,7 @@ def _marked_words(symbols: Sequence[str], repeated: Sequence[bool], join: Text) 
 
 
 def _gpt2_folder(folders: Sequence[Path]) -> Path | None:
-    both = ("encoder.json", "vocab.bpe")
-    return next((f for f in folders if all((f / name).exists() for name in both)), None)
+    return next((f for f in folders if all((f / name).exists() for name in GPT2_FILES)), None)
 
 
 def _gpt2_bytes(folders: Sequence[Path]) -> Bytes:

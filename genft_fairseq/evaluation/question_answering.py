@@ -16,6 +16,7 @@ import regex
 
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.significance import mean_interval, mean_p_value
+from genft_fairseq.generation.unknown_words import marked
 
 # ``other``: words between spaces, no articles taken out (German, French, ...).
 LANGUAGES = ("en", "ko", "zh", "ja", "th", "lo", "km", "my", "other")
@@ -73,7 +74,8 @@ def score(prediction: str, answers: Sequence[str], language: str = "en") -> Scor
     (code points) other than spaces, as KorQuAD counts them (S. Lim et al., 2019, arXiv:1909.07005).
 
     A right answer of which normalisation leaves nothing (*The*) does not count beside others; where
-    all are such, an answer is right (both figures 1) if nothing is left of it either.
+    all are such, an answer is right (both figures 1) if nothing is left of it either. An unknown
+    word (``<unk>``) matches nothing.
 
     Args:
         prediction: the answer given.
@@ -88,8 +90,9 @@ def score(prediction: str, answers: Sequence[str], language: str = "en") -> Scor
     """
     if not answers:
         raise UserError("an answer cannot be scored without a right one")
-    given = normalised(prediction, language)
-    right = {normalised(answer, language) for answer in answers} - {""} or {""}
+    (given,) = (normalised(text, language) for text in marked([prediction], "candidate"))
+    known = marked(answers, "reference")
+    right = {normalised(answer, language) for answer in known} - {""} or {""}
     tokens = _tokens(given, language)
     f1 = max(_f1(tokens, _tokens(answer, language)) for answer in right)
     return Score(given in right, f1)

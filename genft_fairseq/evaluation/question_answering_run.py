@@ -16,7 +16,7 @@ from genft_fairseq.evaluation.answer_files import (
     require_paired,
 )
 from genft_fairseq.evaluation.answering import answer, targets
-from genft_fairseq.evaluation.decoding import Begin, Decoding, written_text
+from genft_fairseq.evaluation.decoding import Begin, Decoding
 from genft_fairseq.evaluation.evidence import pointing_figures, recall_figures
 from genft_fairseq.evaluation.long_answers import long_answer_figures
 from genft_fairseq.evaluation.pieces import Text
@@ -28,6 +28,7 @@ from genft_fairseq.evaluation.question_answering import (
     without_letters,
 )
 from genft_fairseq.evaluation.reading_model import load_reader, open_split
+from genft_fairseq.evaluation.text_form import text_form
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Evaluation:
         language: of the answers; one of ``LANGUAGES``.
         decoding: how answers are searched for.
         bpe: how pieces make up words; see ``Pieces``.
-        tokenizer: how words make up text; see ``written_text``.
+        tokenizer: how words make up text; see ``text_form``.
         cpu: do not use a GPU.
     """
 
@@ -146,7 +147,7 @@ def _convert(asked: Evaluation) -> Text | None:
     folders += [Path(asked.path).parent] if asked.path else []
     if not folders:
         return None
-    return written_text(folders, asked.bpe, asked.tokenizer, asked.language)
+    return text_form(folders, asked.bpe, asked.tokenizer).text(asked.language)
 
 
 def _paired(

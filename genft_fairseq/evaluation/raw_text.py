@@ -1,10 +1,22 @@
 """The untouched text of a split, which preparation leaves in the folder ``raw`` of the data."""
 
+import html
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from genft_fairseq.data.text_lines import numbered_lines
 from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.text_form import TextForm, text_form
+from genft_fairseq.evaluation.translation import (
+    Generated,
+    plain,
+    read_lines,
+    translation_figures,
+)
 
 FOLDER = "raw"
 _BINARIZED = re.compile(r".+\.(?P<source>[^.-]+)-(?P<target>[^.-]+)\.(?P=source)\.idx")
@@ -47,6 +59,96 @@ def raw_files(data: Path, split: str) -> tuple[Path, Path]:
             f"{advice}"
         )
     return folder / f"{split}.{source}", references
+
+
+@dataclass(frozen=True)
+class RawReferences:
+    """The untouched references of a split, and how symbols become text that compares with them.
+
+    Attributes:
+        file: that holds them.
+        lines: one a sentence.
+        form: of the data folder's text.
+        language: of the target.
+    """
+
+    file: Path
+    lines: list[str]
+    form: TextForm
+    language: str
+
+    @classmethod
+    def read(cls, data: Path, file: Path, language: str) -> "RawReferences":
+        """Read references of a data folder's split."""
+        return cls(file, read_lines(file), text_form([data]), language)
+
+    @property
+    def lowercase(self) -> bool:
+        """Whether case is to be disregarded, as the data has none."""
+        return self.form.is_lowercased
+
+    def fit(self, generated: Generated) -> bool:
+        """Tell whether these are the references that were tokenised; another set may be as long."""
+        if len(self.lines) != len(generated.targets):
+            return False
+        pairs = [(raw, t) for raw, t in zip(self.lines, generated.targets, strict=True) if t]
+        return 2 * sum(self._is_of(*pair) for pair in pairs) >= len(pairs)
+
+    def texts(self, generated: Generated) -> list[str]:
+        """Return translations as text: by the form of the data, or as fairseq-generate wrote it."""
+        if not self.form.is_known:
+            return generated.detokenised
+        return [self._text(line) for line in generated.hypotheses]
+
+    def _is_of(self, raw: str, target: str) -> bool:
+        if _letters(raw) == _letters(target):  # text already
+            return True
+        try:
+            return _letters(raw) == _letters(self._text(target))
+        except UserError:  # no symbols of the model that the data are for
+            return False
+
+    @cached_property
+    def _text(self) -> Callable[[str], str]:
+        text = self.form.text(self.language)
+        return lambda line: text(line.split())
+
+
+def raw_references(data: Path, split: str, language: str) -> RawReferences | None:
+    """Return the untouched references of a split; None where the data folder has none."""
+    file = data / FOLDER / f"{split}.{language}"
+    return RawReferences.read(data, file, language) if file.is_file() else None
+
+
+def generated_figures(
+    generated: Generated, data: Path, split: str, language: str | None
+) -> tuple[dict[str, Any] | None, Path | None]:
+    """Score what ``fairseq-generate`` wrote: as text, where the data folder has raw references.
+
+    Args:
+        generated: for every sentence of the split.
+        data: the data folder.
+        split: part of the data.
+        language: of the target, where it is known.
+
+    Returns:
+        the figures of ``translation_figures``, *tokenised* where there are no untouched references,
+        and None without any; and the file of untouched references.
+    """
+    raw = raw_references(data, split, language) if language else None
+    if raw and raw.fit(generated):
+        figures = translation_figures(raw.texts(generated), raw.lines, raw.lowercase)
+        return figures, raw.file
+    if not all(generated.targets):
+        return None, None
+    # What its flags did to the translations, they did to the targets, too.
+    written, targets = (list(map(plain, t)) for t in (generated.detokenised, generated.targets))
+    return translation_figures(written, targets, tokenised=True), None
+
+
+def _letters(text: str) -> str:
+    """What tokenising leaves alone: letters and digits, not their case."""
+    return re.sub(r"[\W_]", "", html.unescape(text)).casefold()
 
 
 def read_text(path: Path, what: str) -> list[str]:

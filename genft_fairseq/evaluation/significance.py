@@ -15,12 +15,17 @@ import sacrebleu
 from sacrebleu.significance import PairedTest
 
 from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.translation import corpus_bleu
+from genft_fairseq.generation.unknown_words import marked
 
 SAMPLES = 1000
 
 
 def bleu_p_values(
-    baseline: Sequence[str], others: Mapping[str, Sequence[str]], references: Sequence[str]
+    baseline: Sequence[str],
+    others: Mapping[str, Sequence[str]],
+    references: Sequence[str],
+    lowercase: bool = False,
 ) -> dict[str, float]:
     """Compare the corpus BLEU of systems with that of a baseline, by sacreBLEU's own test.
 
@@ -28,6 +33,7 @@ def bleu_p_values(
         baseline: detokenised translations, one a sentence.
         others: the translations of other systems by name.
         references: as many.
+        lowercase: without regard to case.
 
     Returns:
         the p-value of each other system.
@@ -42,15 +48,39 @@ def bleu_p_values(
             )
     # sacreBLEU counts differences greater than the observed one, and so calls none significant.
     p_values = {name: 1.0 for name, t in others.items() if list(t) == list(baseline)}
-    different = {name: list(t) for name, t in others.items() if name not in p_values}
+    different = {n: marked(t, "candidate") for n, t in others.items() if n not in p_values}
     if not different:
         return p_values
-    systems: list[tuple[str, Sequence[str]]] = [("baseline", baseline), *different.items()]
-    metrics = {"BLEU": sacrebleu.BLEU(references=[list(references)])}
+    systems: list[tuple[str, Sequence[str]]] = [
+        ("baseline", marked(baseline, "candidate")),
+        *different.items(),
+    ]
+    right = [marked(references, "reference")]
+    metrics = {"BLEU": sacrebleu.BLEU(references=right, lowercase=lowercase)}
     _, scores = PairedTest(systems, metrics, references=None, test_type="bs", n_samples=SAMPLES)()
     results = dict(zip(scores["System"], scores["BLEU"], strict=True))
     # sacreBLEU types a score as the name of a system, too.
     return p_values | {name: float(results[name].p_value) for name in different}  # type: ignore
+
+
+def bleu_interval(
+    translations: Sequence[str],
+    references: Sequence[str],
+    lowercase: bool = False,
+    tokenised: bool = False,
+) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of the BLEU of ``translation_figures``, sacreBLEU's own.
+
+    Args:
+        translations: one a sentence.
+        references: as many.
+        lowercase: without regard to case.
+        tokenised: both sides are tokenised.
+    """
+    score = corpus_bleu(lowercase, tokenised).corpus_score(
+        marked(translations, "candidate"), [marked(references, "reference")], n_bootstrap=SAMPLES
+    )
+    return score._mean - score._ci, score._mean + score._ci
 
 
 def mean_p_value(baseline: Sequence[float], other: Sequence[float], seed: int = 12345) -> float:

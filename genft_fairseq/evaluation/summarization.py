@@ -16,6 +16,7 @@ from genft_fairseq.evaluation.repetition import repetition
 from genft_fairseq.evaluation.sentences import plain, sentences
 from genft_fairseq.evaluation.significance import mean_interval, mean_p_value
 from genft_fairseq.evaluation.word_spans import words_of
+from genft_fairseq.generation.unknown_words import marked
 
 # What one text is worth, by the name of the figure; None: it is too short to tell.
 Scores = dict[str, float | None]
@@ -61,7 +62,8 @@ class SummaryScorer:
 
     ROUGE-1, ROUGE-2 and ROUGE-L are of the whole text, ROUGE-Lsum of its ``sentences``; F-measure,
     precision and recall. In English the tokens are rouge-score's own, a-z and 0-9, stemmed as those
-    of published figures are; in other languages those of ``UnicodeTokenizer``. All other figures
+    of published figures are; in other languages those of ``UnicodeTokenizer``; an unknown word
+    (``<unk>``) matches nothing. All other figures
     are over ``words_of`` a text: no punctuation, lower case; letters one by one in the languages
     of ``BY_CHARACTER``.
 
@@ -103,6 +105,7 @@ class SummaryScorer:
     def _rouge_scores(self, summary: str, reference: str) -> Scores:
         # rouge-score takes lines for sentences, and in other figures for spaces.
         given, right = ("\n".join(sentences(text)) for text in (summary, reference))
+        (given,), (right,) = marked([given], "candidate"), marked([right], "reference")
         scores: Scores = {}
         for key, found in self._rouge.score(right, given).items():
             scores[ROUGE[key]] = float(found.fmeasure)

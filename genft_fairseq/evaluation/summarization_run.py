@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.decoding import Begin, Decoding, decode, written_text
+from genft_fairseq.evaluation.decoding import Begin, Decoding, decode
 from genft_fairseq.evaluation.pieces import Text
 from genft_fairseq.evaluation.raw_text import raw_files, read_text
 from genft_fairseq.evaluation.reading_model import load_reader, open_split
@@ -21,6 +21,7 @@ from genft_fairseq.evaluation.summarization import (
     p_values,
     summary_figures,
 )
+from genft_fairseq.evaluation.text_form import text_form
 from genft_fairseq.evaluation.wording import SUMMARIES
 from genft_fairseq.evaluation.written_files import read_written
 
@@ -59,7 +60,7 @@ class Evaluation:
         stemming: of English, in ROUGE.
         decoding: how summaries are searched for.
         bpe: how pieces make up words; see ``Pieces``.
-        tokenizer: how words make up text; see ``written_text``.
+        tokenizer: how words make up text; see ``text_form``.
         cpu: do not use a GPU.
     """
 
@@ -180,7 +181,7 @@ def _text(asked: Evaluation) -> Text | None:
     folders += [Path(asked.path).parent] if asked.path else []
     if not folders:
         return None
-    return written_text(folders, asked.bpe, asked.tokenizer, asked.language)
+    return text_form(folders, asked.bpe, asked.tokenizer).text(asked.language)
 
 
 def _paired(file: Path, gold: _Gold, number: int, text: Text | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,11 @@ import sacrebleu
 
 from genft_fairseq.errors import UserError, require_regular
 from genft_fairseq.evaluation.repetition import mean_repetition
+from genft_fairseq.generation.unknown_words import marked
+
+_LINE = re.compile(r"^([STHD])-(\d{1,12})\t(.*)$", re.MULTILINE)
+# The end of a subword of subword-nmt's, and what SentencePiece writes for a space.
+SUBWORD = re.compile(r"\S@@(?= |$)|\u2581")
 
 
 def read_lines(path: Path) -> list[str]:
@@ -16,8 +22,25 @@ def read_lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
 
 
-def read_translations(path: Path) -> list[str]:
-    """Return the detokenised hypotheses of a ``generate-*.txt``, in the order of the test set.
+@dataclass(frozen=True)
+class Generated:
+    """What ``fairseq-generate`` wrote, in the order of the test set.
+
+    Attributes:
+        sources: what was translated, as it prints it (``S-``).
+        targets: what should have been written (``T-``); empty where it is not known.
+        hypotheses: the best ones, as symbols (``H-``).
+        detokenised: what its flags made of these (``D-``).
+    """
+
+    sources: list[str]
+    targets: list[str]
+    hypotheses: list[str]
+    detokenised: list[str]
+
+
+def read_generated(path: Path) -> Generated:
+    """Read a ``generate-*.txt``; of several hypotheses of a sentence the first, which is the best.
 
     Raises:
         UserError: the file cannot be read, is not UTF-8, or numbers them otherwise than 0, 1, 2,
@@ -28,42 +51,108 @@ def read_translations(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    found = re.findall(r"^D-(\d{1,12})\t\S+\t(.*)$", text, re.MULTILINE)
-    rows = sorted((int(number), hypothesis) for number, hypothesis in found)
-    if [number for number, _ in rows] != list(range(len(rows))):
-        raise UserError(f"{path} does not hold one translation of every sentence")
-    return [hypothesis for _, hypothesis in rows]
+    return parse_generated(text, str(path))
+
+
+def parse_generated(text: str, name: str) -> Generated:
+    """Read what ``fairseq-generate`` prints; see ``read_generated``.
+
+    Args:
+        text: the output.
+        name: of the output, for messages.
+    """
+    lines: dict[str, dict[int, str]] = {kind: {} for kind in "STHD"}
+    for kind, number, rest in _LINE.findall(text):
+        value = rest.partition("\t")[2] if kind in "HD" else rest
+        lines[kind].setdefault(int(number), value)
+    numbers = sorted(lines["H"])
+    if not numbers or numbers != list(range(len(numbers))) or sorted(lines["D"]) != numbers:
+        raise UserError(
+            f"{name} does not hold one translation of every sentence, but of {len(numbers)}"
+        )
+    return Generated(*([lines[kind].get(number, "") for number in numbers] for kind in "STHD"))
+
+
+def plain(line: str) -> str:
+    """Return a line of fairseq-generate without the marks of subwords."""
+    if "\u2581" in line:
+        return line.replace(" ", "").replace("\u2581", " ").strip()
+    return re.sub(r"@@( |$)", "", line)
+
+
+def read_translations(path: Path) -> list[str]:
+    """Return the hypotheses of a ``generate-*.txt`` as fairseq-generate detokenised them.
+
+    Raises:
+        UserError: as ``read_generated``.
+    """
+    return read_generated(path).detokenised
+
+
+def require_one_form(translations: Sequence[str], references: Sequence[str]) -> None:
+    """Refuse to compare subwords with words.
+
+    Raises:
+        UserError: not as many translations as references, or only one side holds subwords.
+    """
+    if len(translations) != len(references):
+        raise UserError(f"{len(translations)} translations of {len(references)} references")
+    held = [next(filter(SUBWORD.search, side), None) for side in (translations, references)]
+    if (held[0] is None) != (held[1] is None):
+        sides = ("translations", "references")
+        which, other = sides if held[0] is not None else reversed(sides)
+        raise UserError(
+            f"the {which} hold subwords ({held[0] or held[1]!r:.60}), but the {other} do not: join "
+            "them by --remove-bpe, or by --bpe and --tokenizer, of fairseq-generate"
+        )
 
 
 def translation_figures(
-    translations: Sequence[str], references: Sequence[str], lowercase: bool = False
+    translations: Sequence[str],
+    references: Sequence[str],
+    lowercase: bool = False,
+    tokenised: bool = False,
 ) -> dict[str, Any]:
     """Compute corpus BLEU and chrF with their signatures, the ratio of lengths, and rep-4.
+
+    An unknown word (``<unk>``) matches nothing; it counts as a word in lengths.
 
     Args:
         translations: detokenised, one a sentence.
         references: untouched, as many.
         lowercase: score BLEU and chrF without regard to case; the signatures say so.
+        tokenised: both sides are tokenised: ``tokenised_bleu`` in the place of ``bleu``, of words
+            between spaces, which compares with figures of the same tokens only.
 
     Returns:
         ``bleu`` and ``chrf`` in [0, 100]; ``length_ratio`` of sacreBLEU's tokens; ``rep_1`` to
         ``rep_4``, the mean share of n-grams of words that repeat within a sentence.
 
     Raises:
-        UserError: not as many translations as references.
+        UserError: not as many translations as references, or only one side holds subwords.
     """
-    if len(translations) != len(references):
-        raise UserError(f"{len(translations)} translations of {len(references)} references")
-    bleu, chrf = sacrebleu.BLEU(lowercase=lowercase), sacrebleu.CHRF(lowercase=lowercase)
-    score = bleu.corpus_score(translations, [references])
+    require_one_form(translations, references)
+    written, right = marked(translations, "candidate"), [marked(references, "reference")]
+    bleu = corpus_bleu(lowercase, tokenised)
+    chrf = sacrebleu.CHRF(lowercase=lowercase)
+    score = bleu.corpus_score(written, right)
+    name = "tokenised_bleu" if tokenised else "bleu"
     return {
-        "bleu": score.score,
-        "bleu_signature": str(bleu.get_signature()),
-        "chrf": chrf.corpus_score(translations, [references]).score,
+        name: score.score,
+        f"{name}_signature": str(bleu.get_signature()),
+        "chrf": chrf.corpus_score(written, right).score,
         "chrf_signature": str(chrf.get_signature()),
         "length_ratio": score.ratio,
         **word_repetitions(translations),
     }
+
+
+def corpus_bleu(lowercase: bool = False, tokenised: bool = False) -> sacrebleu.BLEU:
+    """Return the BLEU of ``translation_figures``."""
+    # force: that the text is tokenised is meant.
+    return sacrebleu.BLEU(
+        lowercase=lowercase, tokenize="none" if tokenised else "13a", force=tokenised
+    )
 
 
 def word_repetitions(texts: Sequence[str]) -> dict[str, float | None]:

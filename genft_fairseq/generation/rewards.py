@@ -10,10 +10,9 @@ from rouge_score.tokenizers import Tokenizer
 from torch import Tensor
 
 from genft_fairseq.functional.ngrams import ngram_repetition
+from genft_fairseq.generation.unknown_words import UNKNOWN
 
 REWARDS = ("bleu", "chrf", "rouge_l", "repetition")
-# Words that the dictionary does not know: on the two sides they must not match.
-_UNKNOWN = {"candidate": "UNKNOWNTOKENINHYP", "reference": "UNKNOWNTOKENINREF"}
 
 
 class _Words(Tokenizer):
@@ -34,7 +33,8 @@ def rewards(
     """Score candidates against the reference of the source they belong to.
 
     BLEU and chrF are sacreBLEU's sentence scores over 100 (BLEU with its effective order); ROUGE-L
-    is rouge-score's F-measure. All see the text as it was binarized, words between spaces.
+    is rouge-score's F-measure. All see the text as it was binarized, words between spaces; a word
+    that the dictionary does not know matches nothing.
 
     Args:
         name: one of ``REWARDS``; *repetition* is minus (1 - diversity), with diversity the product
@@ -65,7 +65,7 @@ def texts(side: str, rows: Tensor, dictionary: Dictionary, remove_bpe: str | Non
     ignored = {dictionary.pad()}
     return [
         dictionary.string(
-            row, remove_bpe, unk_string=_UNKNOWN[side], extra_symbols_to_ignore=ignored
+            row, remove_bpe, unk_string=UNKNOWN[side], extra_symbols_to_ignore=ignored
         )
         for row in rows.cpu()
     ]

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation import translation
 from genft_fairseq.evaluation.repetition import repetition
 from genft_fairseq.report.run_folders import (
     ANSWERS,
@@ -19,7 +19,6 @@ from genft_fairseq.report.run_folders import (
     read_json,
 )
 
-_LINE = re.compile(r"^([STHD])-(\d{1,12})\t(.*)$", re.MULTILINE)
 # Marks of --completions and --side-by-side are made anew, by words.
 _PER_TEXT = {
     ANSWERS: ("exact_match", "f1"),
@@ -57,7 +56,8 @@ class Evaluation:
         texts: in the order of the test set; none where they were not kept.
         signatures: of the scores.
         settings: how it was decoded.
-        detokenised: the translations as people read them, where ``texts`` are tokenised.
+        generated: the lines of ``fairseq-generate``, where it wrote the texts.
+        lowercase: whether the texts are compared without regard to case.
         test_set: a fingerprint of what was to be written, as its file has it; systems are compared
             on the same.  Empty where the texts were not kept.
     """
@@ -72,7 +72,8 @@ class Evaluation:
     texts: list[Text] = field(default_factory=list)
     signatures: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
-    detokenised: list[str] = field(default_factory=list)
+    generated: translation.Generated | None = None
+    lowercase: bool = False
     test_set: str = ""
 
 
@@ -121,26 +122,22 @@ def read_generated(path: Path) -> Evaluation:
     Raises:
         UserError: not every sentence has its hypothesis.
     """
-    lines: dict[str, dict[int, str]] = {kind: {} for kind in "STHD"}
-    for kind, number, rest in _LINE.findall(path.read_text(encoding="utf-8", errors="replace")):
-        value = rest.partition("\t")[2] if kind in "HD" else rest
-        lines[kind].setdefault(int(number), value)  # of --nbest the first, which is the best
-    numbers = sorted(lines["H"])
-    if not numbers or numbers != list(range(len(numbers))):
-        raise UserError(
-            f"{path} does not hold one translation of every sentence, but of {len(numbers)}"
-        )
-    sources, tokenised = (_plain(lines[kind], numbers) for kind in "SH")
-    references = [(text,) if text else () for text in _plain(lines["T"], numbers)]
-    texts = [Text(*three) for three in zip(sources, tokenised, references, strict=True)]
-    evaluation = Evaluation(TRANSLATION, path.stem, path, texts=texts, test_set=fingerprint(texts))
-    evaluation.detokenised = [lines["D"].get(i, tokenised[i]) for i in numbers]
-    return evaluation
-
-
-def _plain(lines: dict[int, str], numbers: Sequence[int]) -> list[str]:
-    """Lines of fairseq's without the marks of subword-nmt."""
-    return [re.sub(r"@@( |$)", "", lines.get(number, "")) for number in numbers]
+    generated = translation.read_generated(path)
+    # What its flags did to the translations, they did to the references, too.
+    sources, written, targets = (
+        [translation.plain(line) for line in lines]
+        for lines in (generated.sources, generated.detokenised, generated.targets)
+    )
+    texts = [
+        Text(source, line, (target,) if target else ())
+        for source, line, target in zip(sources, written, targets, strict=True)
+    ]
+    return Evaluation(
+        *(TRANSLATION, path.stem, path),
+        texts=texts,
+        generated=generated,
+        test_set=fingerprint(texts),
+    )
 
 
 def read_evaluation(path: Path, found: dict[str, Any] | None = None) -> Evaluation:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.raw_text import RawReferences
 from genft_fairseq.report.evaluation_files import Evaluation, evaluations_in, read_evaluation
 from genft_fairseq.report.run_folders import TRANSLATION, Named, RunFolder, clean, find, is_trained
 from genft_fairseq.report.run_state import FINISHED, RUNNING
@@ -173,23 +174,20 @@ class _Translations:
     """Scores translations once all are read: a run that knows its data speaks for its test set."""
 
     def __init__(self) -> None:
-        self.waiting: list[tuple[Evaluation, bool]] = []
-        self.raw: dict[str, Sequence[str]] = {}
+        self.waiting: list[tuple[Evaluation, RawReferences | None, bool]] = []
 
     def add(
         self, evaluations: Iterable[Evaluation], training: Training | None, score: bool
     ) -> None:
         for evaluation in evaluations:
-            if evaluation.kind != TRANSLATION:
-                continue
-            self.waiting.append((evaluation, score))
-            raw = raw_references(evaluation, training)
-            if raw is not None:
-                self.raw.setdefault(evaluation.test_set, raw)
+            if evaluation.kind == TRANSLATION:
+                self.waiting.append((evaluation, raw_references(evaluation, training), score))
 
     def finish(self) -> None:
-        for evaluation, score in self.waiting:
-            raw = self.raw.get(evaluation.test_set)
+        known = {raw.file: raw for _, raw, _ in self.waiting if raw is not None}
+        for evaluation, own, score in self.waiting:
+            given = evaluation.generated
+            raw = own or next((raw for raw in known.values() if given and raw.fit(given)), None)
             if raw is not None:
                 take_raw(evaluation, raw)
             if score:

@@ -195,7 +195,8 @@ def _seed_p_values(one: Evaluation, other: Evaluation) -> dict[str, float]:
     if "bleu" in one.figures and "bleu" in other.figures and one.kind == TRANSLATION:
         written = tuple(text.written for text in one.texts)
         baseline = tuple(text.written for text in other.texts)
-        found["bleu"] = _bleu_p_value(baseline, written, tuple(t.references[0] for t in one.texts))
+        right = tuple(text.references[0] for text in one.texts)
+        found["bleu"] = _bleu_p_value(baseline, written, right, one.lowercase)
     for name in one.per_text.keys() & other.per_text.keys():
         pairs = zip(other.per_text[name], one.per_text[name], strict=True)
         known = [
@@ -207,8 +208,8 @@ def _seed_p_values(one: Evaluation, other: Evaluation) -> dict[str, float]:
 
 
 @lru_cache(maxsize=512)  # a report that is watched has the same texts again and again
-def _bleu_p_value(baseline: Texts, written: Texts, references: Texts) -> float:
-    return bleu_p_values(baseline, {"": written}, references)[""]
+def _bleu_p_value(baseline: Texts, written: Texts, references: Texts, lowercase: bool) -> float:
+    return bleu_p_values(baseline, {"": written}, references, lowercase)[""]
 
 
 def comparison_tables(results: Figures, source: str) -> list[Table]:

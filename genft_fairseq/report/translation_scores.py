@@ -1,29 +1,19 @@
 """Scores of translations that ``fairseq-generate`` wrote."""
 
-import html
-import re
-from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 
-import sacrebleu
-
-from genft_fairseq.evaluation.translation import (
-    read_lines,
-    translation_figures,
-    word_repetitions,
-)
+from genft_fairseq.evaluation import significance
+from genft_fairseq.evaluation.raw_text import RawReferences
+from genft_fairseq.evaluation.raw_text import raw_references as untouched
+from genft_fairseq.evaluation.translation import translation_figures, word_repetitions
 from genft_fairseq.report.data_fingerprint import find_folder
-from genft_fairseq.report.evaluation_files import Evaluation, Text, repetitions
+from genft_fairseq.report.evaluation_files import Evaluation, Text, fingerprint, repetitions
 from genft_fairseq.report.training import Training
-from genft_fairseq.study.data_folders import flag_values
-
-_BOOTSTRAPS = 1000
-_IDS = re.compile(r"[\d\s]*$")
+from genft_fairseq.study.data_folders import target_language
 
 
-def raw_references(evaluation: Evaluation, training: Training | None) -> Sequence[str] | None:
-    """Return the detokenised references, one a sentence; None where there are none.
+def raw_references(evaluation: Evaluation, training: Training | None) -> RawReferences | None:
+    """Return the untouched references; None where there are none.
 
     They are where ``data-prep`` leaves them, in ``raw/SPLIT.LANGUAGE`` of the data folder.
 
@@ -31,45 +21,29 @@ def raw_references(evaluation: Evaluation, training: Training | None) -> Sequenc
         evaluation: what was written.
         training: the run, whose command names the data.
     """
-    if training is None or training.data is None:
+    if training is None or training.data is None or evaluation.generated is None:
         return None
     folder = find_folder(training.data.path.split(":")[0], evaluation.path.parent)
-    language = _target_language(training)
+    language = target_language(training.words(), folder) if folder else None
     if folder is None or language is None:
         return None
     # generate-test.txt, or generate-test-blocked.txt for another way of decoding
     split = evaluation.label.removeprefix("generate-").split("-")[0]
-    path = Path(folder, "raw", f"{split}.{language}")
-    if not path.is_file():
-        return None
-    lines = read_lines(path)
-    return lines if _are_the_same(lines, evaluation) else None
+    raw = untouched(folder, split, language)
+    return raw if raw and raw.fit(evaluation.generated) else None
 
 
-def _are_the_same(raw: Sequence[str], evaluation: Evaluation) -> bool:
-    """Whether raw references are those that were tokenised; another test set may be as long."""
-    texts = evaluation.texts
-    if len(raw) != len(texts):
-        return False
-    pairs = [(r, text.references[0]) for r, text in zip(raw, texts, strict=True) if text.references]
-    # Ids of GPT-2's pieces, which fairseq prints as they are, tell nothing.
-    same = sum(_IDS.match(t) is not None or _letters(r) == _letters(t) for r, t in pairs)
-    return 2 * same >= len(pairs)
-
-
-def _letters(text: str) -> str:
-    """What tokenising leaves alone: letters and digits, not their case."""
-    return re.sub(r"[\W_]", "", html.unescape(text)).casefold()
-
-
-def take_raw(evaluation: Evaluation, raw: Sequence[str]) -> None:
-    """Put detokenised translations and references in the place of tokenised ones."""
+def take_raw(evaluation: Evaluation, raw: RawReferences) -> None:
+    """Put detokenised translations and untouched references in the place of tokenised ones."""
+    assert evaluation.generated is not None
     evaluation.texts = [
         Text(text.source, written, (reference,))
         for text, written, reference in zip(
-            evaluation.texts, evaluation.detokenised, raw, strict=True
+            evaluation.texts, raw.texts(evaluation.generated), raw.lines, strict=True
         )
     ]
+    evaluation.test_set = fingerprint(evaluation.texts)
+    evaluation.lowercase = raw.lowercase
 
 
 def score_translations(evaluation: Evaluation, is_raw: bool) -> None:
@@ -86,15 +60,9 @@ def score_translations(evaluation: Evaluation, is_raw: bool) -> None:
     if len(references) != len(written):  # --gen-subset without a target side
         evaluation.figures |= _known(word_repetitions(written))
         return
-    figures = translation_figures(written, references)
-    for name in ("bleu_signature", "chrf_signature"):
+    figures = translation_figures(written, references, evaluation.lowercase, tokenised=not is_raw)
+    for name in [name for name in figures if name.endswith("_signature")]:
         evaluation.signatures[name] = figures.pop(name)
-    if not is_raw:
-        figures["tokenised_bleu"] = (
-            sacrebleu.BLEU(tokenize="none").corpus_score(written, [references]).score
-        )
-        figures.pop("bleu")
-        evaluation.signatures.pop("bleu_signature")
     evaluation.figures |= _known(figures)
     evaluation.of_references |= _known(word_repetitions(references))
 
@@ -106,24 +74,12 @@ def bleu_interval(evaluation: Evaluation) -> tuple[str, tuple[float, float]] | N
         return None
     written = tuple(text.written for text in evaluation.texts)
     references = tuple(text.references[0] for text in evaluation.texts)
-    return name, _bootstrap(written, references, "13a" if name == "bleu" else "none")
+    return name, _bleu_interval(written, references, evaluation.lowercase, name != "bleu")
 
 
-@lru_cache(maxsize=512)  # a report that is watched has the same texts again and again
-def _bootstrap(
-    written: tuple[str, ...], references: tuple[str, ...], tokenize: str
-) -> tuple[float, float]:
-    score = sacrebleu.BLEU(tokenize=tokenize).corpus_score(
-        written, [references], n_bootstrap=_BOOTSTRAPS
-    )
-    return score._mean - score._ci, score._mean + score._ci
+# A report that is watched has the same texts again and again.
+_bleu_interval = lru_cache(maxsize=512)(significance.bleu_interval)
 
 
 def _known(figures: dict[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in figures.items() if value is not None}
-
-
-def _target_language(training: Training) -> str | None:
-    words = training.words()
-    found = [value for flag in ("--target-lang", "-t") for value in flag_values(words, flag)]
-    return found[-1] if found else None

@@ -1,7 +1,6 @@
 """Texts as vectors: what a trained bi-encoder makes of questions and passages."""
 
 import io
-import json
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,10 +12,10 @@ from fairseq.data import data_utils
 from torch import Tensor
 
 from genft_fairseq.data.fid_json import Passage
+from genft_fairseq.data.manifest import read_preparation
 from genft_fairseq.errors import UserError, require_regular
 
 CODES = "bpe.codes"
-MANIFEST = "MANIFEST.json"
 
 
 class TextEncoder:
@@ -93,7 +92,7 @@ def text_pieces(folder: Path, dictionary: Any) -> Callable[[str], str]:
     """Return what splits text into the pieces of a data folder, as its preparation did.
 
     Where the folder holds ``bpe.codes``, text is split into Moses tokens (unless its manifest says
-    ``--tokenise none``) and subword-nmt's pieces, none of which is unknown for being rare;
+    that nobody did) and subword-nmt's pieces, none of which is unknown for being rare;
     otherwise it is words already.
 
     Raises:
@@ -137,9 +136,5 @@ def _moses_words() -> Callable[[str], str]:
 
 
 def _has_moses_tokens(folder: Path) -> bool:
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        command = str(manifest["recipe"]["command"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return True  # a folder of another make, or its files alone
-    return "--tokenise none" not in command
+    preparation = read_preparation(folder)
+    return preparation is None or preparation.has_moses_tokens

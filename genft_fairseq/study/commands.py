@@ -9,7 +9,7 @@ from pathlib import Path
 
 import genft_fairseq
 from genft_fairseq.errors import UserError
-from genft_fairseq.study.data_folders import DataFolder, has_flag
+from genft_fairseq.study.data_folders import DataFolder, has_flag, text_flags
 from genft_fairseq.study.strategies import strategy_flags
 
 BEAM = 5
@@ -115,8 +115,9 @@ def evaluation_command(
 ) -> list[str]:
     """Return the command that tests a checkpoint.
 
-    That is ``fairseq-generate`` for translation.  A language model has nothing to translate:
-    ``genft evaluate-lm`` measures it, and has it continue prefixes, greedily unless told a beam.
+    That is ``fairseq-generate`` for translation, with the flags by which it writes text as people
+    read it.  A language model has nothing to translate: ``genft evaluate-lm`` measures it, and has
+    it continue prefixes, greedily unless told a beam.
 
     Raises:
         UserError: a greedy search with a beam.
@@ -132,6 +133,7 @@ def evaluation_command(
         *("--task", data.task, *data.language_flags),
         *("--path", checkpoint, "--gen-subset", split, "--beam", str(beam_size(search, beam))),
         *(() if results is None else ("--results-path", str(results))),
+        *text_flags(Path(data.path), extra),
         *_tail(cpu, extra),
     ]
 
@@ -156,6 +158,7 @@ def inference_command(
         *("--task", data.task, *data.language_flags),
         *("--path", checkpoint, "--beam", str(beam_size(search, beam))),
         *(() if source is None else ("--input", source)),
+        *text_flags(Path(data.path), extra),
         *_tail(cpu, extra),
     ]
 

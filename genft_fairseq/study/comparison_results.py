@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from genft_fairseq.evaluation.raw_text import RawReferences
 from genft_fairseq.evaluation.records import hardware, versions
 from genft_fairseq.evaluation.significance import bleu_p_values
 from genft_fairseq.evaluation.translation import (
-    read_lines,
-    read_translations,
+    read_generated,
     translation_figures,
     word_repetitions,
 )
@@ -73,7 +73,7 @@ def comparison_results(comparison: Comparison, jobs: Sequence[Job]) -> Figures:
         jobs: all of them, after they ran; those that failed are reported as failed.
     """
     found = {(job.row, job.seed, job.kind): job for job in jobs}
-    references = read_lines(comparison.references)
+    references = RawReferences.read(comparison.data, comparison.references, comparison.target_lang)
     seeds = [_Seed(seed, found, references) for seed in comparison.seeds]
     rows = (Entry(BASELINE, ""), *comparison.strategies, *comparison.decodings)
     signatures = next((seed.signatures for seed in seeds if seed.signatures), {})
@@ -88,7 +88,7 @@ def comparison_results(comparison: Comparison, jobs: Sequence[Job]) -> Figures:
         "meaning": MEANING,
         **signatures,
         "commands": _commands(jobs),
-        "references": word_repetitions(references),
+        "references": word_repetitions(references.lines),
         "systems": {row.name: _system(row, seeds, found) for row in rows},
     }
 
@@ -97,7 +97,7 @@ class _Seed:
     """The figures of one seed, by row."""
 
     def __init__(
-        self, seed: int, jobs: dict[tuple[str, int | None, str], Job], references: list[str]
+        self, seed: int, jobs: dict[tuple[str, int | None, str], Job], references: RawReferences
     ) -> None:
         self.seed = seed
         self.signatures: dict[str, str] = {}
@@ -108,7 +108,7 @@ class _Seed:
             job.row: job for job in mine if isinstance(job, TrainingRun) and job.state == "finished"
         }
         texts = {
-            (job.row, job.kind): read_translations(job.output)
+            (job.row, job.kind): references.texts(read_generated(job.output))
             for job in mine
             if isinstance(job, DecodingRun) and job.state == "finished" and job.output.exists()
         }
@@ -117,7 +117,7 @@ class _Seed:
             self.equal_updates.setdefault(row, {}).update(training_figures(run.folder))
         self._equal_time()
 
-    def _score(self, texts: dict[tuple[str, str], list[str]], references: list[str]) -> None:
+    def _score(self, texts: dict[tuple[str, str], list[str]], references: RawReferences) -> None:
         standard = texts.get((STANDARD, DECODE))
         p_values: dict[str, float] = {}
         if standard is not None:
@@ -125,9 +125,9 @@ class _Seed:
                 f"{kind} {row}": text for (row, kind), text in texts.items()
             }
             del others[f"{DECODE} {STANDARD}"]
-            p_values = bleu_p_values(standard, others, references)
+            p_values = bleu_p_values(standard, others, references.lines, references.lowercase)
         for (row, kind), text in texts.items():
-            figures = translation_figures(text, references)
+            figures = translation_figures(text, references.lines, references.lowercase)
             self.signatures = {k: figures.pop(k) for k in ("bleu_signature", "chrf_signature")}
             if f"{kind} {row}" in p_values:
                 figures["p_value"] = p_values[f"{kind} {row}"]

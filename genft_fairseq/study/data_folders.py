@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.pieces import CODES, GPT2_FILES
+from genft_fairseq.evaluation.text_form import text_form
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,42 @@ def flag_values(words: Sequence[str], flag: str) -> list[str]:
         if name == flag:
             found.append(value if has_value else "".join(words[position + 1 : position + 2]))
     return found
+
+
+def text_flags(data: Path, given: Sequence[str]) -> list[str]:
+    """Return the flags by which fairseq's commands read and write text in a data folder's form.
+
+    Where the files are not there that split text as the data's was, they join what a model writes.
+
+    Args:
+        data: the folder.
+        given: the flags that a user has chosen; where they name a BPE or a tokeniser, there are no
+            others.
+    """
+    if has_flag(given, "--bpe", "--tokenizer"):
+        return []
+    form = text_form([data])
+    kind = form.pieces.kind
+    flags: list[str] = []
+    if kind == "hugging_face":
+        flags = ["--bpe", kind, "--hugging-face-tokeniser", str(data)]
+    elif kind == "gpt2":
+        encoder, merges = (str(data / name) for name in GPT2_FILES)
+        flags = ["--bpe", kind, "--gpt2-encoder-json", encoder, "--gpt2-vocab-bpe", merges]
+    elif (data / CODES).exists():
+        flags = ["--bpe", kind, "--bpe-codes", str(data / CODES)]
+    elif kind != "none":
+        return [] if has_flag(given, "--remove-bpe", "--post-process") else ["--remove-bpe", kind]
+    if form.tokenizer == "moses":
+        flags += ["--tokenizer", "moses", *(["--moses-no-escape"] if form.is_prepared else [])]
+    return flags
+
+
+def target_language(words: Sequence[str], folder: Path) -> str | None:
+    """Return what a command translates into: by its flags, or by the only pair in its folder."""
+    named = [v for flag in ("--target-lang", "-t") for v in flag_values(words, flag)]
+    pairs = _language_pairs(folder)
+    return named[-1] if named else pairs[0][1] if len(pairs) == 1 else None
 
 
 def _dictionaries(folder: Path) -> list[str]:

@@ -11,6 +11,7 @@ from genft_fairseq.evaluation.records import write_whole
 from genft_fairseq.evaluation.translation import read_translations
 from genft_fairseq.study.comparison_config import Comparison
 from genft_fairseq.study.comparison_entries import BASELINE, Entry
+from genft_fairseq.study.data_folders import text_flags
 from genft_fairseq.study.job import PACKAGE, Job
 from genft_fairseq.study.training_run import LAST, TrainingRun, read_finished
 
@@ -20,12 +21,17 @@ DECODE, EQUAL_TIME = "decode", "decode, equal time"
 def generate_command(
     comparison: Comparison, checkpoint: Path, flags: Sequence[str], device: list[str]
 ) -> list[str]:
-    """Return the command that translates the test set by a checkpoint."""
+    """Return the command that translates the test set by a checkpoint.
+
+    It writes text as people read it, by the form of the data, unless its flags say how.
+    """
+    flags = [*comparison.generate, *flags]
+    flags = [*text_flags(comparison.data, flags), *flags]
     return [
         *("fairseq-generate", str(comparison.data), "--user-dir", str(PACKAGE)),
         *("--task", comparison.task, "--path", str(checkpoint)),
         *("--source-lang", comparison.source_lang, "--target-lang", comparison.target_lang),
-        *("--gen-subset", "test", *comparison.generate, *flags, *device),
+        *("--gen-subset", "test", *flags, *device),
     ]
 
 
