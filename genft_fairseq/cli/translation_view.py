@@ -9,7 +9,7 @@ import click
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.raw_text import generated_figures
 from genft_fairseq.evaluation.records import write_whole
-from genft_fairseq.evaluation.translation import parse_generated
+from genft_fairseq.evaluation.translation import Generated, parse_generated
 from genft_fairseq.study.data_folders import flag_values, has_flag, target_language
 
 # The last line: a BLEU of tokens, unless --scoring asks for something else.
@@ -41,21 +41,22 @@ class TranslationView:
     def finish(self) -> None:
         """Print the scores, and write them into the file of results."""
         text = self.file.read_text(encoding="utf-8") if self.file else "".join(self.printed)
+        try:
+            generated = parse_generated(text, str(self.file or "the output of fairseq-generate"))
+            scores = self._scores(generated)
+        except UserError as error:  # --quiet, or sentences that were left out
+            return click.echo(f"genft test: not scored: {error}", err=True)
         score = _SCORE.search(text)
-        line = (score[1] if score else f"Generate {self.split}: ") + self._scores(text)
+        line = f"{score[1] if score else ''}{scores}"
         click.echo(line)
         if self.file:
             kept = text if self.keeps_score else _SCORE.sub("", text)
             write_whole(self.file, f"{kept}{line}\n")
 
-    def _scores(self, text: str) -> str:
-        try:
-            generated = parse_generated(text, "the output of fairseq-generate")
-            figures, file = generated_figures(generated, self.data, self.split, self.language)
-        except UserError as error:  # --quiet, or sentences that were left out
-            return f"not scored: {error}"
+    def _scores(self, generated: Generated) -> str:
+        figures, file = generated_figures(generated, self.data, self.split, self.language)
         if figures is None:
-            return "not scored: there are no references"
+            raise UserError(f"{self.data} holds no references of {self.split}")
         name, called = ("bleu", "BLEU") if file else ("tokenised_bleu", "tokenised BLEU")
         against = f"text against {file}" if file else f"no raw text of this split in {self.data}"
         return (

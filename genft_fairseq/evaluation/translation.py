@@ -14,7 +14,8 @@ from genft_fairseq.generation.unknown_words import marked
 
 _LINE = re.compile(r"^([STHD])-(\d{1,12})\t(.*)$", re.MULTILINE)
 # The end of a subword of subword-nmt's, and what SentencePiece writes for a space.
-SUBWORD = re.compile(r"\S@@(?= |$)|\u2581")
+_SUBWORD = re.compile(r"\S@@(?= |$)|\u2581")
+_FEW = 0.01  # of the lines
 
 
 def read_lines(path: Path) -> list[str]:
@@ -29,7 +30,7 @@ class Generated:
     Attributes:
         sources: what was translated, as it prints it (``S-``).
         targets: what should have been written (``T-``); empty where it is not known.
-        hypotheses: the best ones, as symbols (``H-``).
+        hypotheses: the best ones, as symbols (``H-``); where it kept none, ``detokenised``.
         detokenised: what its flags made of these (``D-``).
     """
 
@@ -65,6 +66,7 @@ def parse_generated(text: str, name: str) -> Generated:
     for kind, number, rest in _LINE.findall(text):
         value = rest.partition("\t")[2] if kind in "HD" else rest
         lines[kind].setdefault(int(number), value)
+    lines["H"] = lines["H"] or lines["D"]
     numbers = sorted(lines["H"])
     if not numbers or numbers != list(range(len(numbers))) or sorted(lines["D"]) != numbers:
         raise UserError(
@@ -97,14 +99,19 @@ def require_one_form(translations: Sequence[str], references: Sequence[str]) -> 
     """
     if len(translations) != len(references):
         raise UserError(f"{len(translations)} translations of {len(references)} references")
-    held = [next(filter(SUBWORD.search, side), None) for side in (translations, references)]
-    if (held[0] is None) != (held[1] is None):
-        sides = ("translations", "references")
-        which, other = sides if held[0] is not None else reversed(sides)
+    mine, theirs = map(subword_line, (translations, references))
+    if (mine is None) != (theirs is None):
+        which, other = ("translations", "references")[:: 1 if theirs is None else -1]
         raise UserError(
-            f"the {which} hold subwords ({held[0] or held[1]!r:.60}), but the {other} do not: join "
+            f"the {which} hold subwords ({mine or theirs!r:.60}), but the {other} do not: join "
             "them by --remove-bpe, or by --bpe and --tokenizer, of fairseq-generate"
         )
+
+
+def subword_line(lines: Sequence[str]) -> str | None:
+    """Return a line that holds subwords; None where hardly any does, as in any text."""
+    found = list(filter(_SUBWORD.search, lines))
+    return found[0] if len(found) > _FEW * len(lines) else None
 
 
 def translation_figures(

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from genft_fairseq.errors import UserError, require_regular
-from genft_fairseq.evaluation.translation import read_lines
+from genft_fairseq.evaluation.translation import read_lines, subword_line
 from genft_fairseq.study.comparison_entries import (
     STANDARD,
     Entry,
@@ -233,11 +233,13 @@ def _existing(folder: Path, key: str, value: str, is_folder: bool = False) -> Pa
 def _references(folder: Path, value: str) -> Path:
     path = _existing(folder, "references", value)
     try:
-        read_lines(path)
+        held = subword_line(read_lines(path))
     except UnicodeDecodeError as error:
         raise UserError(f"references: {path} is not UTF-8 ({error})") from error
     except OSError as error:
         raise UserError(f"references: {path} cannot be read: {error.strerror}") from error
+    if held is not None:  # the translations will be text
+        raise UserError(f"references: {path} holds subwords ({held!r:.60}), but must be raw text")
     return path
 
 

@@ -14,6 +14,9 @@ from click.testing import CliRunner, Result
 from genft_fairseq.cli import genft
 from genft_fairseq.cli.child_process import run, runnable
 from genft_fairseq.errors import UserError, one_line
+from genft_fairseq.evaluation.translation import translation_figures
+
+PYTHON = sys.executable
 
 # Writes its own name and the words it was called with.
 STAND_IN = """#!/bin/sh
@@ -114,6 +117,88 @@ def test_training(place):
     assert sorted(os.listdir("checkpoints/unlikelihood")) == ["command", "genft.log", "lock"]
     words = printed("train", place / "translation", "--save-dir", "run", "--dry-run")
     assert words[-7:-1] == ["-s", "en", "-t", "de", "--save-dir", "run"]
+
+
+GENERATED = """\
+S-1\tone two
+T-1\tzwei , drei
+H-1\t-0.5\tzw@@ ei , drei
+D-1\t-0.5\tzw@@ ei , drei
+S-0\tone
+T-0\tein@@ s , zwei , drei , vier .
+H-0\t-0.5\tein@@ s , zwei , drei , fünf .
+D-0\t-0.5\tein@@ s , zwei , drei , fünf .
+Generate test with beam=5: BLEU4 = 77.77, 90.0/80.0 (BP=1.000)
+"""
+WRITTEN, RAW = ["eins, zwei, drei, fünf.", "zwei, drei"], ["eins, zwei, drei, vier.", "zwei, drei"]
+
+
+@pytest.fixture
+def translating(place: Path) -> Path:
+    """Data with raw references and subwords of Moses' tokens, and a fairseq-generate for it."""
+    data = place / "translation"
+    (data / "raw").mkdir()
+    (data / "raw" / "test.de").write_text("".join(f"{line}\n" for line in RAW))
+    (data / "bpe.codes").touch()
+    (place / "generated").write_text(GENERATED)
+    script = place / "bin" / "fairseq-generate"
+    script.write_text(
+        f"#!{PYTHON}\nimport sys\nfrom pathlib import Path\nwords = sys.argv\n"
+        f"text = Path({str(place / 'generated')!r}).read_text()\n"
+        "if '--results-path' in words:\n"
+        "    folder = Path(words[words.index('--results-path') + 1])\n"
+        "    folder.mkdir()\n    (folder / 'generate-test.txt').write_text(text)\n"
+        "else:\n    print(text, end='')\n"
+    )
+    script.chmod(0o755)
+    made("c.pt")
+    return data
+
+
+def test_translations_are_scored_as_text(translating, capfd):
+    """In the place of the BLEU of tokens, whether they are printed or written."""
+    expected = translation_figures(WRITTEN, RAW)
+    words = ("test", translating, "--path", "c.pt")
+    scores = [call(*words).stdout.splitlines()[-1]]
+    shown = capfd.readouterr().out
+    assert "H-1\t" in shown and "BLEU" not in shown
+    scores += [call(*words, "--results", "r").stdout.splitlines()[-1]]
+    written = Path("r/generate-test.txt").read_text()
+    assert written == GENERATED.partition("Generate")[0] + scores[1] + "\n"
+    for line in scores:
+        assert line.startswith("Generate test with beam=5: BLEU = ") and "77.77" not in line
+        assert f"= {expected['bleu']:.2f}," in line and f"= {expected['chrf']:.2f}," in line
+        assert str(translating / "raw" / "test.de") in line
+        assert expected["bleu_signature"] in line and expected["chrf_signature"] in line
+
+
+def test_what_the_user_asks_to_be_scored_stays(translating, capfd):
+    result = call("test", translating, "--path", "c.pt", "--", "--scoring", "ter")
+    assert "77.77" in capfd.readouterr().out
+    assert f"= {translation_figures(WRITTEN, RAW)['bleu']:.2f}," in result.stdout
+
+
+@pytest.mark.parametrize("raw", [None, ["other", "sentences"], ["one"]])
+def test_without_raw_references_the_score_is_called_tokenised(raw, translating):
+    """Where there are none, or those of another test set."""
+    path = translating / "raw" / "test.de"
+    path.unlink() if raw is None else path.write_text("".join(f"{line}\n" for line in raw))
+    line = call("test", translating, "--path", "c.pt").stdout.splitlines()[-1]
+    words = [
+        ["eins , zwei , drei , fünf .", "zwei , drei"],
+        ["eins , zwei , drei , vier .", "zwei , drei"],
+    ]
+    assert f": tokenised BLEU = {translation_figures(*words)['bleu']:.2f}," in line
+
+
+@pytest.mark.parametrize("change", [("H-1", "X-1"), ("T-1", "X-1"), (GENERATED, "")])
+def test_what_cannot_be_scored_is_said(change, translating, place):
+    (place / "generated").write_text(GENERATED.replace(*change))
+    (translating / "raw" / "test.de").unlink()
+    result = call("test", translating, "--path", "c.pt")
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 1)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("genft test: ")
 
 
 def test_no_cpu_where_there_is_a_gpu(place, monkeypatch):

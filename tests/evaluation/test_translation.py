@@ -3,7 +3,11 @@
 import pytest
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.translation import read_translations, translation_figures
+from genft_fairseq.evaluation.translation import (
+    read_generated,
+    read_translations,
+    translation_figures,
+)
 
 GENERATED = """\
 S-1\tb
@@ -12,6 +16,7 @@ H-1\t-0.1\tzwei Wör@@ ter
 D-1\t-0.1\tzwei Wörter
 P-1\t-0.1
 S-0\ta
+H-0\t-0.2\tD-1\tsteht im Text
 D-0\t-0.2\tD-1\tsteht im Text
 Generate test with beam=5: BLEU4 = 1.0
 """
@@ -47,6 +52,42 @@ def test_figures():
     assert repeating["rep_3"] == pytest.approx(2 / 6)
     with pytest.raises(UserError, match="1 translations of 2 references"):
         translation_figures(["a"], references)
+
+
+def known_only(text):
+    """The text with words of no letters in common in the place of unknown ones."""
+    return text.replace("<<unk>>", "ρρρρρ").replace("<unk>", "ωωωωω").replace("⁇", "ωωωωω")
+
+
+def test_an_unknown_word_matches_nothing():
+    references = ["der <<unk>> läuft", "ein <unk> unk < > nk", "er ⁇ nun."]
+    translations = ["der <unk> läuft", "ein <unk> unk", "er ⁇ <unk>."]
+    right = [known_only(r).replace("ωωωωω", "ρρρρρ") for r in references]
+    for tokenised in (False, True):
+        found = translation_figures(translations, references, tokenised=tokenised)
+        assert found == {
+            **translation_figures([known_only(t) for t in translations], right, tokenised=tokenised)
+        }
+    only = translation_figures(["<unk> <unk>"] * 3, ["u n k <unk>", "<<unk>>", "unk"])
+    assert only["chrf"] == only["bleu"] == 0
+    assert only["rep_1"] == 0.5  # of one text: the same word twice
+
+
+@pytest.mark.parametrize("subword", ["Hun@@ de", "Hun@@", "▁Hun de"])
+def test_subwords_do_not_compare_with_words(subword):
+    """Whichever side holds them; figures of both in subwords are a choice."""
+    words = ["Hunde bellen", "x@y @@ a@@b"]
+    for sides in (([subword, "b"], words), (words, [subword, "b"])):
+        with pytest.raises(UserError, match="subwords"):
+            translation_figures(*sides)
+    assert translation_figures([subword], [subword], tokenised=True)["length_ratio"] == 1
+
+
+def test_of_several_hypotheses_the_first_is_read(tmp_path):
+    path = tmp_path / "generate-test.txt"
+    path.write_text("H-0\t-1\ta@@ b\nD-0\t-1\tab\nH-0\t-2\tc\nD-0\t-2\tc\n")
+    found = read_generated(path)
+    assert (found.hypotheses, found.detokenised, found.targets) == (["a@@ b"], ["ab"], [""])
 
 
 def test_without_regard_to_case():

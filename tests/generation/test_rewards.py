@@ -80,10 +80,31 @@ def test_repetition_is_minus_what_diversity_lacks(dictionary):
     assert got[2] == 0 > got[0] > got[1]
 
 
-def test_an_unknown_word_matches_none(dictionary):
-    gold = rows(dictionary, "bank unbekannt")
-    got = rewards("rouge_l", gold, gold, torch.tensor([0]), dictionary, "@@ ")
-    assert got.tolist() == [0.5]
+@pytest.mark.parametrize("name", ["bleu", "chrf", "rouge_l"])
+def test_an_unknown_word_matches_nothing(dictionary, name):
+    """Not an unknown one, and no letter of a known one."""
+    for word in ("hyp", "unknown", "ref", "<unk>", "unk"):
+        dictionary.add_symbol(word)
+    gold = rows(dictionary, "bank unbekannt katze")
+    candidates = ("? ? ?", "? schläft ?", "unknown hyp ref", "unk", "bank hyp katze")
+    owners = torch.zeros(len(candidates)).long()
+    got = rewards(name, rows(dictionary, *candidates), gold, owners, dictionary, "@@ ").tolist()
+    if name == "chrf":  # bank has letters of unknown, and katze of schläft
+        assert got[0] == 0 < max(got[1:4]) < got[4] / 3
+    else:
+        assert got[:4] == [0, 0, 0, 0] and got[4] > 0.3
+    same = rewards(name, gold, gold, torch.tensor([0]), dictionary, "@@ ").item()
+    assert same < 1 if name != "rouge_l" else same == pytest.approx(2 / 3)
+
+
+def test_unknown_words_in_chrf(dictionary):
+    """What is wrong everywhere is worth nothing, and what has two words of three right more."""
+    for word in ("aaa", "bbb", "ccc", "ddd"):
+        dictionary.add_symbol(word)
+    gold = rows(dictionary, "aaa ? bbb")
+    candidates = rows(dictionary, "ccc ? ddd", "? ? ?", "aaa ccc bbb", "aaa ? bbb")
+    got = rewards("chrf", candidates, gold, torch.zeros(4).long(), dictionary, None).tolist()
+    assert got[:2] == [0, 0] and got[2] > 0.1 and got[3] > 0.1
 
 
 @pytest.mark.parametrize("name", REWARDS)

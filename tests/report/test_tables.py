@@ -10,6 +10,7 @@ from report.run_maker import DONE, data_folder, generated, language_model_evalua
 
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.significance import bleu_p_values, mean_p_value
+from genft_fairseq.evaluation.translation import translation_figures
 from genft_fairseq.report.cells import cell, explanation
 from genft_fairseq.report.gather import Report, gather
 from genft_fairseq.report.plots import plots
@@ -83,6 +84,71 @@ def test_bleu_on_raw_references(tmp_path: Path) -> None:
     assert any("95 % bootstrap" in line for line in explanation(found))
     other = table(gather(arguments, baseline="two"), "translation")
     assert other.baseline == "two" and not other.rows[1].p_values
+
+
+def test_translations_in_several_forms_are_one_text(tmp_path: Path) -> None:
+    """As subwords, as words, and as fairseq-generate detokenised them, on either side."""
+    raw = [f"Der gr\u00fcne Ball, Nummer {i}, rollt." for i in range(6)]
+    written = [line.replace("rollt", "fliegt") for line in raw[:4]] + raw[4:]
+    data = data_folder(tmp_path / "data")
+    (data / "raw").mkdir()
+    (data / "raw" / "test.de").write_text("".join(f"{line}\n" for line in raw))
+    manifest = {"recipe": {"command": "x"}, "commands": ["moses_tokenise.py"]}
+    (data / "MANIFEST.json").write_text(json.dumps(manifest))
+    (data / "bpe.codes").touch()
+
+    def words(lines: list[str]) -> list[str]:
+        return [line.replace(",", " ,").replace(".", " .") for line in lines]
+
+    def subwords(lines: list[str]) -> list[str]:
+        return [line.replace("grüne", "grü@@ ne") for line in words(lines)]
+
+    forms = {"subwords": subwords, "words": words, "text": list}
+    for name, form in forms.items():
+        run = make_run(tmp_path / "runs" / name, data=f"{data} --target-lang de")
+        (run / "generate-test.txt").write_text(generated(form(written), form(raw)))
+    # With H- lines of symbols, and no log that names the data.
+    text = generated(subwords(written), raw).replace("D-", "X-")
+    lines = [f"D-{i}\t-1\t{line}" for i, line in enumerate(written)]
+    (tmp_path / "runs" / "alone").mkdir()
+    (tmp_path / "runs" / "alone" / "generate-test.txt").write_text("\n".join([text, *lines, ""]))
+    found = table(gather([str(tmp_path / "runs")]), "translation")
+    expected = translation_figures(written, raw)
+    assert len(found.rows) == 4
+    for row in found.rows:
+        for figure in ("bleu", "chrf", "length_ratio", "rep_1"):
+            assert row.mean(figure) == pytest.approx(expected[figure]), (row.name, figure)
+    assert any("tok:13a" in note for note in found.notes)
+
+
+def test_lower_case_is_scored_as_such(tmp_path: Path) -> None:
+    """Data without capitals, against untouched text."""
+    data = data_folder(tmp_path / "data")
+    (data / "raw").mkdir()
+    (data / "raw" / "test.de").write_text("".join(f"{t.upper()}\n" for t in REFERENCES))
+    manifest = {"recipe": {"command": "x"}, "commands": ["moses_tokenise.py --lowercase"]}
+    (data / "MANIFEST.json").write_text(json.dumps(manifest))
+    for name, written in (("one", MIXED), ("two", BAD)):
+        run = make_run(tmp_path / name, data=f"{data} --target-lang de")
+        (run / "generate-test.txt").write_text(generated(written, REFERENCES))
+    found = table(gather([str(tmp_path / "one"), str(tmp_path / "two")]), "translation")
+    low, high = found.rows[0].intervals["bleu"]
+    assert low < bleu(MIXED) < high
+    assert found.rows[0].mean("bleu") == pytest.approx(bleu(MIXED))
+    assert found.rows[1].p_values["bleu"]["1"] == bleu_p_values(MIXED, {"x": BAD}, REFERENCES)["x"]
+    assert any("case:lc" in note for note in found.notes)
+
+
+def test_without_raw_references_both_sides_are_words(tmp_path: Path) -> None:
+    """Whatever the flags did to both; an unknown word matches nothing."""
+    run = make_run(tmp_path / "run")
+    text = generated([f"the c@@ at <unk> {i}" for i in range(5)], ["the cat <<unk>> sat"] * 5)
+    (run / "generate-test.txt").write_text(text)
+    (row,) = table(gather([str(run)]), "translation").rows
+    expected = translation_figures([f"the cat X {i}" for i in range(5)], ["the cat Y sat"] * 5)
+    assert row.mean("tokenised_bleu") == pytest.approx(expected["bleu"])
+    assert row.mean("length_ratio") == 1
+    assert row.mean("bleu") is None
 
 
 def test_language_models(tmp_path: Path) -> None:

@@ -6,7 +6,13 @@ import pytest
 
 from genft_fairseq.errors import UserError
 from genft_fairseq.study import commands
-from genft_fairseq.study.data_folders import DataFolder, flag_values, has_flag, open_data
+from genft_fairseq.study.data_folders import (
+    DataFolder,
+    flag_values,
+    has_flag,
+    open_data,
+    text_flags,
+)
 from genft_fairseq.study.strategies import STRATEGIES
 
 PLUGIN = str(Path(commands.genft_fairseq.__file__).parent)
@@ -73,6 +79,55 @@ def test_inference():
     assert words == [
         *("fairseq-interactive", "data", "--user-dir", PLUGIN, "--task", "language_modeling"),
         *("--path", "c.pt", "--beam", "5", "--input", "in put.txt", "--cpu"),
+    ]
+
+
+MOSES = '{"recipe": {"command": "x"}, "commands": ["moses_tokenise.py (sacremoses)"]}'
+PLAIN = '{"recipe": {"command": "x"}, "commands": ["subword-nmt"]}'
+BPE = ["--bpe", "subword_nmt", "--bpe-codes", "{data}/bpe.codes"]
+SPLIT = ["--tokenizer", "moses"]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (
+            {"bpe.codes": "", "MANIFEST.json": json.dumps(MOSES)},
+            [*BPE, *SPLIT, "--moses-no-escape"],
+        ),
+        ({"MANIFEST.json": json.dumps(MOSES)}, [*SPLIT, "--moses-no-escape"]),
+        ({"bpe.codes": "", "MANIFEST.json": json.dumps(PLAIN)}, BPE),
+        ({"bpe.codes": ""}, [*BPE, *SPLIT]),
+        ({"dict.de.txt": "Hun@@ 2\nde 1\n"}, ["--remove-bpe", "subword_nmt"]),
+        ({"dict.de.txt": "▁Hun 2\nde 1\n"}, ["--remove-bpe", "sentencepiece"]),
+        ({"dict.de.txt": "Hunde 2\n"}, []),
+    ],
+)
+def test_text_is_read_and_written_in_the_form_of_the_data(tmp_path, files, expected):
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    data = DataFolder(str(tmp_path), "translation", ("en", "de"))
+    expected = [word.format(data=tmp_path) for word in expected]
+    test, inference = commands.evaluation_command, commands.inference_command
+    for words in (test(data, "c.pt", "test"), inference(data, "c.pt")):
+        assert words[words.index("--beam") + 2 :] == expected
+    for own in (["--bpe", "gpt2"], ["--tokenizer=space"]):
+        words = test(data, "c.pt", "test", extra=own)
+        assert words[words.index("--beam") + 2 :] == own
+    words = inference(data, "c.pt", extra=["--remove-bpe"])
+    assert words.count("--remove-bpe") == 1
+
+
+def test_the_tokenisers_of_imported_models(tmp_path):
+    (tmp_path / "hugging_face.json").write_text("{}")
+    with pytest.raises(UserError, match=str(tmp_path)):  # before anything is run
+        text_flags(tmp_path, [])
+    (tmp_path / "hugging_face.json").unlink()
+    (tmp_path / "encoder.json").write_text('{"a": 0, "b": 1, "Ġ": 2}')
+    (tmp_path / "vocab.bpe").write_text("#version: 0.2\n")
+    assert text_flags(tmp_path, []) == [
+        *("--bpe", "gpt2", "--gpt2-encoder-json", f"{tmp_path}/encoder.json"),
+        *("--gpt2-vocab-bpe", f"{tmp_path}/vocab.bpe"),
     ]
 
 

@@ -192,6 +192,13 @@ def test_the_references_are_utf_8(write, tmp_path):
     assert said.startswith(f"references: {tmp_path}/data/raw/test.de is not UTF-8 (")
 
 
+def test_the_references_are_no_subwords(write, tmp_path):
+    path = tmp_path / "data" / "raw" / "test.de"
+    path.write_text("Hun@@ de\nbellen\n")
+    said = refusal(write())
+    assert str(path) in said and "Hun@@ de" in said
+
+
 def test_the_output_folder(write, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert read_comparison(write(output="~/runs")).output == tmp_path / "home" / "runs"
