@@ -92,11 +92,11 @@ SPLIT = ["--tokenizer", "moses"]
     ("files", "expected"),
     [
         (
-            {"bpe.codes": "", "MANIFEST.json": json.dumps(MOSES)},
+            {"bpe.codes": "", "MANIFEST.json": MOSES},
             [*BPE, *SPLIT, "--moses-no-escape"],
         ),
-        ({"MANIFEST.json": json.dumps(MOSES)}, [*SPLIT, "--moses-no-escape"]),
-        ({"bpe.codes": "", "MANIFEST.json": json.dumps(PLAIN)}, BPE),
+        ({"MANIFEST.json": MOSES}, [*SPLIT, "--moses-no-escape"]),
+        ({"bpe.codes": "", "MANIFEST.json": PLAIN}, BPE),
         ({"bpe.codes": ""}, [*BPE, *SPLIT]),
         ({"dict.de.txt": "Hun@@ 2\nde 1\n"}, ["--remove-bpe", "subword_nmt"]),
         ({"dict.de.txt": "▁Hun 2\nde 1\n"}, ["--remove-bpe", "sentencepiece"]),
