@@ -40,4 +40,4 @@ else:
     errors.install_one_line_errors()
 
     from genft_fairseq import criterions, models, tasks  # noqa: F401
-    from genft_fairseq.data import hugging_face_bpe  # noqa: F401
+    from genft_fairseq.data import hugging_face_bpe, prepared_tokeniser  # noqa: F401

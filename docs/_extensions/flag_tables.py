@@ -1,8 +1,8 @@
 """Tables of the plugin's own fairseq flags, made from the code when the site is built.
 
-A line ``<!-- flags: criterions -->`` of a page (or ``tasks``, ``models``, ``bpe``) becomes a
-heading and a table for each registered class of this package: the flags that it adds to, or has
-another default for than, what it extends.
+A line ``<!-- flags: criterions -->`` of a page (or ``tasks``, ``models``, ``bpe``, ``tokenizers``)
+becomes a heading and a table for each registered class of this package: the flags that it adds to,
+or has another default for than, what it extends.
 """
 
 import re
@@ -25,6 +25,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "tasks": ("--task", TASK_REGISTRY),
     "models": ("--arch", MODEL_REGISTRY),
     "bpe": ("--bpe", REGISTRIES["bpe"]["registry"]),
+    "tokenizers": ("--tokenizer", REGISTRIES["tokenizer"]["registry"]),
 }
 
 

@@ -15,11 +15,13 @@ class Preparation:
 
     Attributes:
         has_moses_tokens: whether words are Moses' tokens; otherwise they stand between spaces.
+        is_normalised: whether punctuation is Moses' normal one.
         is_lowercased: whether capitals are gone.
         is_truecased: whether sentences begin in the case that their first word has elsewhere.
     """
 
     has_moses_tokens: bool
+    is_normalised: bool = False
     is_lowercased: bool = False
     is_truecased: bool = False
 
@@ -37,4 +39,9 @@ def read_preparation(folder: Path) -> Preparation | None:
     if not commands and "--tokenise none" not in recipe:
         return None
     words = " ".join(command for command in commands if command.startswith(_MOSES))
-    return Preparation(bool(words), "--lowercase" in words, "--truecase on" in recipe)
+    return Preparation(
+        has_moses_tokens=bool(words),
+        is_normalised="punctuation normalised" in words,
+        is_lowercased="--lowercase" in words,
+        is_truecased="--truecase on" in recipe,
+    )

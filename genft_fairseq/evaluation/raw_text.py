@@ -85,7 +85,7 @@ class RawReferences:
     @property
     def lowercase(self) -> bool:
         """Whether case is to be disregarded, as the data has none."""
-        return self.form.is_lowercased
+        return self.form.words.is_lowercased
 
     def fit(self, generated: Generated) -> bool:
         """Tell whether these are the references that were tokenised; another set may be as long."""

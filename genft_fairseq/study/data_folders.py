@@ -97,9 +97,10 @@ def text_flags(data: Path, given: Sequence[str]) -> list[str]:
         flags = ["--bpe", kind, "--bpe-codes", str(data / CODES)]
     elif kind != "none":
         return [] if has_flag(given, "--remove-bpe", "--post-process") else ["--remove-bpe", kind]
-    if form.tokenizer == "moses":
-        flags += ["--tokenizer", "moses", *(["--moses-no-escape"] if form.is_prepared else [])]
-    return flags
+    if not form.words.has_moses_tokens:
+        return flags
+    prepared = ["prepared", "--prepared-data", str(data)]
+    return [*flags, "--tokenizer", *(prepared if form.is_prepared else ["moses"])]
 
 
 def target_language(words: Sequence[str], folder: Path) -> str | None:

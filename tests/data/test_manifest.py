@@ -6,14 +6,14 @@ import pytest
 
 from genft_fairseq.data.manifest import NAME, Preparation, read_preparation
 
-MOSES = "moses_tokenise.py --languages de en (sacremoses)"
+MOSES = "moses_tokenise.py --languages de en (sacremoses: punctuation normalised)"
 
 
 @pytest.mark.parametrize(
     ("recipe", "commands", "expected"),
     [
-        ("prepare-multi30k.sh --truecase off", [MOSES, "subword-nmt"], Preparation(True)),
-        ("x --truecase on", [MOSES], Preparation(True, is_truecased=True)),
+        ("prepare-multi30k.sh --truecase off", [MOSES, "subword-nmt"], Preparation(True, True)),
+        ("x --truecase on", [MOSES], Preparation(True, True, is_truecased=True)),
         ("x", ["moses_tokenise.py --lowercase (x)"], Preparation(True, is_lowercased=True)),
         ("prepare-fid.sh", ["fid_words.py (sacremoses)", "subword-nmt"], Preparation(True)),
         ("prepare-toy.sh --only translation", ["subword-nmt"], Preparation(False)),

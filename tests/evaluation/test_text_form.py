@@ -71,4 +71,4 @@ def test_case(tmp_path):
     assert text(cased, '" ein Mann . das ist es .') == '"Ein Mann. Das ist es.'
     assert text(cased, "") == ""
     lower = prepared(tmp_path / "lower", commands=["moses_tokenise.py --lowercase (x)"])
-    assert text_form([lower]).is_lowercased and text(lower, "ein Mann .") == "ein Mann."
+    assert text_form([lower]).words.is_lowercased and text(lower, "ein Mann .") == "ein Mann."

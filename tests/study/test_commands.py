@@ -85,19 +85,16 @@ def test_inference():
 MOSES = '{"recipe": {"command": "x"}, "commands": ["moses_tokenise.py (sacremoses)"]}'
 PLAIN = '{"recipe": {"command": "x"}, "commands": ["subword-nmt"]}'
 BPE = ["--bpe", "subword_nmt", "--bpe-codes", "{data}/bpe.codes"]
-SPLIT = ["--tokenizer", "moses"]
+PREPARED = ["--tokenizer", "prepared", "--prepared-data", "{data}"]
 
 
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        (
-            {"bpe.codes": "", "MANIFEST.json": MOSES},
-            [*BPE, *SPLIT, "--moses-no-escape"],
-        ),
-        ({"MANIFEST.json": MOSES}, [*SPLIT, "--moses-no-escape"]),
+        ({"bpe.codes": "", "MANIFEST.json": MOSES}, [*BPE, *PREPARED]),
+        ({"MANIFEST.json": MOSES}, PREPARED),
         ({"bpe.codes": "", "MANIFEST.json": PLAIN}, BPE),
-        ({"bpe.codes": ""}, [*BPE, *SPLIT]),
+        ({"bpe.codes": ""}, [*BPE, "--tokenizer", "moses"]),
         ({"dict.de.txt": "Hun@@ 2\nde 1\n"}, ["--remove-bpe", "subword_nmt"]),
         ({"dict.de.txt": "▁Hun 2\nde 1\n"}, ["--remove-bpe", "sentencepiece"]),
         ({"dict.de.txt": "Hunde 2\n"}, []),
