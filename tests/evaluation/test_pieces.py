@@ -52,6 +52,22 @@ def test_none_and_subword_nmt(tmp_path):
     assert pieces.text([]) == ""
 
 
+def test_sentencepiece(tmp_path):
+    """By the symbols of the dictionary, of which some begin words, and not only an odd one."""
+    dictionary = dictionary_of(["▁he", "llo", "▁", "th"])
+    tokens = ids(dictionary, "▁he llo ▁ th </s> ▁he")
+    (tmp_path / "dict.de.txt").write_text("▁he 9\nllo 8\n▁ 7\nth 6\n")
+    pieces = Pieces(dictionary, "auto", [tmp_path])
+    assert (pieces.kind, pieces.text(tokens)) == ("sentencepiece", "hello th¶ he")
+    for bits in range(2 ** len(tokens)):
+        flags = [bool(bits >> place & 1) for place in range(len(tokens))]
+        assert re.sub("[⟦⟧]", "", pieces.marked(tokens, flags)) == pieces.text(tokens)
+    assert pieces.marked(tokens, [0, 1, 1, 0, 0, 1]) == "he⟦llo ⟧th¶ ⟦he⟧"
+    words = "".join(f"w{number} 1\n" for number in range(200))
+    (tmp_path / "dict.de.txt").write_text(f"{words}▁ 1\n@@ 1\n")
+    assert Pieces(dictionary, "auto", [tmp_path]).kind == "none"
+
+
 @pytest.mark.parametrize("kind", ["none", "subword_nmt"])
 def test_marks_leave_the_text_as_it_is(kind):
     dictionary = dictionary_of(["he@@", "llo", "th@@", "ere"])

@@ -135,6 +135,18 @@ def test_characters():
 # --- a test set ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_unknown_word_matches_nothing(language):
+    for symbol in ("<unk>", "<<unk>>"):
+        assert (
+            score(symbol, [symbol], language) == score(symbol, ["unk"], language) == Score(False, 0)
+        )
+    assert score("one <unk>", ["one <unk>"], language).f1 < 1
+    assert score("unk", ["UNK"], language) == Score(True, 1)
+    figures = long_answer_figures(["<unk> <unk>"], [["<unk> unk < >", "<unk> <unk>"]], language)
+    assert figures["bleu"] == figures["rouge_1"] == figures["rouge_l"] == 0
+
+
 def test_means_and_intervals():
     scores = [RIGHT, Score(False, 0.5), WRONG, WRONG]
     figures = answer_figures(scores)

@@ -141,6 +141,19 @@ def test_stemming():
     assert plain_words.rouge_tokeniser == "rouge-score's, without stemming"
 
 
+@pytest.mark.parametrize("language", ["en", "other", "zh"])
+@pytest.mark.parametrize("symbol", ["<unk>", "<<unk>>", "⁇"])
+def test_an_unknown_word_matches_nothing_and_is_a_word(language, symbol):
+    """In summary and reference, alone and beside unk, which is a word like others."""
+    scorer = SummaryScorer(language, stemming=False)
+    summary, reference = f"a {symbol} b {symbol}.", f"a {symbol} c unk"
+    found = scorer.score(Example(summary, reference)).summary
+    assert found["rouge_1_precision"] == 1 / 4  # of a, two unknown ones, b
+    assert found["rouge_2"] == 0
+    same = scorer.score(Example(f"{symbol} unk", f"{symbol} unk")).summary
+    assert same["rouge_l_recall"] == (3 / 4 if language == "zh" else 1 / 2)
+
+
 def test_other_languages():
     """German letters count; Chinese is compared letter by letter."""
     german = SummaryScorer("other")

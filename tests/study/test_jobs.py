@@ -9,8 +9,25 @@ from genft_fairseq.errors import UserError
 from genft_fairseq.study.comparison import run_jobs
 from genft_fairseq.study.comparison_entries import Entry
 from genft_fairseq.study.comparison_view import QuietView
+from genft_fairseq.study.decoding_run import generate_command
 from genft_fairseq.study.job import Job, printable
 from genft_fairseq.study.training_run import TrainingRun
+
+
+def test_translations_are_decoded_to_text(tmp_path):
+    """By the form of the data, unless the file of the comparison says how."""
+    (tmp_path / "bpe.codes").touch()
+    asked = SimpleNamespace(
+        **{"data": tmp_path, "task": "translation", "source_lang": "en", "target_lang": "de"},
+        generate=("--beam", "2"),
+    )
+    words = generate_command(asked, tmp_path / "c.pt", ["--lenpen", "2"], ["--cpu"])
+    assert words[words.index("--bpe-codes") + 1] == str(tmp_path / "bpe.codes")
+    assert words[words.index("--tokenizer") + 1] == "moses"
+    assert words[-5:] == ["--beam", "2", "--lenpen", "2", "--cpu"]
+    for own in (["--bpe", "gpt2"], ["--tokenizer", "space"]):
+        asked.generate = tuple(own)
+        assert "--bpe-codes" not in generate_command(asked, tmp_path / "c.pt", [], [])
 
 
 class _Job(Job):

@@ -16,7 +16,9 @@ from trust.damage import as_json, assert_read_or_refused, changed, damaged, fuzz
 
 from genft_fairseq.data.documents import read_documents
 from genft_fairseq.data.fid_json import read_examples
+from genft_fairseq.data.manifest import Preparation
 from genft_fairseq.data.passage_table import PassageTable
+from genft_fairseq.data.prepared_tokeniser import _splitter
 from genft_fairseq.data.question_file import read_questions
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.answer_files import (
@@ -136,6 +138,10 @@ def _other_baseline(path: Path) -> object:
     return _has_other_baseline(asked)  # type: ignore[arg-type]
 
 
+def _truecased(path: Path) -> object:
+    return _splitter(Preparation(has_moses_tokens=True, is_truecased=True), path.parent, "de")
+
+
 def _in_folder(read: Callable[[Path], object]) -> Callable[[Path], object]:
     return lambda path: read(path.parent)
 
@@ -167,6 +173,7 @@ READERS = {
     "record of a comparison": Reader.of_json(
         _other_baseline, "comparison.json", {"baseline": "b.pt", "baseline_sha256": "0" * 64}
     ),
+    "truecasing model": Reader(_truecased, "truecase-model.de", (b"Der (3/4) der (1)\n",)),
     "finished run": Reader.of_json(_in_folder(training_figures), "finished", FINISHED),
 }
 _BY_BYTES = [*READERS]
