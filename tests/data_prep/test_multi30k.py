@@ -13,7 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fairseq.data import Dictionary, data_utils
 from local_mirror import mirror, needs_curl
+
+from genft_fairseq.data.prepared_tokeniser import PreparedTokenizer, PreparedTokenizerConfig
+from genft_fairseq.evaluation.raw_text import generated_figures
+from genft_fairseq.evaluation.translation import Generated, read_lines
 
 NAMES = [
     f"{split}.{language}.gz"
@@ -248,6 +253,37 @@ def test_counts_and_content(prepared, source, read_tree):
             untouched = gzip.decompress((source / f"{theirs}.{language}.gz").read_bytes())
             assert tree[f"raw/{ours}.{language}"] == untouched
     assert not any(str(prepared.parent).encode() in content for content in tree.values())
+
+
+@pytest.mark.realdata
+def test_symbols_become_the_raw_text_again(prepared):
+    """Whatever the flags of fairseq-generate; and raw text becomes the words of the data."""
+    dictionary = Dictionary.load(str(prepared / "dict.de.txt"))
+    data = data_utils.load_indexed_dataset(str(prepared / "test.en-de.de"), dictionary)
+    symbols = [dictionary.string(data[i]) for i in range(len(data))]
+    words = [re.sub("@@( |$)", "", line) for line in symbols]
+    tokeniser = PreparedTokenizer(
+        PreparedTokenizerConfig(source_lang="de", target_lang="de", prepared_data=str(prepared))
+    )
+    raw = read_lines(prepared / "raw" / "test.de")
+    # What is unknown is a sign that none of the few training sentences has.
+    known = [i for i, line in enumerate(words) if "<unk>" not in line]
+    assert len(known) > 900
+    assert [tokeniser.encode(raw[i]) for i in known] == [words[i] for i in known]
+    text = [tokeniser.decode(line) for line in words]
+    sides = {
+        "as it is": (symbols, symbols, symbols),
+        "--remove-bpe": (words, words, words),
+        "--bpe and --tokenizer": (text, symbols, text),
+    }
+    found = {}
+    for name, (targets, hypotheses, detokenised) in sides.items():
+        generated = Generated([], targets, hypotheses, detokenised)
+        found[name], file = generated_figures(generated, prepared, "test", "de")
+        assert file == prepared / "raw" / "test.de"
+    assert found["as it is"] == found["--remove-bpe"] == found["--bpe and --tokenizer"]
+    assert found["as it is"]["bleu"] > 97 and found["as it is"]["chrf"] > 97
+    assert found["as it is"]["length_ratio"] == pytest.approx(1, abs=0.01)
 
 
 @pytest.mark.realdata
