@@ -40,11 +40,12 @@ class TranslationView:
 
     def finish(self) -> None:
         """Print the scores, and write them into the file of results."""
-        text = self.file.read_text(encoding="utf-8") if self.file else "".join(self.printed)
         try:
+            text = self.file.read_text(encoding="utf-8") if self.file else "".join(self.printed)
             generated = parse_generated(text, str(self.file or "the output of fairseq-generate"))
             scores = self._scores(generated)
-        except UserError as error:  # --quiet, or sentences that were left out
+        # --quiet, or sentences that were left out.
+        except (UserError, OSError, UnicodeDecodeError) as error:
             return click.echo(f"genft test: not scored: {error}", err=True)
         score = _SCORE.search(text)
         line = f"{score[1] if score else ''}{scores}"

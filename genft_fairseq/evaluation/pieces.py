@@ -76,7 +76,7 @@ class Pieces:
             self._join = {
                 "none": " ".join,
                 "subword_nmt": _subword_nmt_text,
-                "sentencepiece": lambda symbols: "".join(symbols).replace(_SPACE, " ").strip(),
+                "sentencepiece": _sentencepiece_text,
                 "gpt2": lambda symbols: b"".join(map(self._bytes, symbols)).decode(
                     errors="replace"
                 ),
@@ -139,6 +139,12 @@ def _kind_of_symbols(folder: Path) -> str:
 
 def _subword_nmt_text(symbols: Sequence[str]) -> str:
     return (" ".join(symbols) + " ").replace("@@ ", "").rstrip(" ")
+
+
+def _sentencepiece_text(symbols: Sequence[str]) -> str:
+    if not any(_SPACE in symbol for symbol in symbols):  # fairseq-generate has joined them
+        return " ".join(symbols)
+    return "".join(symbols).replace(_SPACE, " ").strip()
 
 
 def _model_tokeniser(folders: Sequence[Path]) -> ModelTokeniser:

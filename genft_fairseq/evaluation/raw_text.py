@@ -79,8 +79,16 @@ class RawReferences:
 
     @classmethod
     def read(cls, data: Path, file: Path, language: str) -> "RawReferences":
-        """Read references of a data folder's split."""
-        return cls(file, read_lines(file), text_form([data]), language)
+        """Read references of a data folder's split.
+
+        Raises:
+            UserError: the file cannot be read, or is not UTF-8.
+        """
+        try:
+            lines = read_lines(file)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{file} cannot be read: {error}") from error
+        return cls(file, lines, text_form([data]), language)
 
     @property
     def lowercase(self) -> bool:

@@ -187,11 +187,12 @@ class _Translations:
         known = {raw.file: raw for _, raw, _ in self.waiting if raw is not None}
         for evaluation, own, score in self.waiting:
             given = evaluation.generated
-            raw = own or next((raw for raw in known.values() if given and raw.fit(given)), None)
-            if raw is not None:
-                take_raw(evaluation, raw)
+            if own is None and given and any(given.targets):
+                own = next((raw for raw in known.values() if raw.fit(given)), None)
+            if own is not None:
+                take_raw(evaluation, own)
             if score:
-                score_translations(evaluation, is_raw=raw is not None)
+                score_translations(evaluation, is_raw=own is not None)
 
 
 def require_one_data_set(trainings: Sequence[Training]) -> None:

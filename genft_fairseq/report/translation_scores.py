@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation import significance
 from genft_fairseq.evaluation.raw_text import RawReferences
 from genft_fairseq.evaluation.raw_text import raw_references as untouched
@@ -60,7 +61,10 @@ def score_translations(evaluation: Evaluation, is_raw: bool) -> None:
     if len(references) != len(written):  # --gen-subset without a target side
         evaluation.figures |= _known(word_repetitions(written))
         return
-    figures = translation_figures(written, references, evaluation.lowercase, tokenised=not is_raw)
+    try:
+        figures = translation_figures(written, references, evaluation.lowercase, not is_raw)
+    except UserError as error:
+        raise UserError(f"{evaluation.path}: {error}") from error
     for name in [name for name in figures if name.endswith("_signature")]:
         evaluation.signatures[name] = figures.pop(name)
     evaluation.figures |= _known(figures)

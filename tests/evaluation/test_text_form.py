@@ -57,6 +57,8 @@ def test_without_a_manifest_subwords_are_those_of_moses_tokens(tmp_path):
     [
         (["Hun@@", "de", "a"], "Hun@@ de", "Hunde"),
         (["▁Hun", "de", "▁"], "▁Hun de ▁ a", "Hunde a"),
+        (["▁Hun", "de", "▁"], "Hunde a", "Hunde a"),
+        (["Hun@@", "de", "a"], "Hunde a", "Hunde a"),
         (["a", "b", "@@"], "a b @@", "a b @@"),
         ([*(f"w{i}" for i in range(200)), "▁x"], "a ▁x b", "a ▁x b"),
     ],
