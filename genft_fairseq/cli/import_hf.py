@@ -12,10 +12,16 @@ from genft_fairseq.cli.json_output import json_option, tell
 from genft_fairseq.cli.progress_bar import shown_steps
 
 FOLDER = click.Path(path_type=Path)
-OF_GPT2 = ("gpt2_bpe",)
 # Architecture and task of an encoder-decoder.
 KIND = ("hugging_face", "translation")
-OF_ENCODER_DECODERS = ("decoder", "seed", "tokeniser", "target_tokeniser", "passages")
+# The flags of each kind of model besides; those of the other kinds are refused.
+OWN = {
+    "a GPT-2": ("gpt2_bpe",),
+    "an encoder": ("tokeniser", "passages", "pooling"),
+    "an encoder-decoder": ("decoder", "seed", "tokeniser", "target_tokeniser", "passages"),
+}
+# Passages a question for which a bi-encoder's data have symbols: what FiD's files hold.
+PASSAGES = 100
 # What was made, as it is printed: for machines, and in lines.
 Made = tuple[dict[str, Any], list[str]]
 
@@ -51,7 +57,14 @@ Made = tuple[dict[str, Any], list[str]]
 @click.option(
     "--passages",
     type=click.IntRange(min=1),
-    help="Add the symbols of Fusion-in-Decoder, for so many passages a question.",
+    help="Add the symbols of Fusion-in-Decoder, for so many passages a question (of an encoder: "
+    f"{PASSAGES} by default).",
+)
+@click.option(
+    "--pooling",
+    type=click.Choice(["mean", "first"]),
+    help="Of an encoder whose folder does not say: a text's vector is the mean over its tokens "
+    "(default), or that of the first one (CLS).",
 )
 @json_option
 @click.pass_context
@@ -72,34 +85,50 @@ def import_hf(
     fairseq-train DATA --arch hugging_face --hugging-face t5-fairseq \\
         --finetune-from-model t5-fairseq/model.pt ...
 
-    Known are GPT-2, T5 (v1.0 and v1.1), BART, and encoder-decoders of BERT and RoBERTa with one of
-    them or GPT-2. OUT_DIR, which must be new, gets model.pt, dict.txt (transformers' numbers of the
-    tokens), and the tokeniser's files; of an encoder-decoder also hugging_face.json, which
-    describes it. Nothing is fetched, and no code of HF_DIR's is run.
+    \b
+    genft import-hf all-MiniLM-L6-v2/ minilm/
+    genft retrieve psgs.tsv --method dense --path minilm/ ...
+    fairseq-train DATA --task retrieval --arch bi_encoder --hugging-face minilm \\
+        --finetune-from-model minilm/model.pt ...
+
+    Known are GPT-2, T5 (v1.0 and v1.1), BART, encoder-decoders of BERT and RoBERTa with one of
+    them or GPT-2, and BERT and RoBERTa alone, also in a folder of sentence-transformers, as
+    encoders of questions and passages. OUT_DIR, which must be new, gets model.pt, dict.txt
+    (transformers' numbers of the tokens), and the tokeniser's files; of any but a GPT-2 also
+    hugging_face.json, which describes it. Nothing is fetched, and no code of HF_DIR's is run.
     """
     # Imported here: they bring in fairseq, which --help does not need.
     from genft_fairseq.interchange.hugging_face_files import read_config
+    from genft_fairseq.interchange.sentence_encoder import encoder_folder
     from genft_fairseq.interchange.whole_folder import require_new
+    from genft_fairseq.models.hugging_face_kinds import ENCODERS
 
     require_new(out_dir)  # before the work, not after it
-    gpt2 = read_config(hf_dir).get("model_type") == "gpt2" and options["decoder"] is None
+    model_type = read_config(encoder_folder(hf_dir)).get("model_type")
+    kind = "an encoder-decoder"
+    if options["decoder"] is None and model_type in ("gpt2", *ENCODERS):
+        kind = "a GPT-2" if model_type == "gpt2" else "an encoder"
 
-    def given(name: str) -> bool:
-        return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-
-    for name in OF_ENCODER_DECODERS if gpt2 else OF_GPT2:
-        if given(name):
-            what = "an encoder-decoder" if gpt2 else "a GPT-2"
+    given = {
+        name: options[name]
+        for name in options
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    for name, value in given.items():
+        if name not in OWN[kind]:
+            what = " or ".join(other for other, names in OWN.items() if name in names)
             flag = "--" + name.replace("_", "-")
-            raise click.UsageError(f"{flag} {options[name]} is for {what}, unlike {hf_dir}")
-    if not gpt2 and options["decoder"] is None and given("seed"):
+            raise click.UsageError(f"{flag} {value} is for {what}, but {hf_dir} is {kind}")
+    if options["decoder"] is None and "seed" in given:
         raise click.UsageError(f"--seed {options['seed']} needs --decoder: nothing else is random")
-    gpt2_bpe = options.pop("gpt2_bpe")
+    own = {name: options[name] for name in OWN[kind]}
+    make = {
+        "a GPT-2": _import_gpt2,
+        "an encoder": _import_encoder,
+        "an encoder-decoder": _import_encoder_decoder,
+    }[kind]
     with shown_steps(as_json, "reading") as begin:
-        if gpt2:
-            done, lines = _import_gpt2(hf_dir, out_dir, begin, gpt2_bpe)
-        else:
-            done, lines = _import_encoder_decoder(hf_dir, out_dir, begin, **options)
+        done, lines = make(hf_dir, out_dir, begin, **own)
     tell(as_json, done, *lines)
 
 
@@ -134,6 +163,42 @@ def _import_gpt2(
         f"go on (DATA: fairseq-preprocess --srcdict {shlex.quote(str(out_dir / 'dict.txt'))}): "
         f'fairseq-train DATA --user-dir "$(genft user-dir)" '
         f"{shlex.join(flags)} --criterion scalegrad ...",
+    ]
+
+
+def _import_encoder(
+    hf_dir: Path,
+    out_dir: Path,
+    begin: Callable[[str], None],
+    tokeniser: Path | None,
+    passages: int | None,
+    pooling: str | None,
+) -> Made:
+    from genft_fairseq.interchange.encoder_decoder_checkpoint import write_encoder
+    from genft_fairseq.interchange.whole_folder import written_whole
+
+    with written_whole(out_dir) as folder:
+        described, count = write_encoder(
+            hf_dir, folder, out_dir.resolve(), tokeniser, pooling, passages or PASSAGES
+        )
+    texts, model = described.texts, str(out_dir / "model.pt")
+    assert texts is not None
+    flags = ["--task", "retrieval", "--arch", "bi_encoder", "--criterion", "in_batch_negatives"]
+    flags += ["--hugging-face", str(out_dir), "--finetune-from-model", model, "--share-encoders"]
+    done = {
+        **{"model": model, "model_type": described.model_type, "parameters": count},
+        **{"flags": flags, "symbols": len(described.source), "pooling": texts.pooling},
+        **{"normalize": texts.normalize, "longest": texts.longest},
+    }
+    return done, [
+        f"{model}: {described.model_type}, {count:,} parameters, {len(described.source):,} "
+        f"symbols, texts of up to {texts.longest:,} tokens; vector: {texts.pooling}"
+        + (", of length 1" if texts.normalize else ""),
+        f"search with it: genft retrieve PASSAGES --questions QUESTIONS --method dense --path "
+        f"{shlex.quote(str(out_dir))} ...",
+        f"go on (DATA: data-prep/prepare-fid.sh --model {shlex.quote(str(out_dir))} ...): "
+        f'fairseq-train DATA --user-dir "$(genft user-dir)" -s question -t answer '
+        f"{shlex.join(flags)} ...",
     ]
 
 

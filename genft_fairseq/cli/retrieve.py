@@ -36,7 +36,7 @@ OWN = {
     type=click.Choice(["bm25", "dense"]),
     default="bm25",
     show_default=True,
-    help="By words, or by the vectors of a trained bi-encoder.",
+    help="bm25: lexical; dense: the vectors of an encoder, pretrained or a trained bi-encoder.",
 )
 @click.option("--top-k", type=POSITIVE, default=20, show_default=True, help="Passages a question.")
 @click.option(
@@ -59,11 +59,15 @@ OWN = {
     help="BM25: leave out the words that English is full of.",
 )
 @click.option("--stemming", is_flag=True, help="BM25: cut the endings of English words off.")
-@click.option("--path", help="Dense: checkpoint of --task retrieval.")
+@click.option(
+    "--path",
+    help="Dense: a checkpoint of --task retrieval; or a folder with a pretrained encoder, of "
+    "sentence-transformers, transformers (BERT, RoBERTa) or genft import-hf.",
+)
 @click.option(
     "--data",
     type=click.Path(exists=True, file_okay=False),
-    help="Dense: the data it was trained on.",
+    help="Dense: the data that a checkpoint was trained on.",
 )
 @click.option(
     "--batch-size", type=POSITIVE, default=64, show_default=True, help="Dense: texts a batch."
@@ -86,6 +90,8 @@ def retrieve(
 
     \b
     genft retrieve psgs_w100.tsv.gz --questions nq-dev.json --output found.jsonl --index bm25/
+    genft retrieve psgs_w100.tsv.gz --questions nq-dev.json --output found.jsonl \\
+        --method dense --path all-MiniLM-L6-v2/ --index minilm/
 
     The output is what data-prep/prepare-fid.sh reads. recall@k is the share of questions with a
     passage that holds an answer among the first k.
@@ -111,11 +117,16 @@ def _require_effect(context: click.Context, method: str) -> None:
             given = context.get_parameter_source(name)
             if other != method and given is click.core.ParameterSource.COMMANDLINE:
                 raise click.UsageError(f"{flag} needs --method {other}, but it is {method}")
-    missing = [
-        f for n, f in OWN["dense"].items() if n in ("path", "data") and not context.params[n]
-    ]
-    if method == "dense" and missing:
-        raise click.UsageError(f"--method dense needs {' and '.join(missing)}")
+    path, data = context.params["path"], context.params["data"]
+    if method != "dense":
+        return
+    if not path:
+        raise click.UsageError("--method dense needs --path")
+    folder = Path(path).is_dir()
+    if not folder and not data:
+        raise click.UsageError(f"--path {path} needs --data, the folder it was trained on")
+    if folder and data:
+        raise click.UsageError(f"--data {data} is for a checkpoint, but --path {path} is a folder")
 
 
 def _retrieve(

@@ -7,10 +7,12 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.progress import Progress
 
 from genft_fairseq.cli.progress_bar import number_of_lines
 from genft_fairseq.data.fid_json import Passage
+from genft_fairseq.data.model_tokeniser import DESCRIPTION
 from genft_fairseq.data.passage_table import PassageTable
 from genft_fairseq.interchange.whole_folder import written_whole
 from genft_fairseq.retrieval import dense
@@ -81,17 +83,17 @@ def open_dense(
     table: WatchedTable,
     folder: Path | None,
     path: str,
-    data: str,
+    data: str | None,
     batch_size: int,
     cpu: bool,
 ) -> Searching:
-    """Load a bi-encoder, and load or compute the vectors of the passages.
+    """Load a bi-encoder or a pretrained encoder, and load or compute the vectors of the passages.
 
     Args:
         table: of the passages.
         folder: of the vectors; None: they are kept in a temporary file.
-        path: of the checkpoint.
-        data: the binarized folder that it was trained on.
+        path: of the checkpoint; or a folder: see ``load_encoder``.
+        data: the binarized folder that it was trained on; None with a folder.
         batch_size: texts encoded at a time.
         cpu: do not use a GPU.
 
@@ -99,8 +101,8 @@ def open_dense(
         UserError: the checkpoint is no bi-encoder, or the folder holds the vectors of another
             table or checkpoint, or something else.
     """
-    encoder = load_encoder(path, data, batch_size, cpu)
-    options = {"checkpoint": _sha256(Path(path))}
+    encoder, checksum = load_encoder(path, data, batch_size, cpu)
+    options = {"checkpoint": checksum}
     wanted = IndexRecord("dense", table.path.name, table.fingerprint(), options)
     keeping = nullcontext(None)
     if folder is None:
@@ -112,12 +114,53 @@ def open_dense(
                 blocks = map(encoder.passages, dense.in_blocks(table, _PASSAGES_AT_ONCE))
                 dense.write_embeddings(written, wanted, blocks, encoder.width)
         vectors = dense.load_embeddings(place, wanted, table)
-    # A mapped file can be read even where its name is gone.
-    return lambda questions, k: dense.search(vectors, encoder.questions(questions), k)
+
+    def search(questions: Sequence[str], k: int) -> Found:
+        task = table.bar.add_task("questions", total=len(questions), unit="questions")
+        found = []
+        for start in range(0, len(questions), _PASSAGES_AT_ONCE):
+            block = questions[start : start + _PASSAGES_AT_ONCE]
+            found.append(encoder.questions(block))
+            table.bar.advance(task, len(block))
+        # A mapped file can be read even where its name is gone.
+        return dense.search(vectors, torch.cat(found), k)
+
+    return search
 
 
-def load_encoder(path: str, data: str, batch_size: int, cpu: bool) -> TextEncoder:
-    """Load a bi-encoder for the data folder that it was trained on."""
+def load_encoder(
+    path: str, data: str | None, batch_size: int, cpu: bool
+) -> tuple[TextEncoder, str]:
+    """Load a bi-encoder for the data folder that it was trained on, or a pretrained encoder.
+
+    Args:
+        path: of a checkpoint; or a folder of ``genft import-hf``, of sentence-transformers, or of
+            transformers with a BERT or RoBERTa.
+        data: the data folder; None with a folder.
+        batch_size: texts encoded at a time.
+        cpu: do not use a GPU.
+
+    Returns:
+        The encoder, and the checksum of its checkpoint.
+
+    Raises:
+        UserError: there is no bi-encoder, or none that is known here.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        assert data is not None
+        return _load_checkpoint(path, data, batch_size, cpu)
+    if (folder / DESCRIPTION).is_file():
+        return _load_checkpoint(str(folder / "model.pt"), path, batch_size, cpu)
+    from genft_fairseq.interchange.encoder_decoder_checkpoint import write_encoder
+
+    with tempfile.TemporaryDirectory(prefix="genft-retrieve-") as imported:
+        # The checkpoint, and so its checksum, does not depend on where it lies.
+        write_encoder(folder, Path(imported), Path("."), None, None, passages=1)
+        return _load_checkpoint(f"{imported}/model.pt", imported, batch_size, cpu)
+
+
+def _load_checkpoint(path: str, data: str, batch_size: int, cpu: bool) -> tuple[TextEncoder, str]:
     from genft_fairseq.evaluation import checkpoints
 
     overrides = {"data": data}
@@ -125,7 +168,7 @@ def load_encoder(path: str, data: str, batch_size: int, cpu: bool) -> TextEncode
     (model, *_), _, task = checkpoints.build_models(path, state, overrides)
     checkpoints.require_finite(model, path)
     model = model.to(checkpoints.chosen_device(cpu)).eval()
-    return TextEncoder(model, task, Path(data), batch_size)
+    return TextEncoder(model, task, Path(data), batch_size), _sha256(Path(path))
 
 
 def _is_index(folder: Path) -> bool:

@@ -1,7 +1,7 @@
 """Questions with the passages to tell apart: one that holds the answer, and some that do not."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ class RetrievalDataset(FairseqDataset):
             answer, from 0.
         markers: of the lines' dictionary.
         dictionary: fairseq's.
+        frame: puts what the model reads in the place of the markers, in a question or a passage.
         max_question_positions: longest question, ``</s>`` included; what is longer is cut.
         max_passage_positions: longest passage, in the same way.
         hard_negatives: how many of the best passages without the answer join the batch.
@@ -42,6 +43,7 @@ class RetrievalDataset(FairseqDataset):
         evidence: Any,
         markers: Markers,
         dictionary: Any,
+        frame: Callable[[Tensor], Tensor] = lambda tokens: tokens,
         *,
         max_question_positions: int,
         max_passage_positions: int,
@@ -58,7 +60,10 @@ class RetrievalDataset(FairseqDataset):
             )
         require_pairs(evidence, name)
         self._lines, self._evidence, self._markers = lines, evidence, markers
-        self._pad, self._eos = dictionary.pad(), dictionary.eos()
+        self._pad, self._eos, self._frame = dictionary.pad(), dictionary.eos(), frame
+        # What framing adds to a question, and to a passage.
+        bare = ([markers.question], [markers.title, markers.context])
+        self._added = [len(frame(torch.tensor(row))) - len(row) for row in bare]
         self._longest = max_question_positions, max_passage_positions
         self._hard_negatives, self._random_positive = hard_negatives, random_positive
         self._shuffle, self._seed, self._epoch, self._name = shuffle, seed, 1, name
@@ -162,9 +167,12 @@ class RetrievalDataset(FairseqDataset):
     def _size(self, number: int) -> int:
         question, passages = pair_sizes(self._lines[number], self._markers, self._eos)
         most_of_question, most_of_passage = self._longest
-        longest = min(int(passages.max()) + 1, most_of_passage) if len(passages) else 0
+        more_of_question, more_of_passage = (1 + added for added in self._added)
+        longest = (
+            min(int(passages.max()) + more_of_passage, most_of_passage) if len(passages) else 0
+        )
         read = min(1 + self._hard_negatives, len(passages))
-        return min(question + 1, most_of_question) + longest * read
+        return min(question + more_of_question, most_of_question) + longest * read
 
     def _read(self, number: int) -> tuple[Tensor, list[Tensor], list[int]]:
         question, passages = split_line(self._lines[number], self._markers, self._eos)
@@ -182,7 +190,8 @@ class RetrievalDataset(FairseqDataset):
         )
 
     def _cut(self, tokens: Tensor, longest: int) -> Tensor:
-        return torch.cat([tokens[: longest - 1].long(), torch.tensor([self._eos])])
+        read = self._frame(tokens.long())[: longest - 1]
+        return torch.cat([read, torch.tensor([self._eos])])
 
 
 def _identity(tokens: Tensor) -> bytes:

@@ -1,4 +1,4 @@
-"""An encoder-decoder of transformers' as a checkpoint of fairseq, and back."""
+"""An encoder-decoder of transformers', or an encoder, as a checkpoint of fairseq, and back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,15 +9,19 @@ import torch
 from fairseq.data import Dictionary
 from torch import Tensor
 
+from genft_fairseq.data.fid_lines import marker_symbols
 from genft_fairseq.data.model_tokeniser import DESCRIPTION
 from genft_fairseq.errors import UserError
+from genft_fairseq.interchange import sentence_encoder
 from genft_fairseq.interchange.encoder_decoder_tokeniser import FramingTokeniser
 from genft_fairseq.interchange.fresh_checkpoint import (
     training_configuration,
     write_fresh_checkpoint,
 )
+from genft_fairseq.interchange.hugging_face_files import require_transformers
 from genft_fairseq.interchange.trained_checkpoint import Trained
 from genft_fairseq.models import hugging_face_description, hugging_face_kinds, hugging_face_parts
+from genft_fairseq.models.bi_encoder import BiEncoderModel, imported_tower
 from genft_fairseq.models.hugging_face import HuggingFaceModel
 from genft_fairseq.models.hugging_face_description import Description, Side
 
@@ -64,12 +68,50 @@ def write_folder(
     hugging_face_parts.renumber(model, ours, described, "fairseq")
     _begin_added(ours, described, {"source": source, "target": target})
     dictionaries = [dictionary_of(side) for side in (described.source, described.target)]
-    fairseq_model = HuggingFaceModel.of(ours, described, *dictionaries)
-    cfg = _configuration(folder)
-    cfg.model.hugging_face_description = described.flat()
-    cfg.model.hugging_face = cfg.task.data = str(data)
+    fairseq_model: Any
+    if described.texts:
+        cfg = _bi_encoder_configuration(folder, described.texts.longest)
+        tower = imported_tower(ours, described, dictionaries[0])
+        fairseq_model = BiEncoderModel(cfg.model, tower, tower, described)
+        cfg.model.hugging_face = described.flat()
+    else:
+        cfg = _configuration(folder)
+        fairseq_model = HuggingFaceModel.of(ours, described, *dictionaries)
+        cfg.model.hugging_face_description = described.flat()
+        cfg.model.hugging_face = str(data)
+    cfg.task.data = str(data)
     write_fresh_checkpoint(cfg, fairseq_model.state_dict(), folder / "model.pt")
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def write_encoder(
+    given: Path,
+    folder: Path,
+    data: Path,
+    tokeniser: Path | None,
+    pooling: str | None,
+    passages: int,
+) -> tuple[Description, int]:
+    """Write all that fairseq needs of a pretrained encoder.
+
+    Args:
+        given: a folder of transformers' or of sentence-transformers'.
+        folder: to write to.
+        data: what the folder will be called in the end.
+        tokeniser: a folder with the tokeniser, where ``given`` has none.
+        pooling: ``mean`` or ``first``, where ``given`` does not say.
+        passages: for how many passages a question there are symbols.
+
+    Returns:
+        What it is, and the number of parameters.
+
+    Raises:
+        UserError: the folder holds no encoder that is known here, or cannot be written.
+    """
+    require_transformers()
+    added = tuple(marker_symbols(passages))
+    model, described, framing = sentence_encoder.load(given, tokeniser, pooling, added)
+    return described, write_folder(model, described, framing, framing, folder, data)
 
 
 def dictionary_of(side: Side) -> Dictionary:
@@ -83,6 +125,14 @@ def dictionary_of(side: Side) -> Dictionary:
 def _configuration(folder: Path) -> Any:
     words = [str(folder), "--arch", "hugging_face", "--hugging-face", str(folder)]
     words += ["--task", "translation", "--source-lang", "source", "--target-lang", "target"]
+    return training_configuration(words)
+
+
+def _bi_encoder_configuration(folder: Path, longest: int) -> Any:
+    words = [str(folder), "--arch", "bi_encoder", "--hugging-face", str(folder), "--share-encoders"]
+    words += ["--task", "retrieval", "--criterion", "in_batch_negatives"]
+    for text in ("question", "passage"):
+        words += [f"--max-{text}-positions", str(longest)]
     return training_configuration(words)
 
 

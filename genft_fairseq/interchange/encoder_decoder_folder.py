@@ -47,8 +47,8 @@ def load(folder: Path) -> tuple[Any, dict[str, Any]]:
     else:
         raise UserError(
             f"{folder / 'config.json'}: model_type must be one of "
-            f"{', '.join((*kinds.WHOLE, kinds.PAIR))} (or gpt2), but is {model_type}; an encoder "
-            "becomes one by --decoder DIR"
+            f"{', '.join((*kinds.WHOLE, kinds.PAIR))}, {', '.join(kinds.ENCODERS)} (or gpt2), but "
+            f"is {model_type}"
         )
     if content.get("tie_encoder_decoder"):
         raise UserError(
@@ -111,37 +111,45 @@ def compose(encoder: Path, decoder: Path, seed: int) -> tuple[Any, list[str]]:
         UserError: a folder holds something else.
     """
     transformers = require_transformers()
-    halves = []
     names = {"bert": "BertLMHeadModel", "roberta": "RobertaForCausalLM", "gpt2": "GPT2LMHeadModel"}
-    encoders = {"bert": "BertModel", "roberta": "RobertaModel"}
-    fresh: list[str] = []
     torch.manual_seed(seed)
-    for folder, classes, decodes in ((encoder, encoders, False), (decoder, names, True)):
-        content = read_config(folder)
-        model_type = content.get("model_type")
-        if model_type not in classes:
-            half = "a decoder" if decodes else "an encoder"
-            raise UserError(
-                f"{folder / 'config.json'}: model_type of {half} must be one of "
-                f"{', '.join(classes)}, but is {model_type}"
-            )
-        as_half = {**content, "is_decoder": decodes, "add_cross_attention": decodes}
-        config = _configured(as_half, model_type, folder)
-        model, missing = load_model(
-            getattr(transformers, classes[model_type]),
-            folder,
-            config,
-            model_type,
-            missing=_begins_at_random if decodes else _is_pooler,
-            unexpected=_is_pretraining,
-        )
-        fresh += missing if decodes else []
-        halves.append(model)
+    reads, _ = _load_half(encoder, kinds.ENCODERS, False)
+    writes, fresh = _load_half(decoder, names, True)
     config = transformers.EncoderDecoderConfig.from_encoder_decoder_configs(
-        halves[0].config, halves[1].config
+        reads.config, writes.config
     )
-    return transformers.EncoderDecoderModel(encoder=halves[0], decoder=halves[1], config=config), (
-        fresh
+    return transformers.EncoderDecoderModel(encoder=reads, decoder=writes, config=config), fresh
+
+
+def load_encoder(folder: Path) -> Any:
+    """Load a pretrained BERT or RoBERTa, without what it was pretrained with.
+
+    Raises:
+        UserError: the folder holds something else.
+    """
+    model, _ = _load_half(folder, kinds.ENCODERS, False)
+    model.pooler = None
+    return model
+
+
+def _load_half(folder: Path, classes: dict[str, str], decodes: bool) -> tuple[Any, list[str]]:
+    """Load an encoder or a decoder by its class; return what begins at random, too."""
+    content = read_config(folder)
+    model_type = content.get("model_type")
+    if model_type not in classes:
+        half = "a decoder" if decodes else "an encoder"
+        raise UserError(
+            f"{folder / 'config.json'}: model_type of {half} must be one of "
+            f"{', '.join(classes)}, but is {model_type}"
+        )
+    as_half = {**content, "is_decoder": decodes, "add_cross_attention": decodes}
+    return load_model(
+        getattr(require_transformers(), classes[model_type]),
+        folder,
+        _configured(as_half, model_type, folder),
+        model_type,
+        missing=_begins_at_random if decodes else _is_pooler,
+        unexpected=_is_pretraining,
     )
 
 
@@ -189,11 +197,7 @@ def describe(
     if not pair and model.get_encoder().get_input_embeddings().weight is not embedding:
         raise UserError(f"{where}: encoder.embed_tokens and decoder.embed_tokens are not tied")
     for tokeniser, half, name in ((source, encoder, "encoder"), (target, decoder, "decoder")):
-        if tokeniser.size > half.vocab_size:
-            raise UserError(
-                f"{tokeniser.source} has ids up to {tokeniser.size - 1}, but {where}: vocab_size "
-                f"of the {name} is {half.vocab_size}: they do not belong together"
-            )
+        require_vocabulary(tokeniser, half, name, where)
     eos = _first(
         content.get("eos_token_id"),
         *(target.frame[-1:] or ()),
@@ -217,33 +221,51 @@ def describe(
     )
     sides = []
     for tokeniser, half, end in ((source, encoder, ends), (target, decoder, eos)):
-        sides.append(_side(tokeniser, half, end, added, where))
+        sides.append(described_side(tokeniser, half, end, added, where))
     told = {name: getattr(model.generation_config, name, None) for name in _GENERATION}
     ids = {"decoder_start_token_id": start, "eos_token_id": eos, "pad_token_id": sides[1].pad}
     ids |= {name: value for name, value in told.items() if isinstance(value, int)}
     if pair:
-        fields = {"encoder": _fields(encoder), "decoder": _fields(decoder)}
+        fields = {"encoder": described_fields(encoder), "decoder": described_fields(decoder)}
         fields["ids"] = {k: v for k, v in ids.items() if k in ("decoder_start_token_id", *content)}
     return Description(
         model_type=config.model_type,
-        config=fields if pair else _fields(config),
+        config=fields if pair else described_fields(config),
         tied=model.get_output_embeddings().weight is embedding,
         source=sides[0],
         target=sides[1],
         start=sides[1].symbol(int(start)),
-        source_positions=_positions(encoder),
-        target_positions=_positions(decoder),
+        source_positions=most_positions(encoder),
+        target_positions=most_positions(decoder),
         generation=ids,
     )
+
+
+def require_vocabulary(tokeniser: FramingTokeniser, config: Any, name: str, where: str) -> None:
+    """Refuse a tokeniser with more tokens than the model has.
+
+    Raises:
+        UserError: it has.
+    """
+    if tokeniser.size > config.vocab_size:
+        raise UserError(
+            f"{tokeniser.source} has ids up to {tokeniser.size - 1}, but {where}: vocab_size "
+            f"of the {name} is {config.vocab_size}: they do not belong together"
+        )
 
 
 def _first(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
 
 
-def _side(
+def described_side(
     tokeniser: FramingTokeniser, config: Any, eos: Any, added: tuple[str, ...], where: str
 ) -> Side:
+    """Describe the vocabulary of one side, whose texts end with the id ``eos``.
+
+    Raises:
+        UserError: the tokeniser ends texts with another.
+    """
     frame = tokeniser.frame
     if frame and frame[-1] != eos:
         raise UserError(
@@ -262,7 +284,7 @@ def _side(
     return replace(side, prefix=prefix, added=added)
 
 
-def _fields(config: Any) -> dict[str, Any]:
+def described_fields(config: Any) -> dict[str, Any]:
     """The fields that make it again; no more of what a file may say is kept."""
     whole = config.to_dict()
     kept = {
@@ -274,7 +296,8 @@ def _fields(config: Any) -> dict[str, Any]:
     return {"model_type": config.model_type, **kept}
 
 
-def _positions(config: Any) -> int | None:
+def most_positions(config: Any) -> int | None:
+    """Return the most tokens of a text; None: any number."""
     field = kinds.KINDS[config.model_type].positions
     if not field:
         return None

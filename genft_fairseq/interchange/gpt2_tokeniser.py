@@ -141,8 +141,8 @@ def _text(path: Path) -> str:
         raise UserError(f"{path} is not UTF-8 ({error})") from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+def read_json(path: Path, kind: type = dict) -> Any:
+    """Read a JSON object, or a list of them.
 
     Raises:
         UserError: the file cannot be read, or holds something else.
@@ -153,8 +153,8 @@ def read_json(path: Path) -> dict[str, Any]:
         raise
     except (ValueError, RecursionError) as error:  # a number of thousands of digits is the former
         raise UserError(f"{path} is not JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds no JSON object")
+    if not isinstance(content, kind):
+        raise UserError(f"{path} holds no JSON {'object' if kind is dict else 'list'}")
     return content
 
 

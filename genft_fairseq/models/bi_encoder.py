@@ -1,10 +1,11 @@
 """``--arch bi_encoder`` and its sizes: questions and passages as vectors whose product is a score.
 
 A tower is fairseq's own Transformer encoder, one for questions and one for passages (Karpukhin et
-al., 2020), or one for both.  Everything is trained from scratch: no pretrained encoder is loaded.
+al., 2020), or one for both; with ``--hugging-face DIR`` it is a pretrained BERT or RoBERTa that
+``genft import-hf`` has imported.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Optional
 
 import torch
@@ -21,7 +22,11 @@ from fairseq.utils import get_available_activation_fns, safe_getattr
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from genft_fairseq.data.encoder_texts import POOLING
 from genft_fairseq.errors import UnsuitableModel, UserError, check_range
+from genft_fairseq.models import hugging_face_description, hugging_face_kinds
+from genft_fairseq.models.hugging_face_description import Description
+from genft_fairseq.models.hugging_face_encoder import HuggingFaceEncoder
 
 # Layers, width, inner width and attention heads of a tower.
 SIZES = {
@@ -31,8 +36,24 @@ SIZES = {
 }
 
 
+# What an imported encoder is; a flag that says otherwise would have no effect.
+_OF_TRANSFORMERS = (
+    *("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads"),
+    *("encoder_normalize_before", "encoder_learned_pos", "activation_fn", "activation_dropout"),
+    "max_source_positions",
+)
+
+
 @dataclass
 class BiEncoderConfig(FairseqDataclass):
+    hugging_face: Optional[str] = field(  # noqa: UP045 (fairseq reads this type)
+        default=None,
+        metadata={
+            "help": "a BERT or RoBERTa as tower: folder of genft import-hf. What it is, not its "
+            "parameters: those are given by --finetune-from-model DIR/model.pt. (A checkpoint "
+            "holds the description of the model instead)"
+        },
+    )
     encoder_layers: int = field(default=6, metadata={"help": "layers of a tower"})
     encoder_embed_dim: int = field(
         default=512, metadata={"help": "width, and length of the vectors"}
@@ -59,12 +80,19 @@ class BiEncoderConfig(FairseqDataclass):
     share_encoders: bool = field(
         default=False, metadata={"help": "one tower for questions and passages"}
     )
-    pooling: ChoiceEnum(("mean", "first")) = field(  # type: ignore[valid-type]
-        default="mean",
-        metadata={"help": "a text's vector: the mean over its tokens, or that of the first one"},
+    pooling: Optional[ChoiceEnum(POOLING)] = field(  # type: ignore[valid-type]  # noqa: UP045
+        default=None,
+        metadata={
+            "help": "a text's vector: the mean over its tokens, or that of the first one (default: "
+            "the imported encoder's, else mean)"
+        },
     )
     l2_normalize: bool = field(
-        default=False, metadata={"help": "vectors of length 1: scores are cosines"}
+        default=False,
+        metadata={
+            "help": "vectors of length 1: scores are cosines (always, where the imported encoder's "
+            "configuration says so)"
+        },
     )
     score_scale: float = field(
         default=1.0,
@@ -80,12 +108,21 @@ class BiEncoderModel(BaseFairseqModel):
         cfg: settings.
         question_encoder: a Transformer encoder.
         passage_encoder: another, or the same.
+        described: the imported model that they are; None: they are fairseq's own.
     """
 
-    def __init__(self, cfg: BiEncoderConfig, question_encoder: Any, passage_encoder: Any):
+    def __init__(
+        self,
+        cfg: BiEncoderConfig,
+        question_encoder: Any,
+        passage_encoder: Any,
+        described: Description | None = None,
+    ):
         super().__init__()
         self.question_encoder, self.passage_encoder = question_encoder, passage_encoder
-        self.pooling, self.l2_normalize = str(cfg.pooling), cfg.l2_normalize
+        texts = described.texts if described else None
+        self.pooling = str(cfg.pooling or (texts.pooling if texts else POOLING[0]))
+        self.l2_normalize = cfg.l2_normalize or (texts is not None and texts.normalize)
         self.score_scale = cfg.score_scale
 
     @classmethod
@@ -101,8 +138,10 @@ class BiEncoderModel(BaseFairseqModel):
                 "--arch bi_encoder has no decoder: it needs --task retrieval, but the task is "
                 f"{type(task).__name__}"
             )
-        _check(cfg)
         longest = max(task.max_question_positions, task.max_passage_positions)
+        if cfg.hugging_face:
+            return cls._pretrained(cfg, task, longest)
+        _check(cfg)
         positions = cfg.max_source_positions or longest
         if positions < longest:
             raise UserError(
@@ -113,6 +152,34 @@ class BiEncoderModel(BaseFairseqModel):
         if cfg.share_encoders:
             return cls(cfg, question_encoder, question_encoder)
         return cls(cfg, question_encoder, _tower(cfg, task.source_dictionary, positions))
+
+    @classmethod
+    def _pretrained(cls, cfg: BiEncoderConfig, task: Any, longest: int) -> "BiEncoderModel":
+        for setting in fields(BiEncoderConfig):
+            given = getattr(cfg, setting.name)
+            if setting.name in _OF_TRANSFORMERS and str(given) != str(setting.default):
+                raise UserError(
+                    f"--{setting.name.replace('_', '-')} {given} has no effect with "
+                    "--hugging-face: the imported model says what it is"
+                )
+        _check_scale(cfg)
+        described = described_encoder(str(cfg.hugging_face))
+        described.source.require_dictionary(task.source_dictionary, "the questions")
+        if task.encoder_texts != described.texts:
+            raise UserError(
+                f"{task.cfg.data} does not say how the imported encoder reads texts: prepare the "
+                "data with data-prep/prepare-fid.sh --model, of the same model"
+            )
+        positions = described.source_positions
+        if positions is not None and longest > positions:
+            raise UserError(
+                f"--max-question-positions and --max-passage-positions let {longest} tokens "
+                f"through, but the imported encoder has {positions} positions"
+            )
+        towers = [_imported_tower(cfg, described, task.source_dictionary)]
+        if not cfg.share_encoders:
+            towers.append(_imported_tower(cfg, described, task.source_dictionary))
+        return cls(cfg, towers[0], towers[-1], described)
 
     def forward(self, question_tokens: Tensor, passage_tokens: Tensor) -> Tensor:
         """Score every question with every passage.
@@ -139,10 +206,11 @@ class BiEncoderModel(BaseFairseqModel):
         return self._embed(self.passage_encoder, tokens)
 
     def _embed(self, encoder: Any, tokens: Tensor) -> Tensor:
-        encoded = encoder(tokens)["encoder_out"][0].transpose(0, 1)  # (S, B, D) -> (B, S, D)
+        found = encoder(tokens)
+        encoded = found["encoder_out"][0].transpose(0, 1)  # (S, B, D) -> (B, S, D)
         if encoded.dtype != torch.float64:
             encoded = encoded.float()
-        kept = tokens.ne(encoder.padding_idx)
+        kept = ~found["encoder_padding_mask"][0]
         if self.pooling == "first":
             first = kept.int().argmax(dim=1)
             vectors = encoded[torch.arange(len(tokens), device=tokens.device), first]
@@ -163,8 +231,44 @@ def _check(cfg: BiEncoderConfig) -> None:
             f"--encoder-embed-dim must be a multiple of --encoder-attention-heads, but is {width}, "
             f"and they are {heads}"
         )
+    _check_scale(cfg)
+
+
+def _check_scale(cfg: BiEncoderConfig) -> None:
     scale = cfg.score_scale
     check_range("--score-scale", scale, 0 < scale < float("inf"), "(0, inf)")
+
+
+def described_encoder(given: str) -> Description:
+    """Read the description that ``--task retrieval`` leaves in the place of a folder's name.
+
+    Raises:
+        UserError: it is broken, or of a model that is no encoder.
+    """
+    described = hugging_face_description.loads(given, "the checkpoint")
+    if described.texts is None:
+        raise UserError(
+            f"--arch bi_encoder needs an encoder, but --hugging-face names a {described.model_type}"
+        )
+    return described
+
+
+def imported_tower(stack: Any, described: Description, dictionary: Any) -> HuggingFaceEncoder:
+    """Put an encoder of transformers', numbered as the dictionary, behind fairseq's interface."""
+    return HuggingFaceEncoder(dictionary, stack, None, None, described.source_positions)
+
+
+def _imported_tower(
+    cfg: BiEncoderConfig, described: Description, dictionary: Any
+) -> HuggingFaceEncoder:
+    for name in ("dropout", "attention_dropout"):
+        value = getattr(cfg, name)
+        check_range(f"--{name.replace('_', '-')}", value, 0 <= value < 1, "[0, 1)")
+    stack = hugging_face_kinds.build(described, cfg.dropout, cfg.attention_dropout)
+    if cfg.checkpoint_activations:
+        again = {"use_reentrant": False, "preserve_rng_state": True}
+        stack.gradient_checkpointing_enable(again)
+    return imported_tower(stack, described, dictionary)
 
 
 def _tower(cfg: BiEncoderConfig, dictionary: Any, positions: int) -> TransformerEncoderBase:

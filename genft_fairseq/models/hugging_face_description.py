@@ -1,4 +1,4 @@
-"""What an imported encoder-decoder is: its configuration, and where its tokens are in fairseq.
+"""What an imported encoder-decoder or encoder is: its configuration, and its tokens in fairseq.
 
 A checkpoint carries this description as JSON, so that it loads without the folder it came from.
 """
@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from genft_fairseq.data import encoder_texts
 from genft_fairseq.data.model_tokeniser import DESCRIPTION, SYMBOLS, read_description
 from genft_fairseq.errors import UserError
 
@@ -87,7 +88,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Description:
-    """An encoder-decoder of transformers'.
+    """An encoder-decoder of transformers', or an encoder, which writes what it reads.
 
     Attributes:
         model_type: transformers' name of its architecture.
@@ -97,6 +98,7 @@ class Description:
         start: the symbol that the decoder reads first, where fairseq has ``</s>``.
         source_positions, target_positions: the most tokens it can read and write; None: any.
         generation: what transformers' own decoding is told; for export.
+        texts: of an encoder: how it makes vectors of texts; None: it is an encoder-decoder.
     """
 
     model_type: str
@@ -108,6 +110,7 @@ class Description:
     source_positions: int | None
     target_positions: int | None
     generation: dict[str, Any]
+    texts: encoder_texts.EncoderTexts | None = None
 
     @property
     def joined(self) -> bool:
@@ -139,7 +142,9 @@ def parse(content: Any, where: str) -> Description:
             )
             for name in ("source", "target")
         }
-        found = Description(**{**content, **sides})
+        texts = content.get("texts")
+        texts = None if texts is None else encoder_texts.parse(texts, where)
+        found = Description(**{**content, **sides, "texts": texts})
         positions = (found.source_positions, found.target_positions)
         whole = (
             all(map(_is_whole, sides.values()))

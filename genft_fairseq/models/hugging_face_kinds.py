@@ -1,6 +1,7 @@
-"""The encoder-decoders of transformers' that are known here, and how they are built.
+"""The models of transformers' that are known here, and how they are built.
 
-T5 (v1.0 and v1.1), BART, and ``EncoderDecoderModel`` of BERT or RoBERTa with one of them or GPT-2.
+T5 (v1.0 and v1.1), BART, and ``EncoderDecoderModel`` of BERT or RoBERTa with one of them or GPT-2;
+BERT and RoBERTa alone, for ``--arch bi_encoder``.
 ``transformers`` is imported where it is needed, because only models that are imported need it.
 """
 
@@ -72,7 +73,8 @@ KINDS = {
 }
 PAIR = "encoder-decoder"
 WHOLE = tuple(name for name, kind in KINDS.items() if kind.model)
-ENCODERS = ("bert", "roberta")
+# The class of an encoder alone.
+ENCODERS = {"bert": "BertModel", "roberta": "RobertaModel"}
 DECODERS = ("bert", "roberta", "gpt2")
 # Numbers of transformers', which mean nothing in fairseq's dictionary.
 IDS = ("bos_token_id", "pad_token_id", "eos_token_id", "decoder_start_token_id")
@@ -169,10 +171,11 @@ def build(
     """
     import transformers
 
-    if description.model_type not in (*WHOLE, PAIR):
-        raise UserError(
-            f"model_type must be one of {', '.join((*WHOLE, PAIR))}, not {description.model_type}"
-        )
+    alone = description.texts is not None
+    allowed = tuple(ENCODERS) if alone else (*WHOLE, PAIR)
+    if description.model_type not in allowed:
+        what = f"{description.model_type}, an encoder" if alone else description.model_type
+        raise UserError(f"model_type must be one of {', '.join(allowed)}, not {what}")
     config = configuration(description, numbered_as)
     for part in (config.encoder, config.decoder) if description.model_type == PAIR else (config,):
         kind = KINDS[part.model_type]
@@ -189,10 +192,14 @@ def build(
                 setattr(part, name, value)
     attention = linear_memory_attention.register()
     whole: Any = transformers.EncoderDecoderModel
-    if description.model_type != PAIR:
+    more: dict[str, Any] = {}
+    if alone:
+        whole = getattr(transformers, ENCODERS[description.model_type])
+        more = {"add_pooling_layer": False}
+    elif description.model_type != PAIR:
         whole = getattr(transformers, KINDS[description.model_type].model)
     try:
-        model = whole._from_config(config, attn_implementation=attention)
+        model = whole._from_config(config, attn_implementation=attention, **more)
     except Exception as error:  # each of transformers' modules checks sizes in its own way
         raise UserError(
             f"the description of the model makes no {description.model_type} ({error})"

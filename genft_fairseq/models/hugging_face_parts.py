@@ -93,10 +93,13 @@ def _without_zeros(module: nn.Module, args: tuple, keywords: dict[str, Any]) -> 
 
 def vocabulary_parameters(model: Any) -> Iterator[tuple[str, str]]:
     """Yield the names of what has a row for each token, and the side whose tokens they are."""
-    of_source = {id(model.get_encoder().get_input_embeddings().weight)}
     output = model.get_output_embeddings()
-    of_target = {id(model.get_decoder().get_input_embeddings().weight), id(output.weight)}
-    of_target |= set() if output.bias is None else {id(output.bias)}
+    if output is None:  # an encoder
+        of_source, of_target = {id(model.get_input_embeddings().weight)}, set()
+    else:
+        of_source = {id(model.get_encoder().get_input_embeddings().weight)}
+        of_target = {id(model.get_decoder().get_input_embeddings().weight), id(output.weight)}
+        of_target |= set() if output.bias is None else {id(output.bias)}
     for name, value in model.state_dict(keep_vars=True).items():
         if id(value) in of_target or name == "final_logits_bias":
             yield name, "target"

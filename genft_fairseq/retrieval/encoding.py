@@ -13,6 +13,7 @@ from torch import Tensor
 
 from genft_fairseq.data.fid_json import Passage
 from genft_fairseq.data.manifest import read_preparation
+from genft_fairseq.data.model_tokeniser import DESCRIPTION, ModelTokeniser
 from genft_fairseq.errors import UserError, require_regular
 
 CODES = "bpe.codes"
@@ -49,29 +50,31 @@ class TextEncoder:
     def questions(self, texts: Sequence[str]) -> Tensor:
         """Return (Q, D), float32, on the model's device."""
         marker, longest = self._task.markers.question, self._task.max_question_positions
-        rows = [self._row([(marker, text)], longest) for text in texts]
+        rows = self._rows([marker], [[text] for text in texts], longest)
         return self._embedded(rows, self._model.embed_questions)
 
     def passages(self, passages: Sequence[Passage]) -> Tensor:
         """Return (P, D), float32, on the model's device."""
         markers, longest = self._task.markers, self._task.max_passage_positions
-        parts = ([(markers.title, p.title), (markers.context, p.text)] for p in passages)
-        rows = [self._row(part, longest) for part in parts]
+        parts = [[passage.title, passage.text] for passage in passages]
+        rows = self._rows([markers.title, markers.context], parts, longest)
         return self._embedded(rows, self._model.embed_passages)
 
-    def _row(self, parts: list[tuple[int, str]], longest: int) -> Tensor:
+    def _rows(self, marked: list[int], texts: list[list[str]], longest: int) -> list[Tensor]:
+        """Number the parts of each text, each part behind its marker."""
         dictionary, markers = self._task.source_dictionary, self._task.markers
-        special = torch.tensor(
-            [markers.question, markers.title, markers.context, *markers.passages]
-        )
-        row = []
-        for marker, text in parts:
-            ids = dictionary.encode_line(
-                self._pieces(text), add_if_not_exist=False, append_eos=False
-            ).long()
-            ids[torch.isin(ids, special)] = dictionary.unk()  # text that looks like a marker
-            row += [torch.tensor([marker]), ids]
-        return torch.cat([torch.cat(row)[: longest - 1], torch.tensor([dictionary.eos()])])
+        special = {markers.question, markers.title, markers.context, *markers.passages}
+        pieces = iter(self._pieces([part for parts in texts for part in parts]))
+        rows = []
+        for _ in texts:
+            row = []
+            for marker in marked:
+                ids = [dictionary.index(piece) for piece in next(pieces)]
+                # Text may look like a marker.
+                row += [marker, *(dictionary.unk() if i in special else i for i in ids)]
+            read = self._task.frame(torch.tensor(row))[: longest - 1]
+            rows.append(torch.cat([read, torch.tensor([dictionary.eos()])]))
+        return rows
 
     @torch.inference_mode()
     def _embedded(self, rows: list[Tensor], embed: Callable[[Tensor], Tensor]) -> Tensor:
@@ -88,24 +91,32 @@ class TextEncoder:
         return torch.stack([found[number] for number in range(len(rows))])
 
 
-def text_pieces(folder: Path, dictionary: Any) -> Callable[[str], str]:
-    """Return what splits text into the pieces of a data folder, as its preparation did.
+def text_pieces(folder: Path, dictionary: Any) -> Callable[[Sequence[str]], list[list[str]]]:
+    """Return what splits texts into the pieces of a data folder, as its preparation did.
 
-    Where the folder holds ``bpe.codes``, text is split into Moses tokens (unless its manifest says
-    that nobody did) and subword-nmt's pieces, none of which is unknown for being rare;
+    Where the folder holds ``hugging_face.json``, they are those of an imported model.  Where it
+    holds ``bpe.codes``, text is split into Moses tokens (unless its manifest says that nobody did)
+    and subword-nmt's pieces, none of which is unknown for being rare;
     otherwise it is words already.
 
     Raises:
         UserError: the codes are none.
     """
+
+    def one_by_one(split: Callable[[str], str]) -> Callable[[Sequence[str]], list[list[str]]]:
+        return lambda texts: [split(" ".join(text.split())).split() for text in texts]
+
+    if (folder / DESCRIPTION).exists():
+        encode = ModelTokeniser.read(folder).encode_sources
+        return lambda texts: encode([" ".join(text.split()) for text in texts])
     codes = folder / CODES
     if not codes.exists():
-        return lambda text: " ".join(text.split())
+        return one_by_one(str)
     from subword_nmt.apply_bpe import BPE
 
     split = BPE(_merges(codes), vocab=set(dictionary.symbols)).process_line
     words = _moses_words() if _has_moses_tokens(folder) else str
-    return lambda text: str(split(words(" ".join(text.split()))))
+    return one_by_one(lambda text: str(split(words(text))))
 
 
 def _merges(codes: Path) -> io.StringIO:

@@ -4,8 +4,10 @@ It reads the folder that ``--task fid`` reads: each example is a question and th
 first retriever (BM25, say) has found, aligned with those that hold an answer.
 """
 
+import json
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Optional
 
 from fairseq import utils
@@ -14,7 +16,9 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING
 
+from genft_fairseq.data import encoder_texts
 from genft_fairseq.data.fid_lines import Markers
+from genft_fairseq.data.model_tokeniser import read_description
 from genft_fairseq.data.retrieval_dataset import RetrievalDataset
 from genft_fairseq.errors import UnsuitableModel, UserError, check_range
 
@@ -63,6 +67,11 @@ class RetrievalTask(FairseqTask):
         check_range("--hard-negatives", cfg.hard_negatives, cfg.hard_negatives >= 0, "[0, inf)")
         self.dictionary = dictionary
         self.markers = Markers.of(dictionary, f"dict.{cfg.source_lang}.txt")
+        # Of a folder whose texts are in the pieces of a pretrained encoder.
+        self.encoder_texts = encoder_texts.read(Path(_folder(cfg)))
+        self.frame: encoder_texts.Framing = lambda tokens: tokens
+        if self.encoder_texts is not None:
+            self.frame = self.encoder_texts.framing(self.markers, dictionary)
         self.max_question_positions = cfg.max_question_positions
         self.max_passage_positions = cfg.max_passage_positions
 
@@ -70,6 +79,9 @@ class RetrievalTask(FairseqTask):
     def setup_task(cls, cfg: RetrievalConfig, **kwargs: Any) -> "RetrievalTask":
         """Load the dictionary of the folder."""
         path = os.path.join(_folder(cfg), f"dict.{cfg.source_lang}.txt")
+        alone = os.path.join(_folder(cfg), "dict.txt")  # of an imported encoder
+        if not os.path.exists(path) and os.path.exists(alone):
+            path = alone
         if not os.path.exists(path):
             raise UserError(f"{path} does not exist: is {cfg.data} a folder for --task fid?")
         return cls(cfg, cls.load_dictionary(path))
@@ -84,6 +96,7 @@ class RetrievalTask(FairseqTask):
             self._load(f"{folder}/{split}.align.{languages}", None),
             self.markers,
             self.dictionary,
+            self.frame,
             max_question_positions=self.max_question_positions,
             max_passage_positions=self.max_passage_positions,
             hard_negatives=self.cfg.hard_negatives,
@@ -105,6 +118,11 @@ class RetrievalTask(FairseqTask):
         Raises:
             UnsuitableModel: it gives none.
         """
+        given = getattr(cfg, "hugging_face", None)
+        if given and not given.startswith("{"):
+            # A checkpoint is loaded without the folder.
+            description = read_description(Path(given))
+            cfg.hugging_face = json.dumps(description, sort_keys=True)
         model = super().build_model(cfg, from_checkpoint)
         if not hasattr(model, "embed_questions"):
             raise UnsuitableModel(
