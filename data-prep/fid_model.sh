@@ -29,6 +29,15 @@ take_model() {
 print_model_hint() {
     local weights=$model/model.pt
     if [ ! -f "$weights" ]; then weights=IMPORTED/model.pt; fi   # --model may be a data folder
+    if grep -q '"texts": {' "$model/hugging_face.json"; then   # an encoder, which writes nothing
+        cat <<HINT
+    fairseq-train $out --user-dir genft_fairseq --task retrieval --arch bi_encoder \\
+        --criterion in_batch_negatives --hugging-face $model \\
+        --finetune-from-model $weights --share-encoders -s question -t answer ...
+    genft retrieve PASSAGES --questions QUESTIONS --method dense --path CHECKPOINT --data $out ...
+HINT
+        return
+    fi
     cat <<HINT
     fairseq-train $out --user-dir genft_fairseq --task fid --arch fid_t5 \\
         --hugging-face $model --finetune-from-model $weights \\

@@ -141,7 +141,8 @@ def _limits(place: Path, positions: int | None) -> tuple[int, bool]:
         longest = read_json(path).get("model_max_length") if path.is_file() else None
     if longest is None:
         path, longest = place / "config.json", positions
-    if isinstance(longest, bool) or not isinstance(longest, int | float) or longest < _FEWEST:
+    number = isinstance(longest, int | float) and not isinstance(longest, bool)
+    if not number or not longest >= _FEWEST:  # nor nan
         raise UserError(
             f"{path}: the most tokens of a text must be a number from {_FEWEST} on, but is "
             f"{longest!r:.40}"
@@ -184,10 +185,14 @@ def _prompts(folder: Path) -> dict[str, str]:
     path = folder / PROMPTS
     content = read_json(path) if path.is_file() else {}
     prompts = content.get("prompts") or {}
-    if not isinstance(prompts, dict) or not all(isinstance(p, str) for p in prompts.values()):
+    if not isinstance(prompts, dict) or not all(map(_is_text, prompts.values())):
         raise UserError(f"{path}: prompts must be texts by their names")
-    default = str(prompts.get(content.get("default_prompt_name"), ""))
+    default = prompts.get(str(content.get("default_prompt_name")), "")
     return {
         kind: next((prompts[name] for name in names if prompts.get(name)), default)
         for kind, names in _PROMPTS.items()
     }
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.encode("utf-8", "ignore").decode() == value

@@ -138,10 +138,10 @@ class BiEncoderModel(BaseFairseqModel):
                 "--arch bi_encoder has no decoder: it needs --task retrieval, but the task is "
                 f"{type(task).__name__}"
             )
-        longest = max(task.max_question_positions, task.max_passage_positions)
         if cfg.hugging_face:
-            return cls._pretrained(cfg, task, longest)
+            return cls._pretrained(cfg, task)
         _check(cfg)
+        longest = max(task.max_question_positions, task.max_passage_positions)
         positions = cfg.max_source_positions or longest
         if positions < longest:
             raise UserError(
@@ -154,7 +154,7 @@ class BiEncoderModel(BaseFairseqModel):
         return cls(cfg, question_encoder, _tower(cfg, task.source_dictionary, positions))
 
     @classmethod
-    def _pretrained(cls, cfg: BiEncoderConfig, task: Any, longest: int) -> "BiEncoderModel":
+    def _pretrained(cls, cfg: BiEncoderConfig, task: Any) -> "BiEncoderModel":
         for setting in fields(BiEncoderConfig):
             given = getattr(cfg, setting.name)
             if setting.name in _OF_TRANSFORMERS and str(given) != str(setting.default):
@@ -171,11 +171,13 @@ class BiEncoderModel(BaseFairseqModel):
                 "data with data-prep/prepare-fid.sh --model, of the same model"
             )
         positions = described.source_positions
-        if positions is not None and longest > positions:
-            raise UserError(
-                f"--max-question-positions and --max-passage-positions let {longest} tokens "
-                f"through, but the imported encoder has {positions} positions"
-            )
+        for text in ("question", "passage"):
+            most = getattr(task, f"max_{text}_positions")
+            if positions is not None and most > positions:
+                raise UserError(
+                    f"--max-{text}-positions must be at most {positions}, the positions of the "
+                    f"imported encoder, but is {most}"
+                )
         towers = [_imported_tower(cfg, described, task.source_dictionary)]
         if not cfg.share_encoders:
             towers.append(_imported_tower(cfg, described, task.source_dictionary))

