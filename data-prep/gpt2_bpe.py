@@ -14,6 +14,7 @@ import multiprocessing
 import signal
 import sys
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,12 +32,14 @@ PINNED = {
 encoder: Any = None  # of one process
 
 
-def take(source: Path, destination: Path) -> None:
-    """Copy both files, out of gzip if need be, and compare them with what is pinned."""
+def take(sources: Sequence[Path], destination: Path) -> None:
+    """Copy both files, out of gzip if need be, and compare them with what is pinned.
+
+    Each is taken from the first of the folders that has it.
+    """
     for name, expected in PINNED.items():
-        path = source / name
-        if not path.is_file():
-            path = source / f"{name}.gz"
+        places = [source / file for source in sources for file in (name, f"{name}.gz")]
+        path = next((place for place in places if place.is_file()), places[-1])
         with open_text(path) as file:
             try:
                 content = file.read()
@@ -102,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     taking = commands.add_parser("take", help="verified copies of encoder.json and vocab.bpe")
-    taking.add_argument("source", type=Path)
+    taking.add_argument("sources", type=Path, nargs="+")
     taking.add_argument("destination", type=Path)
     dictionary = commands.add_parser("dictionary", help="fairseq's dictionary")
     dictionary.add_argument("source", type=Path, help="folder of encoder.json")
@@ -115,7 +118,7 @@ def main() -> None:
     encoding.add_argument("--workers", type=int, default=1)
     args = parser.parse_args()
     if args.command == "take":
-        take(args.source, args.destination)
+        take(args.sources, args.destination)
     elif args.command == "dictionary":
         write_dictionary(args.source, args.destination)
     else:

@@ -54,16 +54,18 @@ describe_text() {
 
 # --- stages ---------------------------------------------------------------------------------------
 
+# take_gpt2_bpe: from --gpt2-bpe; or what --from has, and the rest from the network.
 take_gpt2_bpe() {
-    local name url=${GPT2_BPE_URL:-$gpt2_official}
+    local name url=${GPT2_BPE_URL:-$gpt2_official} from=${gpt2_bpe:-${from:-}} folders=(download)
     suspects=()
     rm -rf gpt2 && mkdir -p gpt2 download
+    if [ -n "$from" ]; then folders=("$from" download); fi
     for name in encoder.json vocab.bpe; do
-        if [ -n "$gpt2_bpe" ]; then break; fi
+        if [ -n "$from" ] && unpacked "$name" > /dev/null; then continue; fi
         fetch "$url/$name" "download/$name"
         suspects+=("download/$name")
     done
-    or_discard "$python" "$prepare_folder/gpt2_bpe.py" take "${gpt2_bpe:-download}" gpt2
+    or_discard "$python" "$prepare_folder/gpt2_bpe.py" take "${folders[@]}" gpt2
 }
 
 tokenise_text() {

@@ -26,7 +26,7 @@ published lists. 114 training stories of these lists have no article and are dro
   --from DIR            take the official files from DIR instead of downloading them:
                         all_train.txt, all_val.txt, all_test.txt, cnn_stories.tgz and
                         dailymail_stories.tgz, or what was in these: cnn/stories/*.story and
-                        dailymail/stories/*.story
+                        dailymail/stories/*.story; GPT-2's two files, too, where DIR has them
   --dateline keep|drop  keep (default): articles of CNN begin with "(CNN)" or "LONDON (CNN) --", as
                         in the data of See et al. and of Hugging Face; drop: without it
 $(news_usage data-bin/cnn_dailymail)

@@ -50,7 +50,8 @@ tensor. Options as above, but those about text do not go with it, and:
 
   --out DIR             result (default: $tensors_out)
   --from DIR            take the archive, or what it holds (train_tokens_bpe_gpt2.pt,
-                        valid_tokens_bpe_gpt2.pt and test_tokens_bpe_gpt2.pt), from DIR
+                        valid_tokens_bpe_gpt2.pt and test_tokens_bpe_gpt2.pt), from DIR;
+                        GPT-2's two files, too, where DIR has them
   --block-length N      tokens of one item of the result (default: $block_length, a published row);
                         there is no </s>, and what does not fill the last item is dropped
   --limit N             only the first N training items, for a quick try

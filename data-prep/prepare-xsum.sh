@@ -25,7 +25,7 @@ validation and test, as in published figures. Downloads 260 MB and needs some 3 
   --from DIR            take the official files from DIR instead of downloading them:
                         XSum-TRAINING-DEV-TEST-SPLIT-90-5-5.json and
                         XSUM-EMNLP18-Summary-Data-Original.tar.gz, or what was in this:
-                        bbc-summary-data/*.summary
+                        bbc-summary-data/*.summary; GPT-2's two files, too, where DIR has them
 $(news_usage data-bin/xsum)
 
 Case and words stay as they are. What pages said around the text ("Share this with") is left out.

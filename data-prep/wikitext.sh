@@ -17,7 +17,7 @@ Prepares ${corpus/wikitext/WikiText} for language models of fairseq, one line of
   --from DIR            take the archive $corpus-raw-v1.zip, or what it holds
                         (wiki.train.raw, wiki.valid.raw and wiki.test.raw, perhaps gzipped),
                         from DIR instead of downloading it; with --bpe none, $corpus-v1.zip
-                        or wiki.train.tokens ...
+                        or wiki.train.tokens ...; GPT-2's two files, too, where DIR has them
   --bpe gpt2|subword-nmt|none
                         pieces: GPT-2's (default), learned from the training text, or none:
                         the words of the "tokens" archive, whose rare words are <unk> already

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from local_mirror import needs_curl
 from official_archives import write_wikitext
 
 SPLITS = ("train", "valid", "test")
@@ -185,3 +186,34 @@ def test_pins_are_those_of_the_real_text(wikitext2, real, out, tmp_path):
         f"{tmp_path}/wiki.train.raw is not the text that this recipe pins: SHA-256 of the "
         f"uncompressed text expected {pins['train.raw']}, found {pins['test.raw']}"
     )
+
+
+@pytest.mark.realdata
+@needs_curl
+def test_of_gpt2_files_only_what_is_missing_is_fetched(wikitext2, source, realdata, tmp_path):
+    folder, there = tmp_path / "from", tmp_path / "mirror"
+    folder.mkdir()
+    there.mkdir()
+    shutil.copy(source / "wikitext-2-raw-v1.zip", folder)
+    shutil.copy(realdata / "gpt2_bpe" / "encoder.json.gz", folder)
+    vocabulary = gzip.decompress((realdata / "gpt2_bpe" / "vocab.bpe.gz").read_bytes())
+    (there / "vocab.bpe").write_bytes(vocabulary)
+    out = tmp_path / "out"
+    arguments = ("--unpinned", "--limit", 20, "--from", folder, "--out", out)
+    printed = wikitext2.succeed(*arguments, GPT2_BPE_URL=there.as_uri())
+    assert printed.count("fetching") == 1
+    assert (out / "vocab.bpe").read_bytes() == vocabulary
+
+
+@pytest.mark.realdata
+def test_another_encoder_in_the_folder_is_named(wikitext2, source, tmp_path):
+    """It is not passed over for the network's."""
+    folder = tmp_path / "from"
+    folder.mkdir()
+    shutil.copy(source / "wikitext-2-raw-v1.zip", folder)
+    for name in ("encoder.json", "vocab.bpe"):
+        (folder / name).write_text("{}")
+    out = tmp_path / "out"
+    arguments = ("--unpinned", "--limit", 20, "--from", folder, "--out", out)
+    assert f"{folder}/encoder.json" in wikitext2.complain(*arguments)
+    assert not out.exists()

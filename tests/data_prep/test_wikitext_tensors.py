@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,22 @@ def test_manifest_and_text(prepared, ids, tensors, read_tree):
     assert manifest["counts"]["blocks"] == {"train": 16, "valid": 2, "test": 1}
     assert set(manifest["outputs"]) == set(tree) - {"MANIFEST.json"}
     assert not any(str(prepared.parent).encode() in content for content in tree.values())
+
+
+@pytest.mark.realdata
+def test_nothing_is_fetched_that_the_folder_has(prepare, prepared, realdata, tmp_path, read_tree):
+    """GPT-2's own files, too, gzipped or not."""
+    folder = tmp_path / "from"
+    folder.mkdir()
+    shutil.copy(prepared.with_name(f"{NAME}.tar.gz"), folder)
+    shutil.copy(realdata / "gpt2_bpe" / "vocab.bpe.gz", folder)
+    shutil.copy(prepared / "encoder.json", folder)
+    printed = prepare.succeed(
+        *("--tensors", "--from", folder, "--out", tmp_path / "out"),
+        GPT2_BPE_URL=(tmp_path / "nowhere").as_uri(),
+    )
+    assert "fetching" not in printed
+    assert read_tree(tmp_path / "out") == read_tree(prepared)
 
 
 @pytest.mark.realdata
