@@ -3,10 +3,13 @@
 import importlib
 import importlib.metadata
 import platform
+import shutil
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -22,6 +25,12 @@ INSTALL_FAIRSEQ = (
     f"env -u CUDA_HOME pip install --no-build-isolation --no-deps {FAIRSEQ}"
 )
 REBUILD_FAIRSEQ = f"{INSTALL_FAIRSEQ} --force-reinstall --no-binary fairseq-fixed"
+# fairseq as published.  Its dataclasses do not import on Python 3.11 and newer, and it requires
+# omegaconf<2.1, whose metadata pip 24.1 and newer refuse (facebookresearch/fairseq, issues 5012,
+# 5436, 5511 and 5634).
+OFFICIAL = "fairseq"
+REPLACE_OFFICIAL = f"pip uninstall --yes {OFFICIAL} && {REBUILD_FAIRSEQ}"
+COMPILERS = ("c++", "g++", "clang++")
 # Compiled modules, and what stops working without them.
 COMPILED = {
     "fairseq.data.data_utils_fast": "batching",
@@ -82,10 +91,9 @@ def examine() -> Iterator[Check]:
     yield Check("Python", f"{platform.python_version()} on {platform.platform()}", advice)
     yield from _attempt("torch", _torch, "pip install torch")
     yield from _fairseq()
+    required = _required_versions()
     for library in LIBRARIES:
-        yield from _attempt(
-            library, partial(importlib.metadata.version, library), f"pip install {library}"
-        )
+        yield from _library(library, required.get(library.lower(), ""))
     for library, use in EXTRAS.items():
         try:
             yield Check(library, importlib.metadata.version(library))
@@ -99,6 +107,36 @@ def _attempt(name: str, find: Callable[[], str], advice: str) -> Iterator[Check]
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else ""
         yield Check(name, f"{type(error).__name__}: {reason}", advice)
+
+
+def _library(name: str, wanted: str) -> Iterator[Check]:
+    """Another version than genft_fairseq requires is most often one that fairseq has brought."""
+    advice = f"pip install {name}"
+    for check in _attempt(name, partial(importlib.metadata.version, name), advice):
+        if not check.advice and wanted and not _fits(check.found, wanted):
+            advice = f"pip install '{name}{wanted}'"
+            check = Check(name, f"{check.found}, but {wanted} is required", advice)
+        yield check
+
+
+def _required_versions() -> dict[str, str]:
+    """The versions that genft_fairseq requires of other packages, by their names."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    found = {}
+    try:
+        for line in importlib.metadata.requires("genft_fairseq") or []:
+            requirement = Requirement(line)
+            found[requirement.name.lower()] = str(requirement.specifier)
+    except (importlib.metadata.PackageNotFoundError, InvalidRequirement):
+        return {}  # not installed, but imported from its folder
+    return found
+
+
+def _fits(version: str, specifier: str) -> bool:
+    from packaging.specifiers import SpecifierSet
+
+    return SpecifierSet(specifier).contains(version, prereleases=True)
 
 
 def _torch() -> str:
@@ -115,18 +153,53 @@ def _torch() -> str:
 
 
 def _fairseq() -> Iterator[Check]:
-    if genft_fairseq.fairseq_error is not None:
-        error = genft_fairseq.fairseq_error
+    error, sources = genft_fairseq.fairseq_error, _distributions("fairseq")
+    if error is not None:
         found = f"{type(error).__name__}: {error}".splitlines()[0]
         missing = isinstance(error, ModuleNotFoundError) and error.name == "fairseq"
-        yield Check("fairseq", found, INSTALL_FAIRSEQ if missing else REBUILD_FAIRSEQ)
+        advice = INSTALL_FAIRSEQ if missing else REBUILD_FAIRSEQ
+        if OFFICIAL in sources:
+            found = f"{OFFICIAL} {sources[OFFICIAL]} on Python {platform.python_version()}: {found}"
+            advice = REPLACE_OFFICIAL
+        yield Check("fairseq", found, advice)
+        yield from _build_tools()
         return
-    yield from _attempt(
-        "fairseq", lambda: importlib.metadata.version("fairseq-fixed"), INSTALL_FAIRSEQ
-    )
-    for module, use in COMPILED.items():
-        yield from _attempt(module, partial(_load, module), f"{REBUILD_FAIRSEQ} ({use})")
+    named = ", ".join(f"{name} {version}" for name, version in sources.items())
+    # Two packages have written into one folder.
+    advice = REPLACE_OFFICIAL if OFFICIAL in sources and len(sources) > 1 else ""
+    yield Check("fairseq", named or "a folder that is not installed", advice)
+    parts = [
+        check
+        for module, use in COMPILED.items()
+        for check in _attempt(module, partial(_load, module), f"{REBUILD_FAIRSEQ} ({use})")
+    ]
+    yield from parts
+    if any(part.advice for part in parts):
+        yield from _build_tools()
     yield _registered()
+
+
+def _distributions(module: str) -> dict[str, str]:
+    """The installed packages that a module is of, with their versions."""
+    names = importlib.metadata.packages_distributions().get(module, [])
+    return {name.lower(): importlib.metadata.version(name) for name in sorted(set(names))}
+
+
+def _build_tools() -> Iterator[Check]:
+    """What building fairseq needs, where it has to be built."""
+    compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
+    yield Check(
+        "C++ compiler",
+        compiler or f"none of {', '.join(COMPILERS)}",
+        "" if compiler else "apt install build-essential (macOS: xcode-select --install)",
+    )
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    yield Check(
+        "Python.h",
+        str(header) if header.is_file() else f"{header} does not exist",
+        "" if header.is_file() else f"apt install python{version}-dev",
+    )
 
 
 def _load(module: str) -> str:

@@ -1,7 +1,10 @@
 """``genft doctor``: all well here, and advice for each thing that can be wrong."""
 
 import importlib
+import importlib.metadata
 import json
+import shutil
+import sysconfig
 
 import pytest
 import torch
@@ -31,6 +34,74 @@ def test_fairseq_is_missing(monkeypatch):
     assert status == 1
     assert "pip install --no-build-isolation --no-deps fairseq-fixed" in found["fairseq"]["advice"]
     assert "--force-reinstall" not in found["fairseq"]["advice"]
+
+
+def pretended(monkeypatch, name, value):
+    """Let a name of the module of ``genft doctor`` be something else."""
+    monkeypatch.setattr(importlib.import_module("genft_fairseq.cli.doctor"), name, value)
+
+
+def test_fairseq_as_published_on_a_newer_python(monkeypatch):
+    error = ValueError("mutable default <class 'X'> for field common is not allowed")
+    monkeypatch.setattr(genft_fairseq, "fairseq_error", error)
+    pretended(monkeypatch, "_distributions", lambda module: {"fairseq": "0.12.2"})
+    status, found = checks()
+    assert status == 1
+    assert "0.12.2" in found["fairseq"]["found"] and "mutable default" in found["fairseq"]["found"]
+    assert "uninstall" in found["fairseq"]["advice"]
+    assert "fairseq-fixed" in found["fairseq"]["advice"]
+
+
+def test_two_packages_of_fairseq(monkeypatch):
+    both = {"fairseq": "0.12.2", "fairseq-fixed": "0.12.3.1"}
+    pretended(monkeypatch, "_distributions", lambda module: both)
+    status, found = checks()
+    assert status == 1 and "uninstall" in found["fairseq"]["advice"]
+
+
+@pytest.mark.parametrize("sources", [{"fairseq": "0.12.2"}, {"ve-fairseq": "0.12.3"}, {}])
+def test_any_fairseq_that_works_is_well(monkeypatch, sources):
+    pretended(monkeypatch, "_distributions", lambda module: sources)
+    status, found = checks()
+    assert status == 0
+    assert all(version in found["fairseq"]["found"] for version in sources.values())
+
+
+def test_no_compiler(monkeypatch, tmp_path):
+    """It is missed where fairseq has to be built."""
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    status, found = checks()
+    assert status == 0 and "C++ compiler" not in found
+    monkeypatch.setattr(genft_fairseq, "fairseq_error", ImportError("no libbleu"))
+    status, found = checks()
+    assert status == 1
+    assert found["C++ compiler"]["advice"] and found["Python.h"]["advice"]
+    assert str(tmp_path) in found["Python.h"]["found"]
+
+
+def test_compiler_and_headers_are_found(monkeypatch, tmp_path):
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}" if name == "g++" else None)
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(genft_fairseq, "fairseq_error", ImportError("no libbleu"))
+    _, found = checks()
+    assert found["C++ compiler"] == {"name": "C++ compiler", "found": "/bin/g++", "advice": ""}
+    assert found["Python.h"]["advice"] == ""
+
+
+@pytest.mark.parametrize("name", ["omegaconf", "hydra-core"])
+def test_a_library_of_another_version(monkeypatch, name):
+    """What fairseq 0.12.2 has brought; pip 24.1 and newer complain of it at every call."""
+    version = importlib.metadata.version
+
+    def older(asked):
+        return "1.0.7" if asked == name else version(asked)
+
+    monkeypatch.setattr(importlib.metadata, "version", older)
+    status, found = checks()
+    assert status == 1
+    assert "1.0.7" in found[name]["found"] and f"'{name}==" in found[name]["advice"]
 
 
 def test_fairseq_does_not_import(monkeypatch):

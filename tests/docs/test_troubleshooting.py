@@ -18,6 +18,8 @@ import pytest
 from fairseq import options, utils
 from fairseq.registry import REGISTRIES
 from fairseq_commands import REPOSITORY
+from packaging.requirements import Requirement
+from setuptools._distutils.spawn import spawn
 
 from genft_fairseq.errors import one_line
 
@@ -69,6 +71,8 @@ def _full_disk() -> None:
 
 # What is said by compiled code, or put together: each is called, and its error read.
 PRODUCED = {
+    "… suffix can only be used with … operators": lambda: Requirement("PyYAML (>=5.1.*)"),
+    "command … failed: No such file or directory": lambda: spawn(["no-such-compiler"]),
     "mutable default … is not allowed: use default_factory": _mutable_default,
     "module 'numpy' has no attribute 'float'": lambda: np.float,
     "module 'numpy' has no attribute 'compat'": lambda: np.compat,
