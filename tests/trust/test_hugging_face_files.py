@@ -9,12 +9,13 @@ from encoder_decoder_folder import import_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models.tiny_hugging_face import save
+from sentence_encoder_folder import save_sentence_encoder
 from tiny_gpt2 import hugging_face_folder
 from trust.damage import as_json, assert_read_or_refused, changed, damaged, fuzz
 
 from genft_fairseq.cli import genft
 from genft_fairseq.data.model_tokeniser import ModelTokeniser
-from genft_fairseq.interchange import encoder_decoder_folder
+from genft_fairseq.interchange import encoder_decoder_folder, sentence_encoder
 from genft_fairseq.interchange import hugging_face_folder as of_gpt2
 from genft_fairseq.interchange.encoder_decoder_tokeniser import read_tokeniser
 from genft_fairseq.interchange.gpt2_tokeniser import require_tokeniser
@@ -53,13 +54,32 @@ def read_t5(folder):
     hugging_face_description.loads(described.dumps(), str(folder))
 
 
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory):
+    folder = save_sentence_encoder(tmp_path_factory.mktemp("st"), num_hidden_layers=1)
+    prompts = {"prompts": {"query": "question : "}, "default_prompt_name": None}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    return folder
+
+
+def read_sentences(folder):
+    _, described, _ = sentence_encoder.load(folder, None, None, ())
+    hugging_face_description.loads(described.dumps(), str(folder))
+
+
+GENERATION = "generation_config.json"
+OF_SENTENCES = [
+    *("modules.json", "1_Pooling/config.json", "sentence_bert_config.json", "config.json"),
+    "config_sentence_transformers.json",
+]
 FILES = [
     *(("gpt2", "config.json"), ("gpt2", "model.safetensors")),
     *(("gpt2", "vocab.json"), ("gpt2", "merges.txt")),
     *(("t5", "config.json"), ("t5", "model.safetensors"), ("t5", "tokenizer.json")),
-    ("t5", "generation_config.json"),
+    ("t5", GENERATION),
+    *(("sentences", name) for name in OF_SENTENCES),
 ]
-READ = {"gpt2": read_gpt2, "t5": read_t5}
+READ = {"gpt2": read_gpt2, "t5": read_t5, "sentences": read_sentences}
 
 
 @pytest.mark.parametrize("kind", READ)
@@ -78,7 +98,7 @@ def test_damaged_files(kind, name, folder, request, data):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind, name in FILES if name.endswith("config.json")]
+    ("kind", "name"), [(kind, name) for kind, name in FILES if name in (*OF_SENTENCES, GENERATION)]
 )
 @few
 @given(data=st.data())
