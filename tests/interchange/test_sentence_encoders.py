@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from click.testing import CliRunner
+from interchange.test_hugging_face_refusals import Payload
 from models.tiny_hugging_face import save_half
 from safetensors.torch import load_file
 from sentence_encoder_folder import (
@@ -22,6 +23,7 @@ from tiny_gpt2 import call, refusal
 from genft_fairseq.cli import genft
 from genft_fairseq.cli.retrievers import load_encoder
 from genft_fairseq.data.fid_json import Passage
+from genft_fairseq.errors import UserError
 
 
 def assert_vectors(folder, original, prompts=("", ""), **said):
@@ -92,6 +94,18 @@ def test_pickled_weights(tmp_path):
     torch.save(kept, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     assert_vectors(folder, original)
+
+
+def test_pickled_weights_run_no_code(tmp_path):
+    """Neither of an import nor of a search."""
+    folder = save_sentence_encoder(tmp_path / "st")
+    weights = {**load_file(folder / "model.safetensors"), "note": Payload(tmp_path / "executed")}
+    torch.save(weights, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    assert str(folder) in refusal("import-hf", folder, tmp_path / "out")
+    with pytest.raises(UserError, match="carry something besides tensors"):
+        load_encoder(str(folder), None, batch_size=2, cpu=True)
+    assert set(tmp_path.iterdir()) == {folder}
 
 
 def test_prompts(tmp_path):
