@@ -10,7 +10,10 @@ POSITIVE = click.IntRange(min=1)
 FILE = click.Path(dir_okay=False)
 READ = click.Path(exists=True, dir_okay=False)
 # evaluation/question_answering.py says what they mean; it is not imported for --help.
-LANGUAGES = ("en", "ko", "zh", "ja", "th", "lo", "km", "my", "other")
+LANGUAGES = (
+    *("en", "de", "es", "vi", "ar", "hi", "zh"),
+    *("ko", "ja", "th", "lo", "km", "my", "other"),
+)
 # What Decoding holds.
 DECODING = ("beam", "max_len_b", "lenpen", "no_repeat_ngram_size", "batch_size")
 

@@ -45,7 +45,8 @@ NEEDS = {"--path": (*DECODING, "limit", "cpu"), "DATA": ("split", "bpe", "tokeni
     type=click.Choice(LANGUAGES),
     default="en",
     show_default=True,
-    help="Of the answers: en takes articles out; ko to my compare characters; other: words.",
+    help="Language of the answers. en, de, es, vi, ar: strip articles; zh: compare Chinese "
+    "characters and other words; ko, ja, th, lo, km, my: compare characters; hi, other: words.",
 )
 @bpe_option
 @tokenizer_option

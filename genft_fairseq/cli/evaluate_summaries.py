@@ -61,7 +61,8 @@ NEEDS = {
     type=click.Choice(LANGUAGES),
     default="en",
     show_default=True,
-    help="Of the summaries: ko to my are compared by characters, other by words.",
+    help="Language of the summaries. zh, ko, ja, th, lo, km, my: compare characters; the rest: "
+    "words.",
 )
 @click.option("--no-stemming", is_flag=True, help="Compare English words as they are in ROUGE.")
 @bpe_option

@@ -1,10 +1,13 @@
-"""Exact match and F1 of short answers, after SQuAD's normalisation, in any language.
+"""Exact match and F1 of short answers, after the normalisation of SQuAD and MLQA, in any language.
 
 P. Rajpurkar et al., *SQuAD: 100,000+ Questions for Machine Comprehension of Text*, EMNLP 2016
 (arXiv:1606.05250), section 6.1, with the rule of version 2.0 for answers of which nothing is left.
-On ASCII text and in English, the figures are those of its official script.
+P. Lewis et al., *MLQA: Evaluating Cross-lingual Extractive Question Answering*, ACL 2020
+(arXiv:1910.07475), with the rules of its evaluation (facebookresearch/MLQA,
+mlqa_evaluation_v1.py).
 """
 
+import re
 import string
 import unicodedata
 from collections import Counter
@@ -18,16 +21,37 @@ from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.significance import mean_interval, mean_p_value
 from genft_fairseq.generation.unknown_words import marked
 
-# ``other``: words between spaces, no articles taken out (German, French, ...).
-LANGUAGES = ("en", "ko", "zh", "ja", "th", "lo", "km", "my", "other")
-# Compared letter by letter: no spaces between words, or endings attached to them.
+# The first seven are MLQA's.  ``other``: words between spaces, no articles (French, Russian, ...).
+LANGUAGES = (
+    *("en", "de", "es", "vi", "ar", "hi", "zh"),
+    *("ko", "ja", "th", "lo", "km", "my", "other"),
+)
+# Languages whose words are characters: no spaces between words, or endings attached to them.
 BY_CHARACTER = frozenset({"ko", "zh", "ja", "th", "lo", "km", "my"})
+# Of these, MLQA has a rule of its own for answers in Chinese.
+_ANSWERS_BY_CHARACTER = BY_CHARACTER - {"zh"}
 # Korean has spaces between words, and KorQuAD's exact match sees them.
-WITHOUT_SPACES = BY_CHARACTER - {"ko"}
+_WITHOUT_SPACES = _ANSWERS_BY_CHARACTER - {"ko"}
 
-_ARTICLES = regex.compile(r"\b(a|an|the)\b")
+
+def _any_of(words: str) -> re.Pattern[str]:
+    return re.compile(rf"\b(?:{'|'.join(words.split())})\b")
+
+
+# What counts as an article in MLQA's evaluation.  Python's own \b, as there: a combining mark ends
+# a word.
+_ARTICLES = {
+    "en": _any_of("a an the"),
+    "de": _any_of("ein eine einen einem eines einer der die das den dem des"),
+    "es": _any_of("un una unos unas el la los las"),
+    "vi": _any_of("của là cái chiếc những"),
+    "ar": re.compile("ال"),  # wherever the two letters stand, inside a word as well
+}
 # SQuAD's are ASCII's 32 signs, nine of which ($+<=>^`|~) Unicode files under symbols.
 _PUNCTUATION = regex.compile(rf"[\p{{P}}{regex.escape(string.punctuation)}]")
+# The range that MLQA takes for Chinese characters; what is outside it is split at spaces.
+_CHINESE = "\u4e00-\u9fa5"
+_CHINESE_SEGMENTS = re.compile(rf"[{_CHINESE}]|[^\s{_CHINESE}]+")
 
 
 @dataclass(frozen=True)
@@ -41,24 +65,27 @@ class Score:
 def normalised(text: str, language: str = "en") -> str:
     """Return what is compared: lower case, without punctuation, articles and surplus space.
 
-    Two deviations, neither of which changes ASCII text. Punctuation is all of Unicode's (the
-    categories P*), as well as ASCII's 32 signs that SQuAD takes out. And the text is composed
-    first, so that two codes of the same letter are equal: to NFC; in the languages of
-    ``BY_CHARACTER`` to NFKC, where a full-width digit is the digit (and ``²`` is 2).
+    The articles of ``_ARTICLES`` become spaces in their language.  Chinese is split into its
+    characters and, between them, into words at spaces, with one space between any two.  In the
+    other languages of ``BY_CHARACTER`` spaces are taken out, but for Korean.
 
-    Articles (a, an, the) are taken out of English alone. Spaces are taken out where the language
-    has none (all of ``BY_CHARACTER`` but Korean). KorQuAD's own script puts a space in the place
-    of a bracket or a quotation mark; here they are taken out like all punctuation.
+    On text in NFC the result is that of MLQA's evaluation in its seven languages, and that of
+    SQuAD's on ASCII text in English.  Punctuation is all of Unicode's (the categories P*), as well
+    as ASCII's 32 signs that SQuAD takes out.  Two deviations: text is composed first, so that two
+    codes of the same letter are equal: to NFC; in ``BY_CHARACTER`` without Chinese to NFKC, where a
+    full-width digit is the digit (and ``²`` is 2).  And KorQuAD's own script puts a space in the
+    place of a bracket or a quotation mark, which here is taken out like all punctuation.
 
     Raises:
         UserError: a language that is not in ``LANGUAGES``.
     """
     if language not in LANGUAGES:
         raise UserError(f"--language must be one of {', '.join(LANGUAGES)}, but is {language}")
-    text = _PUNCTUATION.sub("", composed(text, language in BY_CHARACTER).lower())
-    if language == "en":
-        text = _ARTICLES.sub(" ", text)
-    return ("" if language in WITHOUT_SPACES else " ").join(text.split())
+    text = _PUNCTUATION.sub("", composed(text, language in _ANSWERS_BY_CHARACTER).lower())
+    if language in _ARTICLES:
+        text = _ARTICLES[language].sub(" ", text)
+    words = _CHINESE_SEGMENTS.findall(text) if language == "zh" else text.split()
+    return ("" if language in _WITHOUT_SPACES else " ").join(words)
 
 
 def composed(text: str, by_character: bool) -> str:
@@ -70,12 +97,14 @@ def score(prediction: str, answers: Sequence[str], language: str = "en") -> Scor
     """Compare an answer with every right one.
 
     The exact match is of normalised strings. F1 is the harmonic mean of precision and recall of the
-    tokens, as a multiset: words between spaces, or in the languages of ``BY_CHARACTER`` characters
-    (code points) other than spaces, as KorQuAD counts them (S. Lim et al., 2019, arXiv:1909.07005).
+    tokens, as a multiset: what ``normalised`` leaves between spaces, or in the languages of
+    ``BY_CHARACTER`` other than Chinese characters (code points) other than spaces, as KorQuAD
+    counts them (S. Lim et al., 2019, arXiv:1909.07005).
 
     A right answer of which normalisation leaves nothing (*The*) does not count beside others; where
-    all are such, an answer is right (both figures 1) if nothing is left of it either. An unknown
-    word (``<unk>``) matches nothing.
+    all are such, an answer is right (both figures 1) if nothing is left of it either. That is SQuAD
+    2.0's rule in every language; MLQA's script and SQuAD 1.1's give such a pair an F1 of 0. An
+    unknown word (``<unk>``) matches nothing.
 
     Args:
         prediction: the answer given.
@@ -100,7 +129,7 @@ def score(prediction: str, answers: Sequence[str], language: str = "en") -> Scor
 
 def _tokens(text: str, language: str) -> list[str]:
     words = text.split()
-    return list("".join(words)) if language in BY_CHARACTER else words
+    return list("".join(words)) if language in _ANSWERS_BY_CHARACTER else words
 
 
 def _f1(given: list[str], right: list[str]) -> float:
