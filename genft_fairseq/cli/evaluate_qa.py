@@ -26,7 +26,11 @@ from genft_fairseq.cli.evaluation import (
 from genft_fairseq.cli.json_output import dump, json_option
 from genft_fairseq.cli.question_answering_view import show_figures
 
-NEEDS = {"--path": (*DECODING, "limit", "cpu"), "DATA": ("split", "bpe", "tokenizer")}
+NEEDS = {
+    "--path": (*DECODING, "limit", "cpu"),
+    "DATA": ("split", "bpe", "tokenizer"),
+    "--references": ("keep_order",),
+}
 
 
 @click.command("evaluate-qa")
@@ -53,12 +57,19 @@ NEEDS = {"--path": (*DECODING, "limit", "cpu"), "DATA": ("split", "bpe", "tokeni
 @click.option(
     "--predictions-from",
     type=READ,
-    help="Score these answers instead: fairseq-generate's output, lines, or JSON lines.",
+    help="Score these answers instead: fairseq-generate's output, lines, JSON lines, or JSON of "
+    "{id: answer} as SQuAD has it.",
 )
 @click.option(
     "--references",
     type=READ,
-    help="Questions with right answers, as Fusion-in-Decoder's JSON (default: those of DATA).",
+    help="Questions with right answers: Fusion-in-Decoder's JSON, or SQuAD's, 1.1 or 2.0 "
+    "(default: those of DATA).",
+)
+@click.option(
+    "--keep-order",
+    is_flag=True,
+    help="Passages of --references in the order of the file, not by score.",
 )
 @click.option(
     "--baseline", type=READ, help="Another run's answers to the same questions, to compare with."
@@ -84,9 +95,14 @@ def evaluate_qa(
     \b
     genft evaluate-qa DATA --path CKPT
     genft evaluate-qa --predictions-from FILE --references FILE
+    genft evaluate-qa --predictions-from predictions.json --references dev-v2.0.json
     """
     _require_what_to_score(context)
-    met = {"--path": options["path"], "DATA": options["data"]}
+    met = {
+        "--path": options["path"],
+        "DATA": options["data"],
+        "--references": options["references"],
+    }
     refuse_without_effect(context, NEEDS, met)
     run_evaluation(
         lambda begin: _evaluate(begin, **options),

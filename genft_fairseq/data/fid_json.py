@@ -8,6 +8,9 @@ gzipped or not::
 
 ``id``, ``target``, ``score`` and a passage's ``id`` may be missing; other keys of an example are
 kept as they are. A half of a surrogate pair, which no UTF-8 can hold, is read as U+FFFD.
+
+The passages of an example are read by score, highest first, as the authors' code reads them
+(facebookresearch/FiD, src/data.py): a file may have been scored again without being sorted again.
 """
 
 import json
@@ -23,7 +26,12 @@ from genft_fairseq.errors import UserError
 
 @dataclass(frozen=True)
 class Passage:
-    """A passage found for a question; the first of an example is the best."""
+    """A passage found for a question; the first of an example is the best.
+
+    Attributes:
+        score: higher is better; not nan, but perhaps infinite; None: there is none, or it is not a
+            number.
+    """
 
     title: str
     text: str
@@ -32,8 +40,54 @@ class Passage:
 
     def as_json(self) -> dict[str, Any]:
         """Return the object of the public format."""
-        given = {"id": self.id, "title": self.title, "text": self.text, "score": self.score}
+        score: float | str | None = self.score
+        if self.score is not None and math.isinf(self.score):
+            score = str(self.score)  # JSON has no such number; scores may be text
+        given = {"id": self.id, "title": self.title, "text": self.text, "score": score}
         return {key: value for key, value in given.items() if value is not None}
+
+
+@dataclass
+class PassageOrder:
+    """Puts the passages of examples in order, and counts what that changed.
+
+    Highest score first; passages of the same score stay as they stand. The order of an example is
+    kept where any of its passages has no score, or one that is not a number.
+
+    Attributes:
+        keep: keep the order of the file, whatever the scores.
+        examples: with passages, so far.
+        changed: of these, in another order now.
+        unscored: of these, kept because a passage has no score.
+    """
+
+    keep: bool = False
+    examples: int = 0
+    changed: int = 0
+    unscored: int = 0
+
+    def __call__(self, passages: tuple[Passage, ...]) -> tuple[Passage, ...]:
+        """Return the passages of an example in the order in which they are read."""
+        self.examples += bool(passages)
+        if self.keep:
+            return passages
+        scores = [passage.score for passage in passages if passage.score is not None]
+        if len(scores) < len(passages):
+            self.unscored += 1
+            return passages
+        by_score = sorted(range(len(passages)), key=scores.__getitem__, reverse=True)
+        ordered = tuple(passages[number] for number in by_score)
+        self.changed += ordered != passages
+        return ordered
+
+    def __str__(self) -> str:
+        """Say in a line what was done."""
+        if self.keep:
+            return f"passages in the order of the file (--keep-order), {self.examples} examples"
+        return (
+            f"passages by score, highest first: {self.changed} of {self.examples} examples "
+            f"reordered; {self.unscored} with a passage without a score, in the order of the file"
+        )
 
 
 @dataclass(frozen=True)
@@ -44,7 +98,7 @@ class Example:
         id: as given, or the number of the example in its file, from 0.
         target: the answer to train on; None where the file names none: the first of ``answers``.
         answers: every string that counts as right; may be empty where that was allowed.
-        passages: in the order of the file; may be empty where that was allowed.
+        passages: the best one first; may be empty where that was allowed.
     """
 
     id: str
@@ -70,7 +124,10 @@ class Example:
 
 
 def read_examples(
-    path: str | Path, need_answers: bool = True, need_passages: bool = True
+    path: str | Path,
+    need_answers: bool = True,
+    need_passages: bool = True,
+    order: PassageOrder | None = None,
 ) -> Iterator[Example]:
     """Read a file of examples one by one, however large it is.
 
@@ -78,6 +135,7 @@ def read_examples(
         path: of UTF-8 JSON or JSON lines, gzipped or not, whatever its name says.
         need_answers: refuse an example without a right answer.
         need_passages: refuse an example without passages.
+        order: what puts passages in order; its counts are those of the examples read.
 
     Raises:
         UserError: the file is missing, empty, no JSON of this format, or lacks what is needed; the
@@ -85,7 +143,8 @@ def read_examples(
     """
     number = -1
     for number, given in enumerate(read_objects(Path(path))):
-        yield parse_example(given, f"{path}: example {number}", number, need_answers, need_passages)
+        where = f"{path}: example {number}"
+        yield parse_example(given, where, number, need_answers, need_passages, order)
     if number < 0:
         raise UserError(f"{path} holds no example")
 
@@ -96,6 +155,7 @@ def parse_example(
     number: int = 0,
     need_answers: bool = True,
     need_passages: bool = True,
+    order: PassageOrder | None = None,
 ) -> Example:
     """Check one decoded object of the format.
 
@@ -105,6 +165,7 @@ def parse_example(
         number: the id of an example without one.
         need_answers: refuse an example without a right answer.
         need_passages: refuse an example without passages.
+        order: what puts passages in order, by score if None.
 
     Raises:
         UserError: something is missing or of another type.
@@ -137,15 +198,16 @@ def parse_example(
         raise UserError(f"{where} {missing}: the passages to read, the best one first")
     if not isinstance(passages or [], list):
         raise UserError(f"{where}: ctxs must be a list of passages, but is {_kind(passages)}")
+    read = tuple(
+        _parse_passage(passage, f"{where}: passage {index}")
+        for index, passage in enumerate(passages or [])
+    )
     known = {"id", "question", "answers", "target", "ctxs"}
     return Example(
         id=str(number if identity is None else identity),
         question=question,
         answers=right,
-        passages=tuple(
-            _parse_passage(passage, f"{where}: passage {index}")
-            for index, passage in enumerate(passages or [])
-        ),
+        passages=(PassageOrder() if order is None else order)(read),
         target=target,
         extra={key: value for key, value in given.items() if key not in known},
     )
@@ -159,14 +221,22 @@ def _parse_passage(given: Any, where: str) -> Passage:
         raise UserError(f"{where}: title must be text, but is {_kind(title)}")
     if not isinstance(text, str):
         raise UserError(f"{where} has no text: it must be text, but is {_kind(text)}")
-    try:  # the public files hold scores as numbers or as text
-        number = None if score is None else float(score)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if number is not None and not math.isfinite(number):
-        raise UserError(f"{where}: score must be a number, but is {score!r:.40}")
     identity = given.get("id")
-    return Passage(title or "", text, None if identity is None else str(identity), number)
+    identity = None if identity is None else str(identity)
+    return Passage(title or "", text, identity, _number(score))
+
+
+def _number(score: Any) -> float | None:
+    """Read a score, which the public files hold as a number or as text."""
+    if isinstance(score, bool):
+        return None
+    try:
+        number = float(score)
+    except OverflowError:  # a whole number beyond every float
+        return math.inf if score > 0 else -math.inf
+    except (TypeError, ValueError):
+        return None
+    return None if math.isnan(number) else number
 
 
 def write_examples(stream: TextIO, examples: Iterable[Example]) -> int:

@@ -1,18 +1,19 @@
 """Questions with their right answers, and the answers of a model, as files hold them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from genft_fairseq.data.answer_match import contains_answer
-from genft_fairseq.data.fid_json import parse_example
+from genft_fairseq.data.fid_json import PassageOrder, parse_example
 from genft_fairseq.data.json_stream import read_objects
+from genft_fairseq.data.squad_json import is_squad, squad_examples
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.pieces import Text
 from genft_fairseq.evaluation.wording import ANSWERS
-from genft_fairseq.evaluation.written_files import Written, read_written
+from genft_fairseq.evaluation.written_files import JSON_SUFFIXES, Written, of_json, read_written
 
 # The end of the name of what preparation leaves of a split, beside the binarized text.
 PREPARED = ".fid.jsonl"
@@ -26,9 +27,10 @@ class Question:
     Attributes:
         id: of the example.
         question: its text.
-        answers: right ones, at least one.
+        answers: right ones, at least one; an empty one alone where the question has no answer.
         holds: whether each of its passages holds one of them, the best passage first.
         long_answer: what a model was to write, where that is no short answer; else None.
+        answerable: false for a question of SQuAD 2.0 without an answer.
     """
 
     id: str
@@ -36,6 +38,7 @@ class Question:
     answers: tuple[str, ...]
     holds: tuple[bool, ...]
     long_answer: str | None = None
+    answerable: bool = True
 
 
 @dataclass(frozen=True)
@@ -61,29 +64,46 @@ def parse_prediction(text: str) -> Prediction:
     return Prediction(text[found.end() :], int(found[1]))
 
 
-def read_questions(path: Path) -> list[Question]:
-    """Read the public JSON of Fusion-in-Decoder, or what its preparation leaves of it.
+def read_questions(path: Path, order: PassageOrder | None = None) -> list[Question]:
+    """Read the public JSON of Fusion-in-Decoder, what its preparation leaves of it, or SQuAD's.
 
-    In the former an answer is looked for in the passages' text; the latter has no text, but says of
-    each passage whether it ``has_answer``.
+    In the first an answer is looked for in the passages' text; the second has no text, but says of
+    each passage whether it ``has_answer``, in the order in which models read them. Of SQuAD's own
+    JSON the paragraphs are not looked at.
+
+    Args:
+        path: of the file.
+        order: what puts passages that have text in order, by score if None.
 
     Raises:
         UserError: the file is missing, of another format, or lacks an answer.
     """
-    found = enumerate(read_objects(path))
-    questions = [_question(given, f"{path}: example {number}", number) for number, given in found]
+    questions: list[Question] = []
+    for number, given in enumerate(read_objects(path)):
+        if is_squad(given):
+            questions += _squad_questions(given, path)
+        else:
+            questions.append(_question(given, f"{path}: example {number}", number, order))
     if not questions:
         raise UserError(f"{path} holds no example")
     return questions
 
 
-def _question(given: Any, where: str, number: int) -> Question:
+def _squad_questions(given: dict[str, Any], path: Path) -> Iterator[Question]:
+    for example in squad_examples(given, path):
+        answers = example.answers or ("",)
+        yield Question(
+            example.id, example.question, answers, (), answerable=bool(example.answers)
+        )
+
+
+def _question(given: Any, where: str, number: int, order: PassageOrder | None) -> Question:
     passages = given.get("ctxs") if isinstance(given, dict) else None
     if isinstance(passages, list) and passages and all(map(_says_what_it_holds, passages)):
         holds = [passage["has_answer"] for passage in passages]
         example = parse_example({**given, "ctxs": []}, where, number, need_passages=False)
     else:
-        example = parse_example(given, where, number, need_passages=False)
+        example = parse_example(given, where, number, need_passages=False, order=order)
         holds = [contains_answer(passage.text, example.answers) for passage in example.passages]
     target = example.target
     long_answer = None if target in example.answers else target
@@ -96,10 +116,14 @@ def _says_what_it_holds(passage: Any) -> bool:
     return isinstance(passage.get("has_answer"), bool)
 
 
-def read_predictions(path: Path, text: Text | None = None) -> list[Prediction]:
-    """Read answers, in the order of their questions.
+def read_predictions(
+    path: Path, text: Text | None = None
+) -> list[Prediction] | dict[str, Prediction]:
+    """Read answers, in the order of their questions, or by the ids of these.
 
-    As ``read_written`` reads them; an object may hold ``pointer`` and ``id``, too.
+    As ``read_written`` reads them; an object may hold ``pointer`` and ``id``, too.  A file of JSON
+    that holds one object, without ``prediction``, has the answer to each question under its id, as
+    SQuAD's scripts read it.
 
     Args:
         path: of the file; UTF-8.
@@ -108,10 +132,29 @@ def read_predictions(path: Path, text: Text | None = None) -> list[Prediction]:
     Raises:
         UserError: the file is missing, not UTF-8, malformed, or has no answer to some questions.
     """
-    found = read_written(path, text, ANSWERS)
+    if path.suffix in JSON_SUFFIXES:
+        objects = list(read_objects(path))
+        if len(objects) == 1 and isinstance(objects[0], dict) and "prediction" not in objects[0]:
+            return _by_id(objects[0], path)
+        found = of_json(objects, path, ANSWERS)
+    else:
+        found = read_written(path, text, ANSWERS)
     return [
         _prediction(written, f"{path}: answer {number}") for number, written in enumerate(found)
     ]
+
+
+def _by_id(given: Mapping[str, Any], path: Path) -> dict[str, Prediction]:
+    for identity, answer in given.items():
+        if not isinstance(answer, str):
+            raise UserError(
+                f"{path}: the answer to the question with id {identity!r} must be text, but is "
+                f"{answer!r:.40}"
+            )
+    return {
+        identity: replace(parse_prediction(answer), id=identity)
+        for identity, answer in given.items()
+    }
 
 
 def _prediction(written: Written, where: str) -> Prediction:
@@ -125,14 +168,28 @@ def _prediction(written: Written, where: str) -> Prediction:
     return replace(parsed, id=None if identity is None else str(identity))
 
 
-def require_paired(
-    predictions: Sequence[Prediction], questions: Sequence[Question], by: Path, of: Path
-) -> None:
-    """Refuse predictions that do not answer the questions one by one.
+def paired(
+    predictions: Sequence[Prediction] | Mapping[str, Prediction],
+    questions: Sequence[Question],
+    by: Path,
+    of: Path,
+) -> list[Prediction]:
+    """Return the answer to each question, and refuse answers that are not to these, one by one.
+
+    SQuAD's scripts count a question without an answer as wrong (1.1) or leave it out of the
+    average (2.0), and pass over answers to other questions; here both are errors.
+
+    Args:
+        predictions: in the order of the questions, or by their ids.
+        questions: all of them.
+        by: the file of the answers, for messages.
+        of: the file of the questions.
 
     Raises:
         UserError: there are more or fewer, or their ids are of other questions.
     """
+    if isinstance(predictions, Mapping):
+        return _paired_by_id(predictions, questions, by, of)
     if len(predictions) != len(questions):
         difference = len(questions) - len(predictions)
         wrong = f"{difference} are missing" if difference > 0 else f"{-difference} too many"
@@ -146,3 +203,23 @@ def require_paired(
                 f"{by}: prediction {number} answers the question with id {prediction.id}, but "
                 f"{of} has {question.id} there"
             )
+    return list(predictions)
+
+
+def _paired_by_id(
+    predictions: Mapping[str, Prediction], questions: Sequence[Question], by: Path, of: Path
+) -> list[Prediction]:
+    asked = {question.id for question in questions}
+    missing = [question.id for question in questions if question.id not in predictions]
+    if missing:
+        raise UserError(
+            f"{by} has no answer to {len(missing)} of the {len(questions)} questions of {of}, the "
+            f"first with id {missing[0]}"
+        )
+    others = [identity for identity in predictions if identity not in asked]
+    if others:
+        raise UserError(
+            f"{by} answers {len(others)} questions that are not among the {len(questions)} of "
+            f"{of}, the first with id {others[0]}"
+        )
+    return [predictions[question.id] for question in questions]

@@ -6,14 +6,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from genft_fairseq.data.fid_json import PassageOrder
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.answer_files import (
     PREPARED,
     Prediction,
     Question,
+    paired,
     read_predictions,
     read_questions,
-    require_paired,
 )
 from genft_fairseq.evaluation.answering import answer, targets
 from genft_fairseq.evaluation.decoding import Begin, Decoding
@@ -41,6 +42,7 @@ class Evaluation:
         split: part of the data.
         predictions_from: a file of answers; see ``read_predictions``.
         references: the questions and right answers; None: those of the data folder's split.
+        keep_order: the passages of ``references`` in the order of the file, not by score.
         baseline: a file of another run's answers to the same questions, to compare with.
         n_context: passages that the model reads of each question; 0: all; None: as it was trained.
         limit: the first questions only.
@@ -56,6 +58,7 @@ class Evaluation:
     split: str = "test"
     predictions_from: str | None = None
     references: str | None = None
+    keep_order: bool = False
     baseline: str | None = None
     n_context: int | None = None
     limit: int | None = None
@@ -94,12 +97,15 @@ def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], Answered]
         UserError: the model, the files and what is asked of them do not fit.
     """
     source = _references(asked)
-    questions = read_questions(source)
+    order = PassageOrder(asked.keep_order)
+    questions = read_questions(source, order)
     figures: dict[str, Any] = {
         **{name: getattr(asked, name) for name in ("path", "predictions_from", "data")},
         "references": str(source),
         "split": asked.split if asked.data else None,
         "language": asked.language,
+        # Of questions without text of passages, None.
+        "passage_order": asdict(order) if order.examples else None,
     }
     convert = _convert(asked)
     baseline = None
@@ -153,9 +159,7 @@ def _convert(asked: Evaluation) -> Text | None:
 def _paired(
     file: str, questions: Sequence[Question], source: Path, convert: Any
 ) -> list[Prediction]:
-    predictions = read_predictions(Path(file), convert)
-    require_paired(predictions, questions, Path(file), source)
-    return predictions
+    return paired(read_predictions(Path(file), convert), questions, Path(file), source)
 
 
 def _decode(
@@ -197,14 +201,37 @@ def references(question: Question) -> Sequence[str]:
 
 
 def _measures(answered: Answered, language: str) -> dict[str, Any]:
-    answers = [question.answers for question in answered.questions]
+    questions, scores = answered.questions, answered.scores
     texts = [prediction.text for prediction in answered.predictions]
+    answerable = [number for number, question in enumerate(questions) if question.answerable]
+    measured = answerable or range(len(questions))
     return {
-        "questions": len(answers),
-        **answer_figures(answered.scores),
+        "questions": len(questions),
+        **answer_figures(scores),
+        **_by_answerable(questions, scores),
         # Right only where nothing is answered, or nothing but articles and punctuation.
-        "answers_without_letters": sum(without_letters(right, language) for right in answers),
+        "answers_without_letters": sum(without_letters(q.answers, language) for q in questions),
         "empty_predictions": sum(not text.strip() for text in texts),
-        **long_answer_figures(texts, [references(q) for q in answered.questions], language),
-        **recall_figures([question.holds for question in answered.questions]),
+        **long_answer_figures(
+            [texts[number] for number in measured],
+            [references(questions[number]) for number in measured],
+            language,
+        ),
+        **recall_figures([question.holds for question in questions]),
     }
+
+
+def _by_answerable(questions: Sequence[Question], scores: Sequence[Score]) -> dict[str, Any]:
+    """Return the figures of questions with an answer and without, where there are such.
+
+    What SQuAD 2.0's script calls HasAns and NoAns.
+    """
+    if all(question.answerable for question in questions):
+        return {}
+    figures: dict[str, Any] = {}
+    for name, kind in (("has_answer", True), ("no_answer", False)):
+        chosen = [s for q, s in zip(questions, scores, strict=True) if q.answerable is kind]
+        figures[f"{name}_questions"] = len(chosen)
+        if chosen:
+            figures |= {f"{name}_{key}": value for key, value in answer_figures(chosen).items()}
+    return figures

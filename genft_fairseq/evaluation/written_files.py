@@ -1,7 +1,7 @@
 """What a model has written, as files hold it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from genft_fairseq.evaluation.pieces import Text
 from genft_fairseq.evaluation.translation import read_lines
 from genft_fairseq.evaluation.wording import Wording
 
+# What the names of files of JSON end in.
+JSON_SUFFIXES = (".json", ".jsonl")
 _GENERATED = re.compile(r"([HD])-(\d{1,12})\t\S+\t(.*)")
 
 
@@ -40,9 +42,8 @@ def read_written(path: Path, text: Text | None, wording: Wording) -> list[Writte
     Raises:
         UserError: the file is missing, not UTF-8, malformed, or has no text for some examples.
     """
-    if path.suffix in (".json", ".jsonl"):
-        where = f"{path}: {wording.written}"
-        return [_of_json(given, f"{where} {n}") for n, given in enumerate(read_objects(path))]
+    if path.suffix in JSON_SUFFIXES:
+        return of_json(read_objects(path), path, wording)
     lines = _lines(path)
     generated = [found for line in lines if (found := _GENERATED.fullmatch(line))]
     if generated:
@@ -50,7 +51,13 @@ def read_written(path: Path, text: Text | None, wording: Wording) -> list[Writte
     return [Written(line) for line in lines]
 
 
-def _of_json(given: Any, where: str) -> Written:
+def of_json(objects: Iterable[Any], path: Path, wording: Wording) -> list[Written]:
+    """Take texts out of objects with ``prediction``; see ``read_written``."""
+    where = f"{path}: {wording.written}"
+    return [_of_object(given, f"{where} {number}") for number, given in enumerate(objects)]
+
+
+def _of_object(given: Any, where: str) -> Written:
     prediction = given.get("prediction") if isinstance(given, dict) else None
     if not isinstance(prediction, str):
         raise UserError(f"{where} must be an object with a text named prediction")

@@ -406,7 +406,7 @@ def refused(*arguments):
         (["--path", "{model}", "--beam", 0], "0 is not in the range x>=1"),
         (["--path", "{model}", "--beam", 999], "keeps more hypotheses than there are tokens"),
         (["--path", "{model}", "--lenpen", "nan"], "'nan' is not a finite number"),
-        (["--path", "{model}", "--language", "kr"], "'kr' is not one of 'en', 'ko'"),
+        (["--path", "{model}", "--language", "kr"], "'kr' is not one of "),
         (["--path", "{model}", "--references", "{two}"], "5 binarized questions, but {two} 2"),
         (["--path", "{model}", "--output", "/proc/no/f"], "--output /proc/no/f cannot be written"),
         (["--path", "{model}", "--baseline", "{four}"], "{four} holds 4 predictions, but "),

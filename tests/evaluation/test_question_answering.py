@@ -43,7 +43,14 @@ RIGHT, WRONG = Score(True, 1.0), Score(False, 0.0)
         ("《서울》, (특별) 시", "ko", "서울 특별 시"),
         ("ＫＢＳ　１", "ko", "kbs 1"),
         ("the 서울", "ko", "the 서울"),
-        ("北京、 上海。", "zh", "北京上海"),
+        ("北京、 上海。", "zh", "北 京 上 海"),
+        ("《iPhone 5》发布于２０12年㐀〇", "zh", "iphone 5 发 布 于 ２０12 年 㐀〇"),
+        ("Das Haus, der Dieb; eines Tages", "de", "haus dieb tages"),
+        ("¡El  niño y las niñas!", "es", "niño y niñas"),
+        ("Cái nhà của tôi là những", "vi", "nhà tôi"),
+        ("البيت، والمجالات", "ar", "بيت و مج ات"),
+        ("यह घर है।", "hi", "यह घर है"),
+        ("the der la", "hi", "the der la"),
         ("１９９５ 年", "ja", "1995年"),
         ("กรุงเทพ มหานคร ๆ", "th", "กรุงเทพมหานครๆ"),
     ],
@@ -59,7 +66,7 @@ def test_every_punctuation_of_unicode_and_no_other_sign():
 
 def test_languages():
     assert OFFERED == LANGUAGES
-    with pytest.raises(UserError, match=r"--language must be one of en, ko, .*, but is kr"):
+    with pytest.raises(UserError, match=r"--language .* kr"):
         normalised("x", "kr")
 
 
@@ -112,7 +119,8 @@ def test_answers_of_which_nothing_is_left():
     assert score("", ["The", "Who"]) == score("The", ["The", "Who"]) == WRONG
     assert score("", ["Who"]) == WRONG
     assert without_letters(["The", "..."]) and not without_letters(["The", "Who"])
-    # No articles in other languages.
+    # Articles are those of the language.
+    assert score("der", ["Die"], "de") == RIGHT and score("der", ["Die"], "es") == WRONG
     assert score("A", ["The"], "other") == WRONG
     assert score("the", ["The"], "other") == RIGHT
     assert score("。", ["、"], "ja") == RIGHT
@@ -127,9 +135,35 @@ def test_characters():
     assert score("서울특별시의", ["서울특별시"], "ko") == Score(False, pytest.approx(10 / 11))
     # Spaces: Korean's exact match sees them, F1 does not; the others have none.
     assert score("서울 특별시", ["서울특별시"], "ko") == Score(False, 1.0)
-    assert score("北京 市", ["北京市"], "zh") == RIGHT
+    assert score("北京 市", ["北京市"], "ja") == RIGHT
     # Letters composed of their parts are the letters.
     assert score("\u1112\u1161\u11ab", ["\ud55c"], "ko") == RIGHT
+
+
+# What the evaluation of MLQA gives (facebookresearch/MLQA, mlqa_evaluation_v1.py, 5ef5c73).
+MLQA = [
+    ("en", "The Beatles", ["beatles!"], True, 1.0),
+    ("de", "der Hund des Nachbarn", ["Ein Hund", "Nachbarn"], False, 2 / 3),
+    ("de", "die Theme", ["the Theme"], False, 2 / 3),
+    ("es", "el año 1995", ["año de 1995", "1995"], False, 0.8),
+    ("es", "los Andes", ["Unos Andes."], True, 1.0),
+    ("vi", "những chiếc xe", ["xe"], True, 1.0),
+    ("vi", "cái nhà của tôi", ["nhà tôi ở"], False, 0.8),
+    ("ar", "في البيت الكبير", ["بيت كبير"], False, 0.8),
+    ("ar", "مجالات", ["مج ات"], True, 1.0),
+    ("hi", "एक घर", ["घर"], False, 2 / 3),
+    ("zh", "北京市", ["北京"], False, 0.8),
+    ("zh", "北京 市", ["北京市"], True, 1.0),
+    ("zh", "iPhone 5手机", ["iPhone手机"], False, 6 / 7),
+    ("zh", "iPhone5", ["iPhone 5"], False, 0.0),
+    ("zh", "１９９５年", ["1995年"], False, 0.5),
+    ("zh", "《论语》", ["论语"], True, 1.0),
+]
+
+
+@pytest.mark.parametrize(("language", "prediction", "answers", "exact", "f1"), MLQA)
+def test_languages_are_scored_as_mlqa_scores_them(language, prediction, answers, exact, f1):
+    assert score(prediction, answers, language) == Score(exact, pytest.approx(f1))
 
 
 # --- a test set ----------------------------------------------------------------------------------

@@ -23,8 +23,8 @@ from genft_fairseq.data.question_file import read_questions
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.answer_files import (
     Question,
+    paired,
     read_predictions,
-    require_paired,
 )
 from genft_fairseq.evaluation.answer_files import read_questions as read_right_answers
 from genft_fairseq.evaluation.raw_text import read_text
@@ -86,7 +86,7 @@ FINISHED = {
 def _pair(path: Path) -> None:
     """Both files of genft evaluate-qa, of which the second is good."""
     questions = [Question("0", "who?", ("me",), (True,))]
-    require_paired(read_predictions(path), questions, path, Path("questions.json"))
+    paired(read_predictions(path), questions, path, Path("questions.json"))
 
 
 def _compare(path: Path) -> None:
@@ -261,7 +261,7 @@ def test_the_line_of_an_error_is_one_line(folder):
     path = folder / "p.jsonl"
     path.write_bytes(_lines({"prediction": "me", "id": "\x1b[2Jc\u2028d"}))
     line = assert_read_or_refused(
-        lambda: require_paired(read_predictions(path), questions, path, Path("q.json")),
+        lambda: paired(read_predictions(path), questions, path, Path("q.json")),
         path,
         folder=folder,
     )

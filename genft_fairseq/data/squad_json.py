@@ -1,0 +1,66 @@
+"""SQuAD's own JSON: articles of paragraphs, each with questions on it.
+
+One object, as versions 1.1 and 2.0 (P. Rajpurkar et al., 2016, arXiv:1606.05250; 2018,
+arXiv:1806.03822) and the data sets of their format (MLQA, XQuAD, KorQuAD 1.0, ...) publish it::
+
+    {"version": "v2.0", "data": [{"title": "...", "paragraphs": [{"context": "...", "qas": [
+        {"id": "5a", "question": "...", "answers": [{"text": "...", "answer_start": 9}]}]}]}]}
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from genft_fairseq.data.fid_json import Example
+from genft_fairseq.errors import UserError
+
+
+def is_squad(given: Any) -> bool:
+    """Tell whether an object of JSON is a data set in SQuAD's format, not a single example."""
+    return isinstance(given, dict) and "data" in given and "question" not in given
+
+
+def squad_examples(given: dict[str, Any], path: object) -> Iterator[Example]:
+    """Yield the questions of a data set in its order; one that has no answer has none.
+
+    Args:
+        given: what ``json.loads`` made of the file.
+        path: of the file, for messages.
+
+    Raises:
+        UserError: a part is missing or of another type.
+    """
+    seen: set[str] = set()
+    for article, where in _parts(given, "data", str(path)):
+        for paragraph, within in _parts(article, "paragraphs", where):
+            for asked, here in _parts(paragraph, "qas", within):
+                example = _example(asked, here)
+                if example.id in seen:
+                    raise UserError(f"{here}: an earlier question has the id {example.id!r}, too")
+                seen.add(example.id)
+                yield example
+    if not seen:
+        raise UserError(f"{path} holds no question")
+
+
+def _parts(given: Any, name: str, where: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the objects of a list, each with how messages call it."""
+    found = given.get(name)
+    where = f"{where}: {name}" if name == "data" else f"{where}.{name}"
+    if not isinstance(found, list):
+        raise UserError(f"{where} must be a list, as in SQuAD's JSON")
+    for number, part in enumerate(found):
+        if not isinstance(part, dict):
+            raise UserError(f"{where}[{number}] must be an object, as in SQuAD's JSON")
+        yield part, f"{where}[{number}]"
+
+
+def _example(asked: dict[str, Any], where: str) -> Example:
+    identity, question = asked.get("id"), asked.get("question")
+    if not isinstance(identity, str | int) or isinstance(identity, bool):
+        raise UserError(f"{where} has no id: it must be text or a number, but is {identity!r:.40}")
+    if not isinstance(question, str):
+        raise UserError(f"{where}: question must be text, but is {question!r:.40}")
+    answers = [answer.get("text") for answer, _ in _parts(asked, "answers", where)]
+    if not all(isinstance(answer, str) for answer in answers):
+        raise UserError(f"{where}: each of answers must have a text")
+    return Example(str(identity), question, tuple(answers), ())
