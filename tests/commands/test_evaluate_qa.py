@@ -302,6 +302,136 @@ def test_generated_text_is_made_as_when_decoding(data, tmp_path):
     assert texts(plain) == {"London &apos;s"}
 
 
+def test_passages_of_references_are_read_by_score(tmp_path):
+    """The passage with the answer is the last of the file, and has the highest score."""
+    ctxs = [{"text": "a", "score": 1}, {"text": "b", "score": "2"}, {"text": "x", "score": 30.5}]
+    bare = [{"text": "a", "score": 1}, {"text": "x"}]
+    examples = [{"question": "?", "answers": ["x"], "ctxs": found} for found in (ctxs, bare)]
+    references, answers = tmp_path / "references.json", tmp_path / "answers.txt"
+    references.write_text(json.dumps(examples))
+    answers.write_text("<passage:1> x\n<passage:2> x\n")
+    flags = ("--predictions-from", answers, "--references", references)
+    figures = figures_of(*flags)
+    assert (figures["recall_1"], figures["evidence_accuracy"]) == (1 / 2, 1)
+    assert figures["passage_order"] == {"keep": False, "examples": 2, "changed": 1, "unscored": 1}
+    assert "1 of 2 examples" in evaluate(*flags).stdout
+    kept = figures_of(*flags, "--keep-order")
+    assert (kept["recall_1"], kept["evidence_accuracy"]) == (0, 1 / 2)
+    assert kept["passage_order"] == {"keep": True, "examples": 2, "changed": 0, "unscored": 0}
+
+
+def test_prepared_questions_keep_the_order_that_models_read(data, tmp_path):
+    """Binarized passages stand in that order, whatever their scores."""
+    copy = shutil.copytree(data, tmp_path / "data")
+    rows = [json.loads(line) for line in (copy / "test.fid.jsonl").read_text().splitlines()]
+    for row in rows:
+        for number, passage in enumerate(row["ctxs"]):
+            passage["score"] = number
+    (copy / "test.fid.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    answers = tmp_path / "answers.txt"
+    answers.write_text("<passage:1> London\n" * 5)
+    figures = figures_of(copy, "--predictions-from", answers)
+    want = figures_of(data, "--predictions-from", answers)
+    assert figures["passage_order"] is None
+    for name in ("recall_1", "evidence_accuracy"):
+        assert figures[name] == want[name]
+    assert figures["recall_1"] == 0.4
+
+
+# --- SQuAD's own files ---------------------------------------------------------------------------
+
+
+def squad(*questions, version="v2.0"):
+    """A data set of one article, and a paragraph for each two questions."""
+    asked = [
+        {"id": name, "question": "?", "answers": [{"text": a, "answer_start": 0} for a in right]}
+        for name, right in questions
+    ]
+    pairs = [asked[start : start + 2] for start in range(0, len(asked), 2)]
+    paragraphs = [{"context": "...", "qas": pair} for pair in pairs]
+    return {"version": version, "data": [{"title": "", "paragraphs": paragraphs}]}
+
+
+SQUAD = squad(
+    ("a", ["the Thames", "River Thames"]),
+    ("b", []),
+    ("c", ["Paris"]),
+    ("d", []),
+    ("e", ["The", "The Who"]),
+)
+ANSWERED = {"d": "", "c": "in Paris", "b": "London", "a": "Thames.", "e": "the"}
+
+
+@pytest.fixture
+def squad_files(tmp_path):
+    references, answers = tmp_path / "dev-v2.0.json", tmp_path / "predictions.json"
+    references.write_text(json.dumps(SQUAD))
+    answers.write_text(json.dumps(ANSWERED, indent=4))
+    return references, answers
+
+
+def test_squads_own_files(squad_files, tmp_path):
+    """By hand, as evaluate-v2.0.py counts: a and d are right, of c one word of two.
+
+    The rows of the answers are in the order of the questions.
+    """
+    references, answers = squad_files
+    written = tmp_path / "answers.jsonl"
+    flags = ("--predictions-from", answers, "--references", references)
+    figures = figures_of(*flags, "--predictions", written)
+    assert (figures["questions"], figures["exact_match"]) == (5, 2 / 5)
+    assert figures["f1"] == pytest.approx((1 + 0 + 2 / 3 + 1 + 0) / 5)
+    assert (figures["has_answer_questions"], figures["no_answer_questions"]) == (3, 2)
+    assert figures["has_answer_exact_match"] == 1 / 3
+    assert figures["has_answer_f1"] == pytest.approx((1 + 2 / 3) / 3)
+    assert (figures["no_answer_exact_match"], figures["no_answer_f1"]) == (1 / 2, 1 / 2)
+    assert not any("recall" in name for name in figures) and figures["passage_order"] is None
+    rows = [json.loads(line) for line in written.read_text().splitlines()]
+    assert [(row["id"], row["prediction"]) for row in rows] == [
+        (name, ANSWERED[name]) for name in "abcde"
+    ]
+    assert evaluate(*flags).exit_code == 0
+    # The other forms of answers go with it as well, and other runs.
+    lines = tmp_path / "answers.txt"
+    lines.write_text("".join(ANSWERED[name] + "\n" for name in "abcde"))
+    other = figures_of("--references", references, "--predictions-from", lines)
+    for forms in (figures, other):
+        forms.pop("predictions_from")
+    assert other == figures
+    both = figures_of(*flags, "--baseline", lines)
+    assert both["baseline"]["exact_match"] == 2 / 5
+
+
+def test_squad_without_unanswerable_questions(tmp_path):
+    """Version 1.1, MLQA and their kind; a language's articles do not count."""
+    references, answers = tmp_path / "dev.json", tmp_path / "predictions.json"
+    references.write_text(json.dumps(squad(("1", ["der Rhein"]), (2, ["Köln"]), version="1.1")))
+    answers.write_text(json.dumps({"2": "in Köln", "1": "Rhein"}))
+    figures = figures_of(
+        *("--predictions-from", answers, "--references", references, "--language", "de")
+    )
+    assert (figures["exact_match"], figures["f1"]) == (1 / 2, pytest.approx((1 + 2 / 3) / 2))
+    assert not any(name.startswith(("has_answer", "no_answer")) for name in figures)
+
+
+def test_only_unanswerable_questions(tmp_path):
+    references, answers = tmp_path / "dev.json", tmp_path / "predictions.json"
+    references.write_text(json.dumps(squad(("a", []))))
+    answers.write_text(json.dumps({"a": "."}))
+    flags = ("--predictions-from", answers, "--references", references)
+    figures = figures_of(*flags)
+    assert (figures["exact_match"], figures["no_answer_f1"]) == (1, 1)
+    assert figures["has_answer_questions"] == 0
+    assert evaluate(*flags).exit_code == 0
+
+
+def test_answers_by_id_to_questions_of_other_files(public, tmp_path):
+    answers = tmp_path / "answers.json"
+    answers.write_text(json.dumps({"1": "<passage:2> 부산", "0": "서울"}))
+    figures = figures_of("--predictions-from", answers, "--references", public)
+    assert (figures["exact_match"], figures["pointed_nowhere"]) == (1, 1)
+
+
 @pytest.mark.realdata
 def test_questions_of_natural_questions(realdata, tmp_path):
     """A right answer with an article and a full stop is right, for every question."""
@@ -415,6 +545,18 @@ def refused(*arguments):
         (["--predictions-from", "{gap}"], "no answer to 2 of the questions 0 to 4, 1 the first"),
         (["--predictions-from", "{ids}"], "prediction 0 answers the question with id q1, but "),
         (["--predictions-from", "{latin}"], "{latin} is not UTF-8"),
+        (["--predictions-from", "{few}"], "{few} has no answer to 3 of the 5 questions"),
+        (["--predictions-from", "{few}"], "id q1"),
+        (["--predictions-from", "{many}"], "{many} answers 2 questions"),
+        (["--predictions-from", "{many}"], "id x8"),
+        (["--predictions-from", "{odd}"], "{odd}: the answer to the question with id 'q0'"),
+        (["--predictions-from", "{few}", "--references", "{noqas}"], "{noqas}: data[0].paragraphs"),
+        (["--predictions-from", "{few}", "--references", "{noid}"], "{noid}: data[0].paragraphs["),
+        (["--predictions-from", "{few}", "--references", "{twice}"], "'q0'"),
+        (["--predictions-from", "{few}", "--references", "{notexts}"], "{notexts}: data[0].par"),
+        (["--predictions-from", "{few}", "--references", "{nodata}"], "{nodata} holds no question"),
+        (["--predictions-from", "{few}", "--references", "{listed}"], "{listed}: data must be"),
+        (["--predictions-from", "{four}", "--keep-order"], "--keep-order needs --references"),
         (["--predictions-from", "{answers}", "--beam", 2], "--beam 2 needs --path"),
         (["--predictions-from", "{answers}", "--limit", 2], "--limit 2 needs --path"),
         (["--predictions-from", "{answers}", "--references", "{unsaid}"], "passage 0 has no text"),
@@ -435,6 +577,15 @@ def test_what_does_not_fit(data, checkpoint, flags, said, tmp_path):
         "two.jsonl": '{"question": "?", "answers": ["x"], "ctxs": []}\n' * 2,
         "unnamed.jsonl": '{"prediction": "x"}\n{"answer": "x"}\n',
         "pointing.json": '[{"prediction": "x", "pointer": -1}]',
+        "few.json": json.dumps({"q0": "x", "q4": "y"}),
+        "many.json": json.dumps({f"q{n}": "x" for n in range(5)} | {"x8": "", "x9": ""}),
+        "odd.json": json.dumps({"q0": ["x"]}),
+        "noqas.json": json.dumps({"version": "1.1", "data": [{"paragraphs": [{"context": ""}]}]}),
+        "noid.json": json.dumps(squad(("q0", ["x"]), (None, ["x"]))),
+        "twice.json": json.dumps(squad(("q0", ["x"]), ("q0", ["x"]))),
+        "notexts.json": json.dumps(squad(("q0", [None]))),
+        "nodata.json": json.dumps({"version": "1.1", "data": []}),
+        "listed.json": json.dumps({"version": "1.1", "data": {"title": ""}}),
         "unsaid.fid.jsonl": '{"question": "?", "answers": ["x"], "ctxs": [{"title": ""}]}\n',
     }
     names = {"model": checkpoint, "latin": tmp_path / "latin.txt"}
