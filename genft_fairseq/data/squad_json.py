@@ -60,7 +60,10 @@ def _example(asked: dict[str, Any], where: str) -> Example:
         raise UserError(f"{where} has no id: it must be text or a number, but is {identity!r:.40}")
     if not isinstance(question, str):
         raise UserError(f"{where}: question must be text, but is {question!r:.40}")
-    answers = [answer.get("text") for answer, _ in _parts(asked, "answers", where)]
-    if not all(isinstance(answer, str) for answer in answers):
-        raise UserError(f"{where}: each of answers must have a text")
+    answers: list[str] = []
+    for answer, here in _parts(asked, "answers", where):
+        text = answer.get("text")
+        if not isinstance(text, str):
+            raise UserError(f"{here}: text must be text, but is {text!r:.40}")
+        answers.append(text)
     return Example(str(identity), question, tuple(answers), ())

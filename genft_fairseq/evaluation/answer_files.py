@@ -92,9 +92,7 @@ def read_questions(path: Path, order: PassageOrder | None = None) -> list[Questi
 def _squad_questions(given: dict[str, Any], path: Path) -> Iterator[Question]:
     for example in squad_examples(given, path):
         answers = example.answers or ("",)
-        yield Question(
-            example.id, example.question, answers, (), answerable=bool(example.answers)
-        )
+        yield Question(example.id, example.question, answers, (), answerable=bool(example.answers))
 
 
 def _question(given: Any, where: str, number: int, order: PassageOrder | None) -> Question:

@@ -21,11 +21,7 @@ from genft_fairseq.data.passage_table import PassageTable
 from genft_fairseq.data.prepared_tokeniser import _splitter
 from genft_fairseq.data.question_file import read_questions
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.answer_files import (
-    Question,
-    paired,
-    read_predictions,
-)
+from genft_fairseq.evaluation.answer_files import Question, paired, read_predictions
 from genft_fairseq.evaluation.answer_files import read_questions as read_right_answers
 from genft_fairseq.evaluation.raw_text import read_text
 from genft_fairseq.evaluation.training_runs import last_validation, train_seconds
@@ -45,6 +41,9 @@ EXAMPLE = {
 }
 PREPARED = {**EXAMPLE, "ctxs": [{"title": "A", "has_answer": True}]}
 PREDICTION = {"id": "0", "prediction": "<passage:1> me", "pointer": 1}
+ASKED = {"id": "0", "question": "who?", "answers": [{"text": "me", "answer_start": 6}]}
+PARAGRAPH = {"context": "it is me", "qas": [ASKED, {**ASKED, "id": "1", "answers": []}]}
+SQUAD = {"version": "v2.0", "data": [{"title": "A", "paragraphs": [PARAGRAPH]}]}
 DOCUMENT = {"id": "d", "title": "T", "text": "some words of a document"}
 TABLE = 'id\ttext\ttitle\n1\t"a ""quoted"" text"\tA\n2\tanother text\tB\n'
 ROWS = "who\t['me', \"I\"]\nwhat\tthis\tthat\n"
@@ -158,6 +157,8 @@ READERS = {
     "passages, gzipped": Reader(_passages, "p.tsv.gz", (_zipped(TABLE),)),
     "documents": Reader(read_documents, "d.jsonl", (_lines(DOCUMENT, {"text": "two"}),)),
     "predictions": Reader.of_json(_pair, "p.jsonl", PREDICTION),
+    "SQuAD JSON": Reader.of_json(read_right_answers, "dev-v2.0.json", SQUAD),
+    "predictions by id": Reader.of_json(_pair, "predictions.json", {"0": "me"}),
     "predictions in lines": Reader(_pair, "p.txt", (b"<passage:1> me\n",)),
     "generate-test.txt": Reader(_summaries, "generate-test.txt", (GENERATED.encode(),)),
     "translations": Reader(read_translations, "generate-test.txt", (GENERATED.encode(),)),
