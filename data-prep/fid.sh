@@ -8,6 +8,7 @@
 
 out='' limit='' workers=2 bpe_operations='' dict_from='' model='' target='' tokenise=''
 max_question=60 max_title=30 max_passage=180 max_answer=0 max_passages='' truncate_questions=''
+frame=symbols keep_order=''
 default_bpe_operations=8000 default_max_passages=100
 after_examples=''   # what a script checks as soon as the examples are read
 
@@ -19,8 +20,13 @@ fid_usage() {
   --max-passage N       pieces of a passage, without its title (default: $max_passage); longer ones are cut
   --max-answer N        pieces of the answer that is trained on (default: $max_answer, no limit); longer
                         ones are cut
-  --max-passages N      passages of an example that are kept, the first of them, and the last symbol
+  --max-passages N      passages of an example that are kept, the best of them, and the last symbol
                         <passage:N> of the dictionary (default: $default_max_passages)
+  --keep-order          passages in the order of the file, not by score
+  --frame symbols|text  what tells the parts of a pair apart: symbols (default): <question> Q
+                        <title> T <context> P; text: "question: Q title: T context: P", the words
+                        that FiD's published readers were trained on; --model then needs no new
+                        symbols (genft import-hf without --passages)
   --target KEY          train on the text under another key of the examples, for long answers or
                         summaries: nested ones with dots, nq_annotated_gold.long_answer; of a list
                         the first. Without it: target, or else the first of answers
@@ -38,7 +44,7 @@ fid_usage() {
   --workers N           processes (default: $workers); the result does not depend on it
   --help                this text
 
-Limits are counted in pieces, without the symbols between the parts. Pieces are learned from the
+Limits are counted in pieces, without what stands between the parts. Pieces are learned from the
 questions, answers, titles and passages of the training examples, whole, and each distinct one
 counted once, however many examples have it. A passage counts as evidence if its text, not its
 title, holds one of the right answers.
@@ -65,6 +71,12 @@ fid_option() {
             tokenise=$2
             return
             ;;
+        --frame)
+            need_value "$@"
+            case $2 in symbols | text) ;; *) die "$1 must be symbols or text, but is $2" ;; esac
+            frame=$2
+            return
+            ;;
     esac
     case $1 in
         --max-question | --max-title | --max-passage | --max-passages) ;;
@@ -86,6 +98,10 @@ fid_option() {
 
 # limit_passages DIR PASSAGES: no more than the dictionary of DIR has symbols for.
 limit_passages() {
+    if [ "$frame" = text ]; then
+        max_passages=${max_passages:-$default_max_passages}   # which needs no symbols
+        return
+    fi
     max_passages=${max_passages:-$2}
     [ "$max_passages" -le "$2" ] ||
         die "--max-passages $max_passages is more than the dictionary of $1 has symbols for, $2"
@@ -117,7 +133,9 @@ check_dict_from() {
 # describe_fid: leaves in $fid_recipe the options that decide about the bytes.
 describe_fid() {
     if [ -n "$model" ]; then check_model; else check_dict_from; fi
-    fid_recipe="${limit:+--limit $limit }--max-question $max_question\
+    local framed=''
+    if [ "$frame" = text ]; then framed='--frame text '; fi   # what reads the result looks for this
+    fid_recipe="${limit:+--limit $limit }$framed${keep_order:+--keep-order }--max-question $max_question\
 ${truncate_questions:+ --truncate-questions} --max-title $max_title --max-passage $max_passage\
  --max-answer $max_answer --max-passages $max_passages${target:+ --target $target}\
 ${tokenise:+ --tokenise $tokenise} $dict_recipe"
@@ -127,12 +145,13 @@ ${tokenise:+ --tokenise $tokenise} $dict_recipe"
 
 take_examples() {
     rm -rf examples texts raw && mkdir examples texts raw
-    local options=()
+    local options=(--frame "$frame")
+    if [ -n "$keep_order" ]; then options+=(--keep-order); fi
     if [ -n "$limit" ]; then options+=(--limit "$limit"); fi
     if [ -n "$target" ]; then options+=(--target "$target"); fi
     if [ -n "$model" ]; then options+=(--verbatim); fi
     fid_python fid_examples.py take . --splits "${splits[@]}" --files "${files[@]}" \
-        --max-passages "$max_passages" --workers "$workers" "${options[@]+"${options[@]}"}"
+        --max-passages "$max_passages" --workers "$workers" "${options[@]}"
     ${after_examples:-:}
 }
 
@@ -194,7 +213,7 @@ put_together() {
     shift
     fid_python fid_assemble.py "$action" examples pieces "$@" --splits "${splits[@]}" \
         --files "${files[@]}" --max-question "$max_question" --max-answer "$max_answer" \
-        --max-title "$max_title" --max-passage "$max_passage" \
+        --max-title "$max_title" --max-passage "$max_passage" --frame "$frame" \
         ${truncate_questions:+--truncate-questions}
 }
 
@@ -227,7 +246,7 @@ finish_fid_folder() {
     for split in "${splits[@]}"; do tool cp "examples/$split.fid.jsonl" "$data"; done
     tool cp -R raw "$data"
     fid_python fid_binarise.py lines examples "$data" --splits "${splits[@]}" \
-        --dictionary dict.txt --counts counts.json --log logs/fairseq-preprocess.log \
+        --dictionary dict.txt --frame "$frame" --counts counts.json --log logs/fairseq-preprocess.log \
         --workers "$workers"
     if [ "$tokenise" = moses ]; then
         commands+=("fid_words.py (sacremoses: hyphens split, entities not escaped)")

@@ -1,7 +1,9 @@
 """Put examples of Fusion-in-Decoder together again, of the pieces of their texts.
 
-A line a question: `<question> Q <title> T <context> P <title> T <context> P ...`, and a line an
-answer. What is longer than the limits is cut at its end; a question only where that was asked for.
+A line a question: `<question> Q <title> T <context> P <title> T <context> P ...`, or in the frame
+of text `question: Q </s> title: T context: P </s> title: T context: P ...`; and a line an answer.
+What is longer than the limits, which do not count the frame, is cut at its end; a question only
+where that was asked for.
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from fid_texts import CONTEXT, KINDS, QUESTION, TITLE
+from fid_texts import CONTEXT, FRAMES, KINDS, QUESTION, TITLE
 from one_line_errors import PrepareError, report_errors
 from progress import told
 
-_QUESTION, _TITLE, _CONTEXT = (symbol.encode() for symbol in (QUESTION, TITLE, CONTEXT))
+END = b"</s>"  # between passages in the frame of text, where no text can hold it
 
 
 class Pieces:
@@ -38,7 +40,7 @@ class Pieces:
 
     def __getitem__(self, number: int) -> bytes:
         """Return a text's pieces, no more than the limit."""
-        line = self.data[self.begins[number] : self.begins[number + 1] - 1]
+        line = self.whole(number)
         if not self.limit:
             return line
         pieces = line.split(b" ", self.limit)
@@ -47,9 +49,13 @@ class Pieces:
         self.cut += 1
         return b" ".join(pieces[: self.limit])
 
+    def whole(self, number: int) -> bytes:
+        """Return a text's pieces, however many they are."""
+        return self.data[self.begins[number] : self.begins[number + 1] - 1]
+
     def length(self, number: int) -> int:
         """Return the number of pieces that a text has before it is cut."""
-        return len(self.data[self.begins[number] : self.begins[number + 1]].split())
+        return len(self.whole(number).split())
 
 
 def numbers(examples: Path) -> Iterator[list[int]]:
@@ -85,9 +91,19 @@ def check_questions(args: argparse.Namespace) -> None:
                 )
 
 
+def openings(frame: str, pieces: dict[str, Pieces]) -> tuple[bytes, bytes, bytes]:
+    """Return what stands before a question, before a title, and before the text of a passage."""
+    if frame == "text":
+        # The words of the frame, as fid_examples.py has numbered them.
+        question, title, text = (pieces[kind].whole(0) for kind in ("question", "title", "text"))
+        return question, END + b" " + title, text
+    return QUESTION.encode(), TITLE.encode(), CONTEXT.encode()
+
+
 def write_split(args: argparse.Namespace, split: str, pieces: dict[str, Pieces]) -> int:
     """Write the two files of a split, and return the number of its passages."""
     passages = 0
+    before_question, before_title, before_text = openings(args.frame, pieces)
     examples = told(numbers(args.examples / f"{split}.examples"), split, "examples")
     with (
         (args.destination / f"{split}.question").open("wb") as sources,
@@ -99,9 +115,9 @@ def write_split(args: argparse.Namespace, split: str, pieces: dict[str, Pieces])
                 raise PrepareError(
                     f"{name(args, split, number)}: its answer holds no sign that is printed"
                 )
-            line = [_QUESTION, pieces["question"][question]]
+            line = [before_question, pieces["question"][question]]
             for title, text in zip(found[::2], found[1::2], strict=True):
-                line += _TITLE, pieces["title"][title], _CONTEXT, pieces["text"][text]
+                line += before_title, pieces["title"][title], before_text, pieces["text"][text]
             # A title, or a text, may be empty.
             sources.write(b" ".join(part for part in line if part) + b"\n")
             targets.write(target + b"\n")
@@ -118,6 +134,7 @@ def main() -> None:
     parser.add_argument("destination", type=Path, nargs="?")
     parser.add_argument("--splits", nargs="+", required=True)
     parser.add_argument("--files", nargs="+", required=True, help="what the user calls them")
+    parser.add_argument("--frame", choices=FRAMES, default="symbols")
     parser.add_argument("--truncate-questions", action="store_true")
     for kind in KINDS:
         parser.add_argument(f"--max-{kind.replace('text', 'passage')}", type=int, required=True)

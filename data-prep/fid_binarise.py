@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from fid_dictionary import count_passages, read_dictionary
-from fid_texts import CONTEXT, QUESTION, TITLE
+from fid_texts import CONTEXT, FRAMES, QUESTION, TITLE
 from manifest import count_lines
 from one_line_errors import PrepareError, report_errors
 
@@ -69,7 +69,8 @@ def check_dictionary(args: argparse.Namespace) -> Any:
         path = args.data / f"dict.{language}.txt"
         if path.read_bytes() != expected:
             raise PrepareError(f"{path.name} is not the dictionary that was made")
-    count_passages(read_dictionary(args.dictionary), args.dictionary)
+    if args.frame == "symbols":
+        count_passages(read_dictionary(args.dictionary), args.dictionary)
     return Dictionary.load(str(args.data / "dict.question.txt"))
 
 
@@ -86,18 +87,20 @@ def check_split(args: argparse.Namespace, split: str, dictionary: Any) -> str:
     counts["fid.jsonl"] = count_lines(args.data / f"{split}.fid.jsonl")
     if len(set(counts.values())) != 1:
         raise PrepareError(f"the files of {split} do not agree: {counts}")
-    title, context = dictionary.index(TITLE), dictionary.index(CONTEXT)
+    text = args.frame == "text"
+    title, context = map(dictionary.index, (TITLE, CONTEXT))
     passages = pieces = unknown = 0
     for number in range(len(sources)):
         source, target = sources[number].numpy(), targets[number].numpy()
-        titles = int(np.count_nonzero(source == title))
         pairs = evidence[number].numpy().reshape(-1, 2)
-        if (
-            source[0] != dictionary.index(QUESTION)
-            or titles != np.count_nonzero(source == context)
-            or pairs[:, 0].any()
-            or (pairs[:, 1] >= titles).any()
-        ):
+        if text:  # each passage is one </s> further
+            titles = int(np.count_nonzero(source == dictionary.eos())) - 1
+            framed = titles > 0 and source[0] != dictionary.eos()
+        else:
+            titles = int(np.count_nonzero(source == title))
+            framed = source[0] == dictionary.index(QUESTION)
+            framed = framed and titles == np.count_nonzero(source == context)
+        if not framed or pairs[:, 0].any() or (pairs[:, 1] >= titles).any():
             raise PrepareError(f"{split}: example {number} is not what was prepared")
         passages += titles
         pieces += len(source) + len(target) - 2  # but </s>
@@ -117,6 +120,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="the folder to fill")
     parser.add_argument("--splits", nargs="+", required=True)
     parser.add_argument("--dictionary", type=Path, required=True)
+    parser.add_argument("--frame", choices=FRAMES, default="symbols")
     parser.add_argument("--counts", type=Path, required=True, help="file for numbers of lines")
     parser.add_argument("--log", type=Path, required=True, help="of fairseq-preprocess")
     parser.add_argument("--workers", type=int, default=1)

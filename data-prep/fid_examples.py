@@ -24,13 +24,13 @@ from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeVar
 
-from fid_texts import KINDS, PARTS, DistinctTexts, one_line, spaced
+from fid_texts import FRAMES, KINDS, PARTS, WORDS, DistinctTexts, one_line, spaced
 from one_line_errors import PrepareError, report_errors
 from progress import told
 from raw_text import open_text
 
 if TYPE_CHECKING:
-    from genft_fairseq.data.fid_json import Example
+    from genft_fairseq.data.fid_json import Example, PassageOrder
 
 BLOCK = 1 << 20
 EXAMPLES_AHEAD = 4  # for each worker: what is in memory
@@ -99,11 +99,13 @@ def answer_to_train_on(example: Example, key: str | None, where: str) -> str:
     return found
 
 
-def read_split(path: Path, choices: Choices, limit: int | None) -> Iterator[Example]:
-    """Yield the examples of a file with no more passages than wanted."""
+def read_split(
+    path: Path, choices: Choices, limit: int | None, order: PassageOrder
+) -> Iterator[Example]:
+    """Yield the examples of a file with no more passages than wanted, the best of them."""
     from genft_fairseq.data.fid_json import read_examples
 
-    for number, example in enumerate(islice(read_examples(path), limit)):
+    for number, example in enumerate(islice(read_examples(path, order=order), limit)):
         where = f"{path}: example {number} (id {example.id!r})"
         yield replace(
             example,
@@ -164,6 +166,7 @@ class SplitFiles:
 
 def take(args: argparse.Namespace) -> None:
     """Write the files of all splits, the training split first, and the distinct texts."""
+    from genft_fairseq.data.fid_json import PassageOrder
     from genft_fairseq.errors import UserError
 
     choices = Choices(args.max_passages, args.target)
@@ -172,12 +175,17 @@ def take(args: argparse.Namespace) -> None:
     with ExitStack() as files, multiprocessing.Pool(args.workers, signal.signal, ignore) as pool:
         line_of = spaced if args.verbatim else one_line
         texts = {kind: DistinctTexts(args.output / "texts", kind, files, line_of) for kind in KINDS}
+        # The words of the frame are the first text of their kind: fid_assemble.py takes them there.
+        words = WORDS if args.frame == "text" else {}
+        for kind, word in words.items():
+            texts[kind].number(word)
         for split, path in zip(args.splits, args.files, strict=True):
             for kind in KINDS:
                 texts[kind].part = PARTS[split != "train"]
             limit = args.limit if split == "train" else None
             written = SplitFiles(args.output, split, files)
-            examples = read_split(path, choices, limit)
+            order = PassageOrder(args.keep_order)
+            examples = read_split(path, choices, limit, order)
             pairs = in_order(pool, holds_answer, examples, EXAMPLES_AHEAD * args.workers)
             try:
                 for example, evidence in told(pairs, split, "examples"):
@@ -190,7 +198,8 @@ def take(args: argparse.Namespace) -> None:
                 f"stands in a passage of {written.with_evidence} ({share:.1f} %)",
                 flush=True,
             )
-        found = ", ".join(f"{len(texts[kind].numbers)} {kind}s" for kind in KINDS)
+            print(f"    {split}: {order}", flush=True)
+        found = ", ".join(f"{len(texts[k].numbers) - (k in words)} {k}s" for k in KINDS)
         print(f"    distinct: {found}")
 
 
@@ -208,6 +217,8 @@ def main() -> None:
     taken.add_argument("--target", help="key of the text to train on")
     taken.add_argument("--limit", type=int, help="training examples")
     taken.add_argument("--verbatim", action="store_true", help="also words that are our symbols")
+    taken.add_argument("--frame", choices=FRAMES, default="symbols")
+    taken.add_argument("--keep-order", action="store_true", help="passages not by score")
     taken.add_argument("--workers", type=int, default=1)
     args = parser.parse_args()
     if args.command == "digest":

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from fid_dictionary import count_passages, read_dictionary
-from fid_texts import KINDS, PARTS
+from fid_texts import FRAMES, KINDS, PARTS
 from moses_tokenise import LINES_PER_TASK, read_lines, write_lines
 from one_line_errors import PrepareError, report_errors
 from summary_texts import SIDES
 from summary_tokenisers import ModelEncoder, leave_package_unrun, user_errors
 from summary_tokenisers import describe as describe_files
 
-NO_MARKERS = "import the model with genft import-hf ... --passages N"
+NO_MARKERS = "import the model with genft import-hf ... --passages N, or give --frame text"
 
 encoder: ModelEncoder  # of this process
 
@@ -58,9 +58,10 @@ def check_pieces(folder: Path, special: set[int | None], symbols: dict[str, int]
         )
 
 
-def describe(folder: Path) -> str:
+def describe(folder: Path, frame: str = "symbols") -> str:
     """Check an imported model; return its checksum, passages, the version of what reads it, files.
 
+    The passages are those that it has symbols for; in the frame of text, which needs none, 0.
     The files are those by which a data folder is read as the model's.
     """
     checksum, version, *files = describe_files(folder).split(" ")
@@ -68,8 +69,10 @@ def describe(folder: Path) -> str:
         description = package.read_description(folder)
     check_frame(folder, description)
     symbols = read_dictionary(folder / "dict.txt")
+    passages = 0
     try:
-        passages = count_passages(symbols, folder / "dict.txt", NO_MARKERS)
+        if frame == "symbols":
+            passages = count_passages(symbols, folder / "dict.txt", NO_MARKERS)
     except PrepareError as error:
         raise PrepareError(f"--model: {error}") from None
     check_pieces(folder, {description["source"].get(name) for name in package.SYMBOLS}, symbols)
@@ -113,6 +116,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     described = commands.add_parser("describe", help="checksum, passages, version, files")
     described.add_argument("model", type=Path)
+    described.add_argument("--frame", choices=FRAMES, default="symbols")
     splitting = commands.add_parser("split", help="texts into pieces")
     splitting.add_argument("source", type=Path, help="folder of the distinct texts")
     splitting.add_argument("destination", type=Path)
@@ -121,7 +125,7 @@ def main() -> None:
     splitting.add_argument("--workers", type=int, default=1)
     args = parser.parse_args()
     if args.command == "describe":
-        print(describe(args.model))
+        print(describe(args.model, args.frame))
     else:
         split_kinds(args)
 

@@ -12,7 +12,7 @@ check_model() {
  are: one of them"
     [ -d "$model" ] || die "--model: there is no folder $model"
     model=$(cd -- "$model" && pwd)
-    described=$(fid_python fid_model.py describe "$model")
+    described=$(fid_python fid_model.py describe "$model" --frame "$frame")
     read -r dict_recipe passages tokenisers model_files <<< "$described"
     limit_passages "$model" "$passages"
     dict_recipe="--model $dict_recipe"

@@ -18,6 +18,9 @@ KINDS = ("question", "answer", "title", "text")
 PARTS = ("train", "other")
 
 QUESTION, TITLE, CONTEXT = "<question>", "<title>", "<context>"
+# What tells the parts of a line apart: new symbols, or the words that FiD's readers know.
+FRAMES = ("symbols", "text")
+WORDS = {"question": "question:", "title": "title:", "text": "context:"}
 # What a text must not hold as one word: our symbols, and those of fairseq's dictionary.
 _SYMBOL = re.compile(r"<(question|title|context|passage:\d+|/?s|pad|unk)>")
 _JOINER = re.compile(r"@(?=@)")  # subword-nmt joins pieces where one ends so

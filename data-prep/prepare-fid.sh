@@ -16,8 +16,10 @@ taken as they are published: an array of JSON, or an object a line, gzipped or n
   {"id": "0", "question": "...", "target": "...", "answers": ["...", ...],
    "ctxs": [{"id": "1", "title": "...", "text": "...", "score": 30.8}, ...]}
 
-with the best passage first; id, target, title and score may be missing. Examples may have any
-number of passages, but not none.
+id, target, title and score may be missing. Passages are read by score, highest first, as FiD reads
+them; those of an example with a passage without a score, or one that is not a number, in the order
+of the file, which should then begin with the best. What was reordered is told for each file.
+Examples may have any number of passages, but not none.
 
   --train, --valid, --test FILE
                         examples; a second --test becomes test1, and so on
@@ -33,7 +35,7 @@ A run that was killed continues when it is started again with the same options a
 USAGE
 }
 
-recipe_version=1
+recipe_version=2   # 2: passages by score
 
 splits=() files=() train='' valid='' tests=()
 
@@ -55,6 +57,7 @@ while [ "$#" -gt 0 ]; do
     case $1 in
         --help | -h) usage; exit 0 ;;
         --truncate-questions) truncate_questions=yes; shift; continue ;;
+        --keep-order) keep_order=yes; shift; continue ;;
         --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}"; continue ;;
         --train)
             need_value "$@"

@@ -192,6 +192,7 @@ while [ "$#" -gt 0 ]; do
         --help | -h) usage; exit 0 ;;
         --unpinned) unpinned=yes; shift; continue ;;
         --truncate-questions) truncate_questions=yes; shift; continue ;;
+        --keep-order) keep_order=yes; shift; continue ;;
         --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}"; continue ;;
         --from) need_value "$@"; from=$2 ;;
         *) fid_option "$@" ;;

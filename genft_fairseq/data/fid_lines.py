@@ -1,12 +1,22 @@
 """The source lines of a Fusion-in-Decoder data folder: a question and its passages in a row.
 
-One line holds ``<question> q <title> t <context> p <title> t <context> p ...``, the best passage
-first; what a model reads of it are the pairs ``<question> q <title> t <context> p </s>``.
+A line has one of two frames, which its folder's manifest tells.  Of symbols::
+
+    <question> q <title> t <context> p <title> t <context> p ...
+
+and what a model reads of it are the pairs ``<question> q <title> t <context> p </s>``.  Of text,
+as the authors' readers were trained (facebookresearch/FiD, src/data.py)::
+
+    question: q </s> title: t context: p </s> title: t context: p ...
+
+and the pairs are ``question: q title: t context: p </s>``.  The best passage is the first.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +26,8 @@ from torch import Tensor
 from genft_fairseq.errors import UserError
 
 QUESTION, TITLE, CONTEXT = "<question>", "<title>", "<context>"
+# What stands before the parts in the frame of text.
+WORDS = {"question": "question:", "title": "title:", "context": "context:"}
 
 
 def passage_symbol(number: int) -> str:
@@ -30,39 +42,84 @@ def marker_symbols(passages: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Markers:
-    """The symbols between the parts of a line, as ids of a dictionary.
+    """What tells the parts of a line apart, as ids of a dictionary.
 
     Attributes:
+        question: the symbol before a question; in the frame of text, ``</s>``.
+        title: the same of a title; in the frame of text, the ``</s>`` between passages.
+        context: the same of the text of a passage.
         passages: of ``<passage:0>``, ``<passage:1>``, ...; as many as the dictionary holds.
+        text: the frame is one of text.
     """
 
     question: int
     title: int
     context: int
     passages: tuple[int, ...]
+    text: bool = False
 
     @classmethod
-    def of(cls, dictionary: Dictionary, name: str) -> "Markers":
+    def of(cls, dictionary: Dictionary, name: str, text: bool = False) -> "Markers":
         """Find them.
 
         Args:
             dictionary: of the source.
             name: of its file, for the message.
+            text: of the frame; see ``has_text_frame``.
 
         Raises:
             UserError: the dictionary lacks one.
         """
+        numbered: list[int] = []
+        while (symbol := passage_symbol(len(numbered))) in dictionary:
+            numbered.append(dictionary.index(symbol))
+        if text:
+            end = dictionary.eos()
+            return cls(end, end, end, tuple(numbered), text)
         missing = [symbol for symbol in (QUESTION, TITLE, CONTEXT) if symbol not in dictionary]
         if missing:
             raise UserError(
                 f"{name} has no symbol {', '.join(missing)}: make the data folder with "
                 "data-prep/prepare-fid.sh"
             )
-        numbered: list[int] = []
-        while (symbol := passage_symbol(len(numbered))) in dictionary:
-            numbered.append(dictionary.index(symbol))
         question, title, context = map(dictionary.index, (QUESTION, TITLE, CONTEXT))
         return cls(question, title, context, tuple(numbered))
+
+    def encode(
+        self, part: str, text: str, pieces: Callable[[str], str], dictionary: Dictionary
+    ) -> Tensor:
+        """Encode a part of a pair, with what stands before it.
+
+        Args:
+            part: *question*, *title* or *context*.
+            text: of it; what looks like a marker becomes unknown.
+            pieces: splits text into the symbols of the dictionary.
+            dictionary: of the source.
+
+        Returns:
+            (L,), int64.
+        """
+
+        def ids_of(words: str) -> Tensor:
+            return dictionary.encode_line(
+                pieces(words), add_if_not_exist=False, append_eos=False
+            ).long()
+
+        ids = ids_of(text)
+        special = torch.tensor([self.question, self.title, self.context, *self.passages])
+        ids[torch.isin(ids, special)] = dictionary.unk()
+        opening = ids_of(WORDS[part]) if self.text else torch.tensor([getattr(self, part)])
+        return torch.cat([opening, ids])
+
+
+def has_text_frame(folder: str | Path) -> bool:
+    """Tell whether the lines of a data folder have the frame of text, by its manifest."""
+    try:
+        content = (Path(folder) / "MANIFEST.json").read_text(encoding="utf-8")
+        command = str(json.loads(content)["recipe"]["command"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False  # a folder of another make, or its binarized files alone
+    return "--frame text" in command
 
 
 def require_pairs(evidence: Any, name: str) -> None:
@@ -93,14 +150,14 @@ def split_line(line: Tensor, markers: Markers, eos: int) -> tuple[Tensor, list[T
         eos: the end of sentence.
 
     Returns:
-        the question with its marker, and each passage from its ``<title>`` on; no passage where the
-        line holds no title.
+        the question with what stands before it, and each passage from its ``<title>``, or
+        *title:*, on; no passage where the line holds none.
     """
     if len(line) and line[-1] == eos:
         line = line[:-1]
     starts = line.eq(markers.title).nonzero()[:, 0].tolist()
     question, *passages = (line[start:end] for start, end in pairwise([0, *starts, len(line)]))
-    return question, passages
+    return question, [passage[1:] for passage in passages] if markers.text else passages
 
 
 def pair_sizes(line: Tensor, markers: Markers, eos: int) -> tuple[int, Tensor]:
@@ -113,12 +170,23 @@ def pair_sizes(line: Tensor, markers: Markers, eos: int) -> tuple[int, Tensor]:
 
     Returns:
         the tokens of the question, and (N,) those of each passage; see ``split_line``.
+
+    Raises:
+        UserError: the line has another frame.
     """
-    length = len(line) - int(len(line) > 0 and bool(line[-1] == eos))
+    if len(line) and bool(line[0] == markers.question) == markers.text:
+        frame = "text" if markers.text else "symbols"
+        raise UserError(
+            f"the lines of the data are not of prepare-fid.sh --frame {frame}: those of --frame "
+            "text are read by --task fid alone, and told by the folder's MANIFEST.json"
+        )
+    if len(line) and line[-1] == eos:
+        line = line[:-1]
     starts = line.eq(markers.title).nonzero()[:, 0]
     if len(starts) == 0:
-        return length, starts
-    return int(starts[0]), torch.diff(starts, append=starts.new_tensor([length]))
+        return len(line), starts
+    sizes = torch.diff(starts, append=starts.new_tensor([len(line)]))
+    return int(starts[0]), sizes - int(markers.text)  # without the </s> before each
 
 
 def pairs_of(
@@ -132,7 +200,7 @@ def pairs_of(
 
     Args:
         question: (Q,), with its marker.
-        passages: each from its ``<title>`` on; none: the question is read alone.
+        passages: each with its title; none: the question is read alone.
         eos: put at the end of each pair.
         longest: tokens that are kept of a passage; 0: all.
         names: the symbol that stands before each passage and names it; none: no such symbol.

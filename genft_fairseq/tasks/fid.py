@@ -6,6 +6,7 @@ naming the passage that it was found in (Hofstätter et al., 2022, *FiD-Light*, 
 """
 
 import json
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,9 +21,11 @@ from fairseq.utils import split_paths
 from torch import Tensor
 
 from genft_fairseq.data.fid_dataset import FiDDataset, Reading
-from genft_fairseq.data.fid_json import Example, parse_example
-from genft_fairseq.data.fid_lines import Markers, passage_symbol, require_pairs
+from genft_fairseq.data.fid_json import Example, PassageOrder, parse_example
+from genft_fairseq.data.fid_lines import Markers, has_text_frame, passage_symbol, require_pairs
 from genft_fairseq.errors import UserError, check_range
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -36,6 +39,10 @@ class FiDConfig(TranslationConfig):
     source_pointing: bool = field(
         default=False,
         metadata={"help": "the answer names, as its first token, the passage it was found in"},
+    )
+    keep_order: bool = field(
+        default=False,
+        metadata={"help": "interactive: passages in the order of the input, not by score"},
     )
 
 
@@ -57,10 +64,12 @@ class FiDTask(TranslationTask):
                     + (": use --max-passage-tokens" if flag == "truncate_source" else "")
                 )
         super().__init__(cfg, src_dict, tgt_dict)
-        markers = Markers.of(src_dict, f"dict.{cfg.source_lang}.txt")
+        frame = has_text_frame(split_paths(cfg.data)[0])
+        markers = Markers.of(src_dict, f"dict.{cfg.source_lang}.txt", frame)
         if cfg.source_pointing:
             _require_pointers(cfg, markers, tgt_dict)
         self.reading = Reading(markers, cfg.n_context, longest, cfg.source_pointing)
+        self._order = PassageOrder(cfg.keep_order)
 
     def load_dataset(
         self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any
@@ -146,7 +155,7 @@ class FiDTask(TranslationTask):
     def get_interactive_tokens_and_lengths(
         self, lines: list[str], encode_fn: Callable[[str], str]
     ) -> tuple[list[Tensor], list[int]]:
-        """Encode examples of Fusion-in-Decoder's public JSON, one a line.
+        """Encode examples of Fusion-in-Decoder's public JSON, one a line, passages by score.
 
         Args:
             lines: of ``{"question": ..., "ctxs": [{"title": ..., "text": ...}, ...]}``.
@@ -158,7 +167,8 @@ class FiDTask(TranslationTask):
         Raises:
             UserError: a line is no such example.
         """
-        tokens = []
+        tokens, order = [], self._order
+        before = bool(order.changed), bool(order.unscored)
         for number, line in enumerate(lines, start=1):
             where = f"input line {number}"
             try:
@@ -168,26 +178,22 @@ class FiDTask(TranslationTask):
                     f'{where} is no JSON ({error}): give {{"question": ..., "ctxs": '
                     '[{"title": ..., "text": ...}]} in one line'
                 ) from None
-            tokens.append(self._encoded(parse_example(given, where, need_answers=False), encode_fn))
+            example = parse_example(given, where, need_answers=False, order=order)
+            tokens.append(self._encoded(example, encode_fn))
+        if (bool(order.changed), bool(order.unscored)) != before:  # once of each kind
+            logger.info("%s", order)
         return tokens, [line.numel() for line in tokens]
 
     def _encoded(self, example: Example, encode_fn: Callable[[str], str]) -> Tensor:
-        markers = self.reading.markers
-        parts = [(markers.question, example.question)]
+        markers, dictionary = self.reading.markers, self.src_dict
+        end = torch.tensor([dictionary.eos()])
+        found = [markers.encode("question", example.question, encode_fn, dictionary)]
         for passage in example.passages[: self.reading.n_context or None]:
-            parts += [(markers.title, passage.title), (markers.context, passage.text)]
-        special = torch.tensor(
-            [markers.question, markers.title, markers.context, *markers.passages]
-        )
-        found = []
-        for marker, text in parts:
-            ids = self.src_dict.encode_line(
-                encode_fn(text), add_if_not_exist=False, append_eos=False
-            ).long()
-            # Text that looks like a marker is not one.
-            ids[torch.isin(ids, special)] = self.src_dict.unk()
-            found += [torch.tensor([marker]), ids]
-        return torch.cat([*found, torch.tensor([self.src_dict.eos()])])
+            if markers.text:
+                found.append(end)
+            found.append(markers.encode("title", passage.title, encode_fn, dictionary))
+            found.append(markers.encode("context", passage.text, encode_fn, dictionary))
+        return torch.cat([*found, end])
 
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         """Build the criterion.

@@ -29,6 +29,39 @@ def test_a_line_worked_by_hand():
     ]
 
 
+def test_a_line_of_text_worked_by_hand():
+    """question: 20 21 </s> title: 30 context: 40 </s> title: context: 50 </s>."""
+    markers = Markers(EOS, EOS, EOS, (7, 8, 9), text=True)
+    line = torch.tensor([14, 20, 21, EOS, 15, 30, 16, 40, EOS, 15, 16, 50, EOS])
+    for read in (line, line[:-1]):
+        question, passages = split_line(read, markers, EOS)
+        assert question.tolist() == [14, 20, 21]
+        assert [p.tolist() for p in passages] == [[15, 30, 16, 40], [15, 16, 50]]
+        size, sizes = pair_sizes(read, markers, EOS)
+        assert (size, sizes.tolist()) == (3, [4, 3])
+    assert [p.tolist() for p in pairs_of(question, passages, EOS, 3, (8, 9))] == [
+        [14, 20, 21, 8, 15, 30, 16, EOS],
+        [14, 20, 21, 9, 15, 16, 50, EOS],
+    ]
+    assert split_line(line[:3], markers, EOS)[1] == []
+    for wrong, of in ((line, MARKERS), (line[3:], markers)):
+        with pytest.raises(UserError, match="--frame"):
+            pair_sizes(wrong, of, EOS)
+
+
+def test_parts_are_encoded_with_what_stands_before_them():
+    dictionary = Dictionary()
+    for symbol in ("<question>", "<title>", "<context>", "<passage:0>", "title:", "a"):
+        dictionary.add_symbol(symbol)
+    symbols, text = (Markers.of(dictionary, "dict.txt", text) for text in (False, True))
+    read = "a <title> </s> <passage:0>"
+    found = [markers.encode("title", read, str, dictionary) for markers in (symbols, text)]
+    assert [dictionary.string(ids) for ids in found] == [
+        "<title> a <unk> <unk>",
+        "title: a <title> <unk> <unk>",
+    ]
+
+
 def test_a_question_without_passages_is_read_alone():
     question, passages = split_line(torch.tensor([4, 20, EOS]), MARKERS, EOS)
     assert passages == []
@@ -64,3 +97,5 @@ def test_a_dictionary_of_other_data():
     dictionary.add_symbol("<title>")
     with pytest.raises(UserError, match=r"dict.txt has no symbol <question>, <context>: make the"):
         Markers.of(dictionary, "dict.txt")
+    eos = dictionary.eos()  # text needs no symbols
+    assert Markers.of(dictionary, "dict.txt", text=True) == Markers(eos, eos, eos, (), True)

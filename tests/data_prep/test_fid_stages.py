@@ -160,6 +160,7 @@ def stage(tmp_path: Path) -> argparse.Namespace:
     return argparse.Namespace(
         examples=tmp_path / "examples", pieces=tmp_path / "pieces", splits=["train", "valid"],
         destination=tmp_path / "lines", files=["T", "V"], max_question=4, truncate_questions=False,
+        frame="symbols",
     )  # fmt: skip
 
 

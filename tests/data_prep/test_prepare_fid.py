@@ -199,7 +199,7 @@ def test_what_does_not_agree_is_found(prepared, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(prepared, data)
     dictionary = shutil.copy(data / "dict.answer.txt", tmp_path / "dict.txt")
-    args = argparse.Namespace(data=data, dictionary=Path(dictionary))
+    args = argparse.Namespace(data=data, dictionary=Path(dictionary), frame="symbols")
     symbols = fid_binarise.check_dictionary(args)
     line = fid_binarise.check_split(args, "valid", symbols)
     assert line.startswith("    valid: 2 examples, 4 passages, ")
@@ -312,6 +312,51 @@ def test_a_dictionary_that_does_not_go_with_the_options(prepare, prepared, files
         f"{other}/dict.question.txt has no <question>: it is not the dictionary of a folder that "
         "prepare-fid.sh made"
     )
+
+
+def test_passages_by_score_and_the_frame_of_text(prepare, prepared, tmp_path):
+    """Highest first, cut to --max-passages afterwards; evidence and records in the same order."""
+    texts = [f"Das Buch {n} schrieb Jörg." for n in range(4)]
+
+    def example(*scores: object) -> dict[str, object]:
+        found = [
+            {"title": f"Buch {n}", "text": texts[n]} | ({} if s is None else {"score": s})
+            for n, s in enumerate(scores)
+        ]
+        return {"question": "wer schrieb?", "answers": ["Buch 3"], "ctxs": found}
+
+    path = tmp_path / "scored.json"
+    path.write_text(json.dumps([example(1, "9", 2, "10"), example(4, 3, 2, None)]))
+    given = ("--train", path, "--valid", path, "--max-passages", 2, "--dict-from", prepared)
+    out, kept, text = (tmp_path / name for name in ("out", "kept", "text"))
+    printed = prepare.succeed(*given, "--out", out)
+    assert printed.count("1 of 2 examples") == 2  # each split's
+    line = words(out, "train.question-answer.question")
+    by_score = [3, 1], [0, 1]
+    for number, found in enumerate(by_score):
+        parts = [f"<title> Buch {n} <context> {texts[n].replace('.', ' .')}" for n in found]
+        assert line[number] == f"<question> wer schrieb ? {' '.join(parts)}"
+    assert load(out, "train.align.question-answer") == [[0, 0], []]
+    ctxs = scoring(out, "valid")[0]["ctxs"]
+    assert [(c["title"], c["score"], c["has_answer"]) for c in ctxs] == [
+        ("Buch 3", 10.0, True),
+        ("Buch 1", 9.0, False),
+    ]
+    prepare.succeed(*given, "--out", kept, "--keep-order")
+    assert [c["title"] for c in scoring(kept, "valid")[0]["ctxs"]] == ["Buch 0", "Buch 1"]
+    command = json.loads((kept / "MANIFEST.json").read_text())["recipe"]["command"]
+    assert " --keep-order " in command
+    assert "--keep-order" in prepare.complain(*given, "--out", kept)
+
+    learned = (*given[:-2], "--bpe-operations", 20)
+    prepare.succeed(*learned, "--out", text, "--frame", "text")
+    line = words(text, "train.question-answer.question")
+    for number, found in enumerate(by_score):
+        parts = [f"title : Buch {n} context : {texts[n].replace('.', ' .')}" for n in found]
+        assert line[number] == f"question : wer schrieb ? {' '.join(parts)}"
+    ends = [tokens.count(2) for tokens in load(text, "train.question-answer.question")]
+    assert ends == [3, 3]  # one before each passage, and the last
+    assert load(text, "train.align.question-answer") == [[0, 0], []]
 
 
 @pytest.mark.realdata

@@ -47,6 +47,7 @@ BOTH = "give --train FILE and --valid FILE (see --help)"
         (["--max-answer", "-1"], "--max-answer must be a whole number from 0 up, but is -1"),
         (["--max-length", "9"], "unknown option --max-length (see --help)"),
         (["--limit", "0"], "--limit must be a positive integer, but is 0"),
+        (["--frame", "plain"], "--frame must be symbols or text, but is plain"),
         (["--tokenise", "spacy"], "--tokenise must be moses or none, but is spacy"),
         (
             ["--train=FILE", "--valid=FILE", "--dict-from", "/nowhere"],
@@ -72,7 +73,7 @@ def test_help_names_every_option(script, name):
     cases = re.findall(r"^ {8}(--[a-z0-9 |-]+)\)", text, re.MULTILINE)
     options = {option for case in cases for option in re.findall(r"--[a-z0-9-]+", case)}
     options -= {"--max-"}
-    assert len(options) == (18 if name == "prepare-fid.sh" else 17)
+    assert len(options) == (20 if name == "prepare-fid.sh" else 19)
     assert all(option in help_text for option in options)
 
 

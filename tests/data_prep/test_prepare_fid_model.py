@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from tiny_t5_pieces import PIECES, write_t5_pieces
 
 from genft_fairseq.data.hugging_face_bpe import HuggingFaceBPE, HuggingFaceBPEConfig
+from genft_fairseq.errors import UserError
 from genft_fairseq.models.hugging_face_description import read as read_description
 from genft_fairseq.tasks.fid import FiDConfig, FiDTask
 
@@ -117,11 +118,11 @@ def lines(folder: Path, name: str) -> list[str]:
     return [" ".join(dictionary[int(token)] for token in line[:-1]) for line in data]
 
 
-def task_of(folder: Path, n_context: int) -> FiDTask:
+def task_of(folder: Path, n_context: int, pointing: bool = True) -> FiDTask:
     cfg = OmegaConf.structured(FiDConfig)
     OmegaConf.set_struct(cfg, False)
     flags = {"train_subset": "train", "dataset_impl": None, "required_seq_len_multiple": 1}
-    cfg.update({"data": str(folder), "source_pointing": True, "n_context": n_context, **flags})
+    cfg.update({"data": str(folder), "source_pointing": pointing, "n_context": n_context, **flags})
     return FiDTask.setup_task(cfg)
 
 
@@ -176,15 +177,10 @@ def test_hint(made, model):
     assert "moses" not in given and "subword_nmt" not in given
 
 
-def test_the_task_reads_it_and_typed_questions_alike(prepared):
-    task = task_of(prepared, n_context=3)
-    assert len(task.reading.markers.passages) == 4
-    assert [task.source_dictionary[i] for i in task.reading.markers.passages] == [
-        f"<passage:{number}>" for number in range(4)
-    ]
+def assert_typed_questions_are_read_alike(task: FiDTask, folder: Path) -> None:
     task.load_dataset("train")
     dataset = task.dataset("train")
-    bpe = HuggingFaceBPE(HuggingFaceBPEConfig(hugging_face_tokeniser=str(prepared)))
+    bpe = HuggingFaceBPE(HuggingFaceBPEConfig(hugging_face_tokeniser=str(folder)))
     asked = [json.dumps(example) for example in TRAIN]
     typed = task.build_dataset_for_inference(
         *task.get_interactive_tokens_and_lengths(asked, bpe.encode)
@@ -193,7 +189,61 @@ def test_the_task_reads_it_and_typed_questions_alike(prepared):
         pairs = [pair.tolist() for pair in dataset[number]["pairs"]]
         assert len(pairs) == len(example["ctxs"])
         assert [pair.tolist() for pair in typed[number]["pairs"]] == pairs
+
+
+def test_the_task_reads_it_and_typed_questions_alike(prepared):
+    task = task_of(prepared, n_context=3)
+    assert len(task.reading.markers.passages) == 4
+    assert [task.source_dictionary[i] for i in task.reading.markers.passages] == [
+        f"<passage:{number}>" for number in range(4)
+    ]
+    assert_typed_questions_are_read_alike(task, prepared)
+    bpe = HuggingFaceBPE(HuggingFaceBPEConfig(hugging_face_tokeniser=str(prepared)))
     assert bpe.decode(lines(prepared, "valid.answer")[0]) == "Jörg über 책"
+
+
+# --- the frame of text ----------------------------------------------------------------------------
+
+# Of these words' letters the pieces have few: "title:" is 3 18 22.
+AS_TEXT = {
+    "<question>": "3 <unk> 20 <unk> 22",
+    "<title>": "</s> 3 18 22",
+    "<context>": "3 <unk> 22",
+}
+
+
+@pytest.mark.parametrize("passages", [0, 3])
+def test_frame_of_text(prepare, joined, tmp_path, passages):
+    """A model without the symbols of Fusion-in-Decoder will do; limits do not count the frame."""
+    model = write_t5_pieces(tmp_path / "t5", passages=passages)
+    files = ("--train", joined / "train.json", "--valid", joined / "dev.json")
+    out = tmp_path / "out"
+    limits = ("--max-title", 2, "--max-passage", 6, "--max-question", 10)
+    given = (*files, "--model", model, *limits, "--frame")
+    prepare.succeed(*given, "text", "--out", out)
+    want = LINES["train.question"]
+    for symbol, pieces in AS_TEXT.items():
+        want = [line.replace(symbol, pieces) for line in want]
+    assert "</s> 3 18 22 6 3 24 " in want[0]
+    want[0] = want[0].replace("6 3 24 3 <unk> 22 13", "6 3 3 <unk> 22 13")  # two pieces of a title
+    assert lines(out, "train.question") == want
+    assert (
+        json.loads((out / "MANIFEST.json").read_text())["recipe"]["command"].count("--frame text ")
+        == 1
+    )
+    task = task_of(out, n_context=2, pointing=bool(passages))
+    if passages:
+        task.load_dataset("train")
+        assert task.target_dictionary[task.dataset("train")[0]["target"][0]] == "<passage:1>"
+    whole = tmp_path / "whole"
+    prepare.succeed(*files, "--model", model, "--frame", "text", "--out", whole)
+    assert_typed_questions_are_read_alike(task_of(whole, n_context=3, pointing=False), whole)
+    # Lines of text are not read as lines of symbols.
+    (whole / "MANIFEST.json").unlink()
+    with pytest.raises(UserError, match=r"--frame|no symbol <question>"):
+        task_of(whole, n_context=3, pointing=False).load_dataset("train")
+    assert "nothing to do" in prepare.succeed(*given, "text", "--out", out)
+    assert "--frame text" in prepare.complain(*given, "symbols", "--out", out) or not passages
 
 
 # --- limits, resuming, the other script -----------------------------------------------------------
@@ -289,6 +339,21 @@ def test_an_imported_model(prepare, tmp_path, joined):
     described = read_description(folder)
     described.source.require_dictionary(task.source_dictionary, "the source")
     described.target.require_dictionary(task.target_dictionary, "the target")
+
+    # Without new symbols, the ids of a pair are those of FiD's text.
+    call("import-hf", tmp_path / "hf", tmp_path / "plain")
+    text = tmp_path / "text"
+    prepare.succeed(
+        *("--train", path, "--valid", path, "--out", text, "--model", tmp_path / "plain"),
+        *("--frame", "text"),
+    )
+    task = task_of(text, n_context=1, pointing=False)
+    task.load_dataset("train")
+    (pair,) = task.dataset("train")[0]["pairs"]
+    found = [task.source_dictionary[int(token)] for token in pair]
+    title, content = passage["title"], passage["text"]
+    fid = f"question: {example['question']} title: {title} context: {content}"
+    assert " ".join(found) == f"{pieces(fid)} </s>"
 
 
 def test_texts_stay_in_order_however_many_they_are():

@@ -98,7 +98,7 @@ def refusal(folder: Path) -> str:
     return str(raised.value)
 
 
-NO_MARKERS = "import the model with genft import-hf ... --passages N"
+NO_MARKERS = fid_model.NO_MARKERS
 
 
 @pytest.mark.parametrize(

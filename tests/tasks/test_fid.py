@@ -142,6 +142,21 @@ def test_text_that_looks_like_a_marker_is_text(folder):
     assert text_of(task, tokens) == want
 
 
+def test_typed_passages_are_read_by_score(folder, caplog):
+    """What was reordered is told once; --keep-order keeps the order."""
+    ctxs = [{"text": "k1", "score": 1}, {"text": "k2", "score": "30"}, {"text": "k3", "score": 2}]
+    lines = [json.dumps({"question": "what", "ctxs": ctxs})]
+    task, keeping = task_of(folder, n_context=2), task_of(folder, keep_order=True)
+    want = "<question> what <title> <context> k2 <title> <context> k3 </s>"
+    with caplog.at_level("INFO"):
+        for _ in range(2):
+            (tokens,), _ = task.get_interactive_tokens_and_lengths(lines, str)
+            assert text_of(task, tokens) == want
+    assert len([r for r in caplog.records if r.name.endswith("tasks.fid")]) == 1
+    (tokens,), _ = keeping.get_interactive_tokens_and_lengths(lines, str)
+    assert [word for word in text_of(task, tokens).split() if word[0] == "k"] == ["k1", "k2", "k3"]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
