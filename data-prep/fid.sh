@@ -8,7 +8,7 @@
 
 out='' limit='' workers=2 bpe_operations='' dict_from='' model='' target='' tokenise=''
 max_question=60 max_title=30 max_passage=180 max_answer=0 max_passages='' truncate_questions=''
-frame=symbols keep_order=''
+frame='' keep_order=''
 default_bpe_operations=8000 default_max_passages=100
 after_examples=''   # what a script checks as soon as the examples are read
 
@@ -26,7 +26,8 @@ fid_usage() {
   --frame symbols|text  what tells the parts of a pair apart: symbols (default): <question> Q
                         <title> T <context> P; text: "question: Q title: T context: P", the words
                         that FiD's published readers were trained on; --model then needs no new
-                        symbols (genft import-hf without --passages)
+                        symbols (genft import-hf without --passages). With --dict-from, or a data
+                        folder as --model, that of its data
   --target KEY          train on the text under another key of the examples, for long answers or
                         summaries: nested ones with dots, nq_annotated_gold.long_answer; of a list
                         the first. Without it: target, or else the first of answers
@@ -107,6 +108,16 @@ limit_passages() {
         die "--max-passages $max_passages is more than the dictionary of $1 has symbols for, $2"
 }
 
+# agree_on_frame OPTION DIR: models of DIR read the result, so that it has the frame of DIR's data.
+agree_on_frame() {
+    local theirs=symbols
+    if [ ! -f "$2/MANIFEST.json" ]; then return; fi   # a model alone
+    if grep -q -e '--frame text ' "$2/MANIFEST.json"; then theirs=text; fi
+    frame=${frame:-$theirs}
+    [ "$frame" = "$theirs" ] ||
+        die "--frame $frame does not go with $1: the data in $2 have --frame $theirs"
+}
+
 # check_dict_from: what --dict-from goes with; leaves in $dict_recipe what it holds.
 check_dict_from() {
     local described passages theirs
@@ -132,11 +143,14 @@ check_dict_from() {
 
 # describe_fid: leaves in $fid_recipe the options that decide about the bytes.
 describe_fid() {
-    if [ -n "$model" ]; then check_model; else check_dict_from; fi
     local framed=''
+    if [ -n "$model" ]; then agree_on_frame --model "$model"; fi
+    if [ -n "$dict_from" ]; then agree_on_frame --dict-from "$dict_from"; fi
+    frame=${frame:-symbols}
+    if [ -n "$model" ]; then check_model; else check_dict_from; fi
     if [ "$frame" = text ]; then framed='--frame text '; fi   # what reads the result looks for this
-    fid_recipe="${limit:+--limit $limit }$framed${keep_order:+--keep-order }--max-question $max_question\
-${truncate_questions:+ --truncate-questions} --max-title $max_title --max-passage $max_passage\
+    fid_recipe="${limit:+--limit $limit }$framed${keep_order:+--keep-order }\
+--max-question $max_question${truncate_questions:+ --truncate-questions} --max-title $max_title --max-passage $max_passage\
  --max-answer $max_answer --max-passages $max_passages${target:+ --target $target}\
 ${tokenise:+ --tokenise $tokenise} $dict_recipe"
 }
@@ -246,8 +260,8 @@ finish_fid_folder() {
     for split in "${splits[@]}"; do tool cp "examples/$split.fid.jsonl" "$data"; done
     tool cp -R raw "$data"
     fid_python fid_binarise.py lines examples "$data" --splits "${splits[@]}" \
-        --dictionary dict.txt --frame "$frame" --counts counts.json --log logs/fairseq-preprocess.log \
-        --workers "$workers"
+        --dictionary dict.txt --frame "$frame" --counts counts.json \
+        --log logs/fairseq-preprocess.log --workers "$workers"
     if [ "$tokenise" = moses ]; then
         commands+=("fid_words.py (sacremoses: hyphens split, entities not escaped)")
     fi

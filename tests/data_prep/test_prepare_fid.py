@@ -357,6 +357,12 @@ def test_passages_by_score_and_the_frame_of_text(prepare, prepared, tmp_path):
     ends = [tokens.count(2) for tokens in load(text, "train.question-answer.question")]
     assert ends == [3, 3]  # one before each passage, and the last
     assert load(text, "train.align.question-answer") == [[0, 0], []]
+    # What the models of a folder read has its frame.
+    message = prepare.complain(*given, "--out", tmp_path / "no", "--frame", "text")
+    assert "--frame text " in message and str(prepared) in message and "symbols" in message
+    assert not (tmp_path / "no").exists()
+    message = prepare.complain(*given[:-1], text, "--out", kept)
+    assert message.count("--frame text ") == 1 and str(kept) in message
 
 
 @pytest.mark.realdata
