@@ -150,7 +150,8 @@ describe_fid() {
     if [ -n "$model" ]; then check_model; else check_dict_from; fi
     if [ "$frame" = text ]; then framed='--frame text '; fi   # what reads the result looks for this
     fid_recipe="${limit:+--limit $limit }$framed${keep_order:+--keep-order }\
---max-question $max_question${truncate_questions:+ --truncate-questions} --max-title $max_title --max-passage $max_passage\
+--max-question $max_question${truncate_questions:+ --truncate-questions}\
+ --max-title $max_title --max-passage $max_passage\
  --max-answer $max_answer --max-passages $max_passages${target:+ --target $target}\
 ${tokenise:+ --tokenise $tokenise} $dict_recipe"
 }

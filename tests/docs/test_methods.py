@@ -40,7 +40,7 @@ BI_ENCODER = {
     for name in ("share_encoders", "pooling", "l2_normalize", "score_scale")
 }
 RETRIEVAL = ("max_question_positions", "max_passage_positions", "hard_negatives", "positives")
-FID = ("n_context", "max_passage_tokens", "source_pointing")
+FID = ("n_context", "max_passage_tokens", "source_pointing", "keep_order")
 
 
 def own(config: type) -> dict[str, object]:
