@@ -5,8 +5,14 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from genft_fairseq.evaluation.completions import Completion, CompletionFigures, repeated_tokens
+from genft_fairseq.evaluation.completions import (
+    NGRAMS,
+    Completion,
+    CompletionFigures,
+    repeated_tokens,
+)
 from genft_fairseq.evaluation.pieces import Pieces
+from genft_fairseq.evaluation.repetition import repetition
 
 
 class CompletionLog:
@@ -32,26 +38,28 @@ class CompletionLog:
             part: self.pieces.text(getattr(completion, part))
             for part in ("prefix", "continuation", "human")
         }
+        written = completion.continuation
+        repetitions = {f"seq_rep_{n}": repetition(written, n) for n in NGRAMS}
         for part, figures in (("continuation", self.model), ("human", self.human)):
             ids = getattr(completion, part)
             repeated = repeated_tokens(ids, self.peer_compatible)
             if len(ids) == self.length:
                 figures.add(ids, texts[part], repeated)
             texts[f"{part}_marked"] = self.pieces.marked(ids, repeated)
-        self._file.write(json.dumps(texts, ensure_ascii=False) + "\n")
+        self._file.write(json.dumps(texts | repetitions, ensure_ascii=False) + "\n")
 
-    def __iter__(self) -> Iterator[dict[str, str]]:
-        """Yield the texts of every completion."""
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield the texts of every completion, and the ``seq_rep_n`` of its continuation."""
         self._file.flush()
         self._file.seek(0)
         yield from map(json.loads, self._file)
 
     def json_parts(self, figures: dict[str, Any]) -> Iterator[str]:
-        """Yield figures and texts as one JSON object, piece by piece."""
+        """Yield figures, texts and their repetition as one JSON object, piece by piece."""
         yield json.dumps(figures, indent=2, ensure_ascii=False).removesuffix("\n}")
         yield ',\n  "completions": ['
         for number, texts in enumerate(self):
-            kept = {part: texts[part] for part in ("prefix", "continuation", "human")}
+            kept = {name: texts[name] for name in texts if not name.endswith("_marked")}
             yield ("," if number else "") + "\n    " + json.dumps(kept, ensure_ascii=False)
         yield "\n  ]\n}\n"
 
@@ -64,6 +72,6 @@ class CompletionLog:
             )
 
     def json_lines(self) -> Iterator[str]:
-        """Yield the texts as JSON, one completion a line."""
+        """Yield the texts and their repetition as JSON, one completion a line."""
         for texts in self:
             yield json.dumps(texts, ensure_ascii=False) + "\n"

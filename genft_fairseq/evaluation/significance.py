@@ -9,9 +9,11 @@ It says nothing about another seed of training: for that, compare seeds.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import sacrebleu
+from sacrebleu.metrics.base import Metric
 from sacrebleu.significance import PairedTest
 
 from genft_fairseq.errors import UserError
@@ -130,15 +132,57 @@ def mean_interval(
     Raises:
         UserError: a figure is no number.
     """
-    figures = np.asarray(values, dtype=float)
-    if not np.isfinite(figures).all():
+    return ratio_interval(values, [1.0] * len(values), level, seed)
+
+
+def ratio_interval(
+    sums: Sequence[float], counts: Sequence[float], level: float = 0.95, seed: int = 12345
+) -> list[float] | None:
+    """Return where a mean over the units of all texts lies on resampled test sets.
+
+    Such as the negative log-likelihood of a token, of texts that have several tokens each.
+
+    Args:
+        sums: of each text, the sum over its units.
+        counts: of each text, its units; positive.
+        level: the share of the resampled means that lies inside.
+        seed: of the resampling.
+
+    Returns:
+        [low, high]; None for fewer than two texts, of which nothing can be said.
+
+    Raises:
+        UserError: a figure is no number.
+    """
+    totals, units = (np.asarray(values, dtype=float) for values in (sums, counts))
+    if not np.isfinite(totals).all():
         raise UserError("a figure to resample is not a finite number")
-    if len(figures) < 2:
+    if len(totals) < 2:
         return None
     generator = np.random.default_rng(seed)
+    means = []
     # One resampled test set at a time: a thousand of a large one would fill the memory.
-    means = [
-        figures[generator.integers(len(figures), size=len(figures))].mean() for _ in range(SAMPLES)
-    ]
+    for _ in range(SAMPLES):
+        drawn = generator.integers(len(totals), size=len(totals))
+        means.append(totals[drawn].sum() / units[drawn].sum())
     tail = 100 * (1 - level) / 2
     return [float(bound) for bound in np.percentile(means, [tail, 100 - tail])]
+
+
+def sacrebleu_interval(
+    metric: Metric, texts: Sequence[str], references: Sequence[str]
+) -> list[float] | None:
+    """Return the 95 % bootstrap interval of a corpus score, by sacreBLEU's own resampling.
+
+    Args:
+        metric: such as ``sacrebleu.BLEU()``.
+        texts: what a system wrote.
+        references: as many.
+
+    Returns:
+        [low, high]; None for fewer than two texts.
+    """
+    if len(texts) < 2:
+        return None
+    score: Any = metric.corpus_score(texts, [references], n_bootstrap=SAMPLES)
+    return [float(score._mean - score._ci), float(score._mean + score._ci)]

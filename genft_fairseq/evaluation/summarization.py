@@ -131,19 +131,19 @@ def summary_figures(scores: Sequence[Scores]) -> dict[str, Any]:
         scores: at least one, all of the same names.
 
     Returns:
-        the means by the names of the scores (None where no text has one); for each of ROUGE
+        the means by the names of the scores (None where no text has one); for each of them
         ``..._interval``, [low, high], the 95% interval of a bootstrap over the texts (None for a
         single one); ``rep_n_too_short``, how many texts have no n-gram: these are left out of
-        ``rep_n`` and ``novel_n``.
+        ``rep_n`` and ``novel_n``; ``empty_summaries``, how many have no word.
     """
     columns = {name: _column(scores, name) for name in scores[0]}
     figures: dict[str, Any] = {
         name: sum(values) / len(values) if values else None for name, values in columns.items()
     }
-    rouge = [name for name in columns if name.startswith("rouge")]
-    figures |= {f"{name}_interval": mean_interval(columns[name]) for name in rouge}
+    figures |= {f"{name}_interval": mean_interval(columns[name]) for name in columns}
     short = {n: len(scores) - len(columns[f"rep_{n}"]) for n in LENGTHS}
-    return figures | {f"rep_{n}_too_short": number for n, number in short.items()}
+    figures |= {f"rep_{n}_too_short": number for n, number in short.items()}
+    return figures | {"empty_summaries": columns["words"].count(0.0)}
 
 
 def _column(scores: Sequence[Scores], name: str) -> list[float]:

@@ -11,7 +11,6 @@ from genft_fairseq.evaluation.decoding import Begin, Decoding, decode
 from genft_fairseq.evaluation.pieces import Text
 from genft_fairseq.evaluation.raw_text import raw_files, read_text
 from genft_fairseq.evaluation.reading_model import load_reader, open_split
-from genft_fairseq.evaluation.sentences import plain
 from genft_fairseq.evaluation.side_by_side import WIDTH, example_text
 from genft_fairseq.evaluation.summarization import (
     Example,
@@ -150,7 +149,7 @@ def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], Summarize
         "language": asked.language,
         "rouge_tokeniser": scorer.rouge_tokeniser,
         **decoded,
-        **_measures(examples, scored, asked.baseline),
+        **_measures(scored, asked.baseline),
     }
     return figures, Summarized(examples, scored, scorer.by_character)
 
@@ -214,9 +213,7 @@ def _decode(
     return [text(symbols) for symbols in found], figures
 
 
-def _measures(
-    examples: Sequence[Example], scored: Sequence[Scored], baseline: str | None
-) -> dict[str, Any]:
+def _measures(scored: Sequence[Scored], baseline: str | None) -> dict[str, Any]:
     scores = [found.summary for found in scored]
     references = summary_figures([found.reference for found in scored])
     figures = summary_figures(scores)
@@ -224,7 +221,6 @@ def _measures(
         "summaries": len(scored),
         **figures,
         "length_ratio": length_ratio(figures, references),
-        "empty_summaries": sum(not plain(example.summary) for example in examples),
         "of_references": references,
     }
     others = [found.baseline for found in scored if found.baseline is not None]
@@ -234,7 +230,6 @@ def _measures(
             "predictions": baseline,
             **theirs,
             "length_ratio": length_ratio(theirs, references),
-            "empty_summaries": sum(not plain(str(example.baseline)) for example in examples),
             **p_values(others, scores),
         }
     return measures

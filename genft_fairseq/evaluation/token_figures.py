@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.significance import ratio_interval
 from genft_fairseq.functional.recency import steps_since
 
 LENGTHS = (16, 32, 128, 512)
@@ -45,6 +46,8 @@ class TokenFigures:
     repeats: dict[str, int] = field(default_factory=dict)
     # The median rank of each row, for figures as the authors' code computes them.
     row_medians: list[int] = field(default_factory=list)
+    # Of each row its tokens, their summed negative log-likelihood, and how many were predicted.
+    row_sums: list[tuple[int, float, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.ranks = torch.zeros(self.vocabulary + 1, dtype=torch.long)
@@ -80,6 +83,10 @@ class TokenFigures:
         for row, kept in zip(rank, real, strict=True):
             if kept.any():
                 self.row_medians.append(int(row[kept].median()))
+        losses = nll.double().where(real, 0.0)
+        parts = (real.long(), losses, (rank.eq(1) & real).long())
+        sums = zip(*(part.sum(dim=1).tolist() for part in parts), strict=True)
+        self.row_sums += [row for row in sums if row[0]]
         return added
 
     def _add_repeats(self, prediction: Tensor, target: Tensor, real: Tensor) -> None:
@@ -98,8 +105,10 @@ class TokenFigures:
         """Return the figures by name.
 
         ``perplexity`` a token, None beyond what a number holds, and ``nll``, its logarithm (nats);
-        ``accuracy``; ``mean_rank`` and ``median_rank`` of the gold token, 1
-        being the best; ``rep_l``, ``wrep_l``, ``human_rep_l``, shares of the tokens; ``uniq`` and
+        ``accuracy``; ``perplexity_interval`` and ``accuracy_interval``, [low, high], the 95 %
+        interval of a bootstrap over the rows, None for a single one; ``mean_rank`` and
+        ``median_rank`` of the gold token, 1 being the best;
+        ``rep_l``, ``wrep_l``, ``human_rep_l``, shares of the tokens; ``uniq`` and
         ``human_uniq``, different tokens; ``tokens``, and of these ``unknown``.  The authors' code
         counts ranks from 0, and reports the mean of the blocks' medians.
         """
@@ -110,10 +119,14 @@ class TokenFigures:
             mean -= 1
             median = sum(self.row_medians) / len(self.row_medians) - 1
         nll = self.nll / self.tokens
+        tokens, losses, right = zip(*self.row_sums, strict=True)
+        nll_interval = ratio_interval(losses, tokens)
         return {
-            "perplexity": math.exp(nll) if nll < 700 else None,
+            "perplexity": _exp(nll),
             "nll": nll,
+            "perplexity_interval": nll_interval and [_exp(bound) for bound in nll_interval],
             "accuracy": int(self.ranks[1]) / self.tokens,
+            "accuracy_interval": ratio_interval(right, tokens),
             "mean_rank": mean,
             "median_rank": median,
             **{name: count / self.tokens for name, count in self.repeats.items()},
@@ -122,6 +135,10 @@ class TokenFigures:
             "tokens": self.tokens,
             "unknown": self.unknown,
         }
+
+
+def _exp(nll: float) -> float | None:
+    return math.exp(nll) if nll < 700 else None
 
 
 def _scored(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,7 +9,8 @@ from typing import Any
 import sacrebleu
 
 from genft_fairseq.errors import UserError, require_regular
-from genft_fairseq.evaluation.repetition import mean_repetition
+from genft_fairseq.evaluation.repetition import mean_repetition, repetition
+from genft_fairseq.evaluation.significance import mean_interval, sacrebleu_interval
 from genft_fairseq.generation.unknown_words import marked
 
 _LINE = re.compile(r"^([STHD])-(\d{1,12})\t(.*)$", re.MULTILINE)
@@ -160,6 +161,37 @@ def corpus_bleu(lowercase: bool = False, tokenised: bool = False) -> sacrebleu.B
     return sacrebleu.BLEU(
         lowercase=lowercase, tokenize="none" if tokenised else "13a", force=tokenised
     )
+
+
+def translation_intervals(
+    translations: Sequence[str],
+    references: Sequence[str],
+    lowercase: bool = False,
+    tokenised: bool = False,
+) -> dict[str, list[float] | None]:
+    """Return the 95 % bootstrap intervals over the sentences, by the names of the figures.
+
+    Args:
+        translations: as in ``translation_figures``, and so are the others.
+        references: untouched, as many.
+        lowercase: score BLEU and chrF without regard to case.
+        tokenised: both sides are tokenised.
+
+    Returns:
+        [low, high] of ``bleu`` (``tokenised_bleu``), ``chrf`` and ``rep_1`` to ``rep_4``; None
+        where fewer than two sentences have the figure.
+    """
+    written, right = marked(translations, "candidate"), marked(references, "reference")
+    bleu, chrf = corpus_bleu(lowercase, tokenised), sacrebleu.CHRF(lowercase=lowercase)
+    found = {
+        "tokenised_bleu" if tokenised else "bleu": sacrebleu_interval(bleu, written, right),
+        "chrf": sacrebleu_interval(chrf, written, right),
+    }
+    words = [text.split() for text in translations]
+    for n in (1, 2, 3, 4):
+        shares = [share for text in words if (share := repetition(text, n)) is not None]
+        found[f"rep_{n}"] = mean_interval(shares)
+    return found
 
 
 def word_repetitions(texts: Sequence[str]) -> dict[str, float | None]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import statistics
 from dataclasses import replace
 from itertools import chain, pairwise
 
@@ -282,6 +283,11 @@ def test_modes(data, checkpoint, shown):
     assert {**completed, **tokens} == both
     assert "model" not in tokens and "perplexity" not in completed
     assert "seq-rep" not in evaluate(data, "--path", checkpoint, "--mode", "tokens").stdout
+    for n in (1, 2, 3, 4):  # each continuation's own, of which the figure is the mean
+        own = [completion[f"seq_rep_{n}"] for completion in completed["completions"]]
+        assert statistics.fmean(own) == pytest.approx(completed["model"][f"seq_rep_{n}"])
+    low, high = tokens["perplexity_interval"]
+    assert low <= tokens["perplexity"] <= high
 
 
 def test_texts_with_marks(shown, tmp_path):

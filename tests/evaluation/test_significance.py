@@ -2,9 +2,16 @@
 
 import numpy as np
 import pytest
+from sacrebleu.metrics import BLEU, CHRF
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.significance import bleu_p_values, mean_p_value
+from genft_fairseq.evaluation.significance import (
+    bleu_p_values,
+    mean_interval,
+    mean_p_value,
+    ratio_interval,
+    sacrebleu_interval,
+)
 
 REFERENCES = [f"der {animal} läuft heute {n} mal um den See" for n in range(20) for animal in "abc"]
 
@@ -31,6 +38,29 @@ def test_mean():
         mean_p_value([1.0], [2.0])
     with pytest.raises(UserError, match="not a finite number"):
         mean_p_value([1.0, 2.0], [float("nan"), 2.0])
+
+
+def test_a_ratio_counts_texts_by_their_units():
+    """Of equal lengths it is the mean's; else a long text draws the ratio towards its own."""
+    values = np.random.default_rng(0).normal(size=50)
+    low, high = mean_interval(values)
+    assert low < values.mean() < high
+    assert ratio_interval(values * 7, [7] * 50) == pytest.approx([low, high])
+    sums, counts = np.array([1.0, 0.0, 90.0]), np.array([1, 2, 100])
+    random, ratios = np.random.default_rng(12345), []
+    for _ in range(1000):
+        drawn = [int(i) for i in random.integers(3, size=3)]
+        ratios.append(sum(sums[i] for i in drawn) / sum(counts[i] for i in drawn))
+    assert ratio_interval(sums, counts) == pytest.approx(np.percentile(ratios, [2.5, 97.5]))
+    assert ratio_interval([1.0], [2]) is None
+
+
+def test_the_interval_of_a_corpus_score_holds_it():
+    written = [line.replace("See", "Teich") if n % 3 else line for n, line in enumerate(REFERENCES)]
+    for metric in (BLEU(), CHRF()):
+        low, high = sacrebleu_interval(metric, written, REFERENCES)
+        assert low < metric.corpus_score(written, [REFERENCES]).score < high
+    assert sacrebleu_interval(BLEU(), written[:1], REFERENCES[:1]) is None
 
 
 def test_mean_without_a_difference_is_significant_as_often_as_announced():

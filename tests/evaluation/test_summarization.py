@@ -309,6 +309,9 @@ def test_figures_by_hand():
     low, high = figures["rouge_1_recall_interval"]
     assert 0 == low < figures["rouge_1_recall"] < high == 1
     assert not any(name.startswith("rouge") for name in references)
+    low, high = figures["words_interval"]
+    assert 0 <= low < 7 / 3 < high <= 6
+    assert (figures["empty_summaries"], references["empty_summaries"]) == (1, 0)
 
 
 def test_nothing_is_said_of_nothing():
@@ -317,6 +320,12 @@ def test_nothing_is_said_of_nothing():
     assert (figures["rep_1"], figures["words"], figures["rouge_1"]) == (None, 0, 0)
     assert figures["rouge_1_interval"] is None
     assert "novel_1" not in figures and only.baseline is None
+
+
+@pytest.mark.parametrize("summary", ["", " ", "...", "- !", "<q>"])
+def test_a_summary_without_a_word_is_empty(summary):
+    figures = summary_figures([one.summary for one in scored([(summary, "a"), ("a .", "a")])])
+    assert (figures["empty_summaries"], figures["words"]) == (1, 0.5)
 
 
 def test_two_systems():

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.significance import ratio_interval
 from genft_fairseq.evaluation.token_figures import LENGTHS, TokenFigures
 
 PAD, V = 1, 40
@@ -62,12 +63,16 @@ def by_loops(scores, target):
     return figures, medians
 
 
+def without_intervals(figures):
+    return {name: value for name, value in figures.items() if not name.endswith("_interval")}
+
+
 def test_equal_the_loops(batch):
     scores, target = batch
     want, medians = by_loops(scores, target)
     sums = TokenFigures(V, PAD, unknown_idx=3)
     assert sums.add(scores, target) == want["tokens"] == 401
-    assert sums.figures() == pytest.approx(want, rel=1e-6)
+    assert without_intervals(sums.figures()) == pytest.approx(want, rel=1e-6)
     assert 0 < want["rep_16"] < want["rep_32"] < want["rep_128"]  # the case has something to count
     theirs = sums.figures(peer_compatible=True)
     assert theirs["mean_rank"] == pytest.approx(want["mean_rank"] - 1)
@@ -75,6 +80,27 @@ def test_equal_the_loops(batch):
     assert theirs["median_rank"] != want["median_rank"] - 1
     changed = {name for name in want if theirs[name] != pytest.approx(want[name], rel=1e-6)}
     assert changed == {"mean_rank", "median_rank"}
+
+
+def test_intervals_are_a_bootstrap_over_rows(batch):
+    """Rows count by their tokens: 150, 100, 150 and one."""
+    scores, target = batch
+    sums = TokenFigures(V, PAD)
+    sums.add(scores, target)
+    rows = [by_loops(scores[[i]], target[[i]])[0] for i in range(B)]
+    tokens = [row["tokens"] for row in rows]
+    losses, right = (
+        [row[name] * n for row, n in zip(rows, tokens, strict=True)] for name in ("nll", "accuracy")
+    )
+    figures = sums.figures()
+    bounds = [math.exp(bound) for bound in ratio_interval(losses, tokens)]
+    assert figures["perplexity_interval"] == pytest.approx(bounds, rel=1e-6)
+    assert figures["accuracy_interval"] == pytest.approx(ratio_interval(right, tokens))
+    low, high = figures["perplexity_interval"]
+    assert low < figures["perplexity"] < high
+    one = TokenFigures(V, PAD)
+    one.add(scores[:1], target[:1])
+    assert one.figures()["perplexity_interval"] is one.figures()["accuracy_interval"] is None
 
 
 def test_batches_do_not_matter(batch, monkeypatch):
@@ -85,7 +111,10 @@ def test_batches_do_not_matter(batch, monkeypatch):
     monkeypatch.setattr("genft_fairseq.evaluation.token_figures._BLOCK_ELEMENTS", 7 * V)
     for part in ([0], [1, 2], [3]):
         parts.add(scores[part], target[part])
-    assert parts.figures() == pytest.approx(whole.figures(), rel=1e-6)
+    one, other = parts.figures(), whole.figures()
+    assert without_intervals(one) == pytest.approx(without_intervals(other), rel=1e-6)
+    for name in one.keys() - without_intervals(one).keys():
+        assert one[name] == pytest.approx(other[name], rel=1e-6)
 
 
 def test_half_precision_is_raised(batch):
