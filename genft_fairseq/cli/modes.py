@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from genft_fairseq.cli.translation_view import TranslationView
 
 FOLDER = click.Path(path_type=Path)
+_EITHER = "checkpoints/STRATEGY or checkpoints/STRATEGY-finetuned, whichever there is"
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def _options(*, strategy: dict[str, Any]) -> Decorator:
-    """The options that all modes have."""
+def _options(*, strategy: dict[str, Any], save_dir: str = "checkpoints/STRATEGY") -> Decorator:
+    """The options that all modes have; ``save_dir`` says what the default is."""
     decorators: list[Decorator] = [
         click.argument("data"),
         click.option(
@@ -32,7 +33,7 @@ def _options(*, strategy: dict[str, Any]) -> Decorator:
             **strategy,
         ),
         click.option("--task", type=click.Choice(TASKS), help="Default: what DATA looks like."),
-        click.option("--save-dir", type=FOLDER, help="Default: checkpoints/STRATEGY."),
+        click.option("--save-dir", type=FOLDER, help=f"Default: {save_dir}."),
         click.option("--dry-run", is_flag=True, help="Only print the command."),
         click.option(
             "--json", "as_json", is_flag=True, help="With --dry-run: as a JSON list of its words."
@@ -79,8 +80,9 @@ def train(
     """
     from genft_fairseq.study import baselines, commands
     from genft_fairseq.study.data_folders import open_data
+    from genft_fairseq.study.save_folders import default_folder
 
-    save_dir = save_dir or _default_folder(strategy)
+    save_dir = save_dir or default_folder(strategy)
     folder = open_data(data, task, flags)
     command = commands.train_command(folder, strategy, save_dir, flags, cpu=_without_gpu())
     baselines.require_no_beginning(save_dir, strategy)
@@ -88,7 +90,10 @@ def train(
 
 
 @click.command(cls=PassingOn)
-@_options(strategy={"required": True})
+@_options(
+    strategy={"required": True},
+    save_dir="checkpoints/STRATEGY; where the baseline lies there, checkpoints/STRATEGY-finetuned",
+)
 @click.option("--baseline", type=FOLDER, help="Checkpoint to start from.")
 def finetune(
     data: str,
@@ -113,13 +118,14 @@ def finetune(
     if baseline is None:
         raise UserError(
             "genft finetune needs --baseline CKPT, the checkpoint to start from; genft train makes "
-            f"one, {_default_folder('standard') / 'checkpoint_best.pt'}"
+            "one, checkpoints/standard/checkpoint_best.pt"
         )
     # Imported here: they bring in fairseq, which --help does not need.
     from genft_fairseq.study import architectures, baselines, commands
     from genft_fairseq.study.data_folders import open_data
+    from genft_fairseq.study.save_folders import default_folder
 
-    save_dir = save_dir or _default_folder(strategy)
+    save_dir = save_dir or default_folder(strategy, baseline)
     folder = open_data(data, task, flags)
     trained = architectures.read_configuration(baseline)
     architectures.require_task(trained, folder.task, baseline)
@@ -140,7 +146,7 @@ def finetune(
 
 
 @click.command(cls=PassingOn)
-@_options(strategy={"default": "standard", "show_default": True})
+@_options(strategy={"default": "standard", "show_default": True}, save_dir=_EITHER)
 @_decoding
 @click.option("--split", default="test", show_default=True, help="Part of the data to use.")
 @click.option("--results", type=FOLDER, help="Write the output into this folder.")
@@ -185,7 +191,7 @@ def test(
 
 
 @click.command(cls=PassingOn)
-@_options(strategy={"default": "standard", "show_default": True})
+@_options(strategy={"default": "standard", "show_default": True}, save_dir=_EITHER)
 @_decoding
 @click.option("--input", "source", help="File with lines of text; default: standard input.")
 def inference(
@@ -222,10 +228,6 @@ def inference(
     _run(command, dry_run, as_json)
 
 
-def _default_folder(strategy: str) -> Path:
-    return Path("checkpoints", strategy)
-
-
 def _without_gpu() -> bool:
     import torch
 
@@ -241,9 +243,9 @@ def _checkpoint(path: str | None, save_dir: Path | None, strategy: str) -> str:
             if not Path(each).is_file():
                 raise UserError(f"--path {each} is no file")
         return path
-    from genft_fairseq.study.save_folders import best_checkpoint
+    from genft_fairseq.study.save_folders import best_checkpoint, trained_folder
 
-    return best_checkpoint(save_dir or _default_folder(strategy))
+    return best_checkpoint(save_dir or trained_folder(strategy))
 
 
 def _train(

@@ -62,7 +62,7 @@ def report(
     """Write a page about runs of training: scores, curves, cost, samples, commands.
 
     \b
-    genft report checkpoints/standard checkpoints/scalegrad
+    genft report checkpoints/standard-finetuned checkpoints/scalegrad
     genft report runs/my_comparison --output report.html --output report.md
 
     RUN is a folder of genft train, finetune or compare, or of fairseq-train with its log; a folder

@@ -17,7 +17,6 @@ from sacrebleu.metrics.base import Metric
 from sacrebleu.significance import PairedTest
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.translation import corpus_bleu
 from genft_fairseq.generation.unknown_words import marked
 
 SAMPLES = 1000
@@ -63,26 +62,6 @@ def bleu_p_values(
     results = dict(zip(scores["System"], scores["BLEU"], strict=True))
     # sacreBLEU types a score as the name of a system, too.
     return p_values | {name: float(results[name].p_value) for name in different}  # type: ignore
-
-
-def bleu_interval(
-    translations: Sequence[str],
-    references: Sequence[str],
-    lowercase: bool = False,
-    tokenised: bool = False,
-) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the BLEU of ``translation_figures``, sacreBLEU's own.
-
-    Args:
-        translations: one a sentence.
-        references: as many.
-        lowercase: without regard to case.
-        tokenised: both sides are tokenised.
-    """
-    score = corpus_bleu(lowercase, tokenised).corpus_score(
-        marked(translations, "candidate"), [marked(references, "reference")], n_bootstrap=SAMPLES
-    )
-    return score._mean - score._ci, score._mean + score._ci
 
 
 def mean_p_value(baseline: Sequence[float], other: Sequence[float], seed: int = 12345) -> float:

@@ -163,30 +163,37 @@ def corpus_bleu(lowercase: bool = False, tokenised: bool = False) -> sacrebleu.B
     )
 
 
-def translation_intervals(
+def score_intervals(
     translations: Sequence[str],
     references: Sequence[str],
     lowercase: bool = False,
     tokenised: bool = False,
 ) -> dict[str, list[float] | None]:
-    """Return the 95 % bootstrap intervals over the sentences, by the names of the figures.
+    """Return the 95 % bootstrap intervals of the BLEU and chrF of ``translation_figures``.
 
     Args:
         translations: as in ``translation_figures``, and so are the others.
-        references: untouched, as many.
-        lowercase: score BLEU and chrF without regard to case.
+        references: as many.
+        lowercase: score without regard to case.
         tokenised: both sides are tokenised.
 
     Returns:
-        [low, high] of ``bleu`` (``tokenised_bleu``), ``chrf`` and ``rep_1`` to ``rep_4``; None
-        where fewer than two sentences have the figure.
+        [low, high] of ``bleu`` (or ``tokenised_bleu``) and ``chrf``; None for fewer than two
+        sentences.
     """
     written, right = marked(translations, "candidate"), marked(references, "reference")
     bleu, chrf = corpus_bleu(lowercase, tokenised), sacrebleu.CHRF(lowercase=lowercase)
-    found = {
+    return {
         "tokenised_bleu" if tokenised else "bleu": sacrebleu_interval(bleu, written, right),
         "chrf": sacrebleu_interval(chrf, written, right),
     }
+
+
+def translation_intervals(
+    translations: Sequence[str], references: Sequence[str], lowercase: bool = False
+) -> dict[str, list[float] | None]:
+    """Return ``score_intervals``, and those of ``rep_1`` to ``rep_4``, over the sentences."""
+    found = score_intervals(translations, references, lowercase)
     words = [text.split() for text in translations]
     for n in (1, 2, 3, 4):
         shares = [share for text in words if (share := repetition(text, n)) is not None]

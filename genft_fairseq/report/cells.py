@@ -17,7 +17,8 @@ class Cell:
         p_values: against the baseline, one a seed, as they are shown.
         value: to sort by.
         is_best: none of the column is better.
-        differs: from the baseline, significantly and in one direction under every seed.
+        differs: from the baseline, significantly and in one direction under every seed, from the
+            same starting point and by as many updates, or in the same time.
     """
 
     text: str = ""
@@ -62,7 +63,7 @@ def _differs(table: Table, row: Row, column: str) -> bool:
     """Whether every seed differs significantly from the baseline's, all in one direction."""
     p_values, baseline = row.p_values.get(column, {}), table.row(table.baseline)
     mine = {s: v for s, v in row.figures[column]["seeds"].items() if v is not None}
-    if not p_values or baseline is None or not mine.keys() <= p_values.keys():
+    if not p_values or baseline is None or row.unlike or not mine.keys() <= p_values.keys():
         return False
     theirs, mean = baseline.figures.get(column, {}).get("seeds", {}), baseline.mean(column)
     apart = [
@@ -70,6 +71,19 @@ def _differs(table: Table, row: Row, column: str) -> bool:
     ]
     one_way = all(d > 0 for d in apart) or all(d < 0 for d in apart)
     return one_way and max(p_values.values()) < SIGNIFICANT
+
+
+def _unlike_rows(table: Table) -> list[str]:
+    """Why some rows have no star: what differs besides the method."""
+    baseline = table.row(table.baseline)
+    unlike = [row for row in table.rows if row.unlike and row.p_values]
+    if baseline is None or not unlike:
+        return []
+    trained = [f"{row.name}: {row.recipe or 'training not known'}" for row in (baseline, *unlike)]
+    return [
+        f"No ∗ where {table.alike} are not known to be the same: then a difference is not the "
+        f"method's alone. {'. '.join(trained)}."
+    ]
 
 
 def _p_value(value: float) -> str:
@@ -103,8 +117,10 @@ def explanation(table: Table) -> list[str]:
     if any(c.p_values for c in cells):
         lines.append(
             f"p: paired bootstrap against {table.baseline}, one a seed; ∗: below {SIGNIFICANT} "
-            "under every seed, all in one direction. It says nothing of another seed of training."
+            f"under every seed, all in one direction, where {table.alike} are the same. It says "
+            "nothing of another seed of training."
         )
+        lines += _unlike_rows(table)
     if "bleu" in table.columns and any(c.p_values for c in cells):
         lines.append("p of BLEU is sacreBLEU's, about half as large as a two-sided one.")
     return lines

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -52,11 +53,23 @@ def read_data(path: str, run: Path) -> Data:
 
 def find_folder(path: str, run: Path) -> Path | None:
     """Return a data folder that a run's command names, where it still is; see ``read_data``."""
+    return find_above(path, run, lambda folder: folder.is_dir() and bool(_files(folder)))
+
+
+def find_above(path: str, run: Path, is_it: Callable[[Path], bool]) -> Path | None:
+    """Return what a run's command names, where it still is.
+
+    Args:
+        path: as the command has it; a relative one begins in one of the folders above the run's, or
+            here.
+        run: the folder of the run.
+        is_it: tells whether it is what is looked for.
+    """
     for start in (*run.resolve().parents, Path()):
-        folder = start / path
-        with contextlib.suppress(OSError):  # what a command names may be no name of a file
-            if folder.is_dir() and _files(folder):
-                return folder.resolve()
+        found = start / path
+        with contextlib.suppress(OSError, ValueError):  # it may be no name of a file
+            if is_it(found):
+                return found.resolve()
     return None
 
 
@@ -69,17 +82,22 @@ def folder_sha256(folder: Path) -> bytes:
     """Return the SHA-256 of a data folder's files by name and content."""
     digest = hashlib.sha256()
     for path in _files(folder):
-        status = path.stat()
         digest.update(path.name.encode() + b"\0")
-        digest.update(_file_sha256(path, status.st_size, status.st_mtime_ns))
+        digest.update(bytes.fromhex(file_sha256(path)))
     return digest.digest()
 
 
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, computed once as long as the file does not change."""
+    status = path.stat()
+    return _file_sha256(path, status.st_size, status.st_mtime_ns)
+
+
 @lru_cache(maxsize=1024)
-def _file_sha256(path: Path, size: int, modified: int) -> bytes:
+def _file_sha256(path: Path, size: int, modified: int) -> str:
     """The hash of a file; ``size`` and ``modified`` make it anew when the file has changed."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(_BLOCK):
             digest.update(block)
-    return digest.digest()
+    return digest.hexdigest()

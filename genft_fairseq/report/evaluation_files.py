@@ -10,6 +10,7 @@ from typing import Any
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation import translation
 from genft_fairseq.evaluation.repetition import repetition
+from genft_fairseq.report.recipe import Recipe
 from genft_fairseq.report.run_folders import (
     ANSWERS,
     LANGUAGE_MODEL,
@@ -60,6 +61,8 @@ class Evaluation:
         lowercase: whether the texts are compared without regard to case.
         test_set: a fingerprint of what was to be written, as its file has it; systems are compared
             on the same.  Empty where the texts were not kept.
+        checkpoint: that wrote them, as the file names it; empty where it does not.
+        recipe: how that was trained; None where nothing says it.
     """
 
     kind: str
@@ -75,6 +78,8 @@ class Evaluation:
     generated: translation.Generated | None = None
     lowercase: bool = False
     test_set: str = ""
+    checkpoint: str = ""
+    recipe: Recipe | None = None
 
 
 def fingerprint(texts: Sequence[Text]) -> str:
@@ -161,7 +166,7 @@ def read_evaluation(path: Path, found: dict[str, Any] | None = None) -> Evaluati
 
 
 def _of_kind(kind: str, path: Path, found: dict[str, Any]) -> Evaluation:
-    evaluation = Evaluation(kind, path.stem, path)
+    evaluation = Evaluation(kind, path.stem, path, checkpoint=str(found["path"] or ""))
     evaluation.figures = _numbers(found)
     evaluation.intervals = {
         name.removesuffix("_interval"): (float(ends[0]), float(ends[1]))
@@ -191,18 +196,26 @@ def _numbers(found: Any) -> dict[str, float]:
 
 
 def _read_completions(evaluation: Evaluation, found: dict[str, Any]) -> None:
-    """The figures of continuations are those of words, beside the human text's."""
+    """The figures of continuations are those of dictionary tokens, beside the human text's.
+
+    Files of earlier versions do not have them for each text, so that words speak for them.
+    """
     for part, figures in (("model", evaluation.figures), ("human", evaluation.of_references)):
         numbers = _numbers(found.get(part))
         named = {f"rep_{n}": f"seq_rep_{n}" for n in range(1, 5)}
+        named["uniq_seq"] = "uniq_seq"
         figures |= {ours: numbers[theirs] for ours, theirs in named.items() if theirs in numbers}
+    if "human_uniq" in evaluation.figures:
+        evaluation.of_references["uniq"] = evaluation.figures["human_uniq"]
     completions = found.get("completions")
-    for one in completions if isinstance(completions, list) else []:
-        if not isinstance(one, dict):
-            continue
+    listed = completions if isinstance(completions, list) else []
+    rows = [one for one in listed if isinstance(one, dict)]
+    for one in rows:
         prefix, written, human = (str(one.get(n, "")) for n in ("prefix", "continuation", "human"))
         evaluation.texts.append(Text(prefix, written, (human,)))
     evaluation.per_text["rep_4"] = repetitions(evaluation.texts)
+    for n in range(1, 5):
+        _take_per_text(evaluation, f"rep_{n}", [one.get(f"seq_rep_{n}", "") for one in rows])
 
 
 def repetitions(texts: Sequence[Text], n: int = 4) -> list[float | None]:
@@ -221,9 +234,13 @@ def _read_lines(evaluation: Evaluation, path: Path) -> None:
             Text(source, str(row.get("prediction", "")), tuple(map(str, references)))
         )
     for name in _PER_TEXT[evaluation.kind]:
-        values = [row.get(name) for row in rows]
-        if rows and all(isinstance(value, int | float | None) for value in values):
-            evaluation.per_text[name] = [None if v is None else float(v) for v in values]
+        _take_per_text(evaluation, name, [row.get(name) for row in rows])
+
+
+def _take_per_text(evaluation: Evaluation, name: str, values: list[Any]) -> None:
+    """Keep a figure that each text has of its own; a file of earlier versions may not have it."""
+    if values and all(isinstance(value, int | float | None) for value in values):
+        evaluation.per_text[name] = [None if v is None else float(v) for v in values]
 
 
 def _rows(path: Path) -> Sequence[dict[str, Any]]:

@@ -4,12 +4,23 @@ import datetime
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.raw_text import RawReferences
+from genft_fairseq.report.data_fingerprint import find_above
 from genft_fairseq.report.evaluation_files import Evaluation, evaluations_in, read_evaluation
-from genft_fairseq.report.run_folders import TRANSLATION, Named, RunFolder, clean, find, is_trained
+from genft_fairseq.report.recipe import Recipe
+from genft_fairseq.report.run_folders import (
+    TRANSLATION,
+    Named,
+    RunFolder,
+    clean,
+    find,
+    is_trained,
+    log_of,
+)
 from genft_fairseq.report.run_state import FINISHED, RUNNING
 from genft_fairseq.report.tables import (
     Row,
@@ -122,6 +133,8 @@ def gather(
         report.notes += broken
         # Those of a comparison are scored already.
         scored.add(found, trainings[id(run)], score=id(run) not in in_comparison)
+        for evaluation in found:
+            evaluation.recipe = _recipe(evaluation, trainings[id(run)])
         seed = "" if run.seed is None else str(run.seed)
         evaluations += [(run.name, seed, evaluation) for evaluation in found]
         step(1)
@@ -168,6 +181,15 @@ def _tell_apart(runs: Sequence[RunFolder]) -> None:
 def _training(run: RunFolder) -> Training | None:
     trained = run.log or (run.folder and is_trained(run.folder))
     return read_training(run) if trained else None
+
+
+def _recipe(evaluation: Evaluation, training: Training | None) -> Recipe | None:
+    """How the model was trained: in the run's folder, or in that of the checkpoint it names."""
+    if training is None and evaluation.checkpoint:
+        path = find_above(evaluation.checkpoint, evaluation.path.parent, Path.is_file)
+        if path is not None and is_trained(path.parent):
+            training = read_training(RunFolder("", None, path.parent, log_of(path.parent)))
+    return training.recipe if training else None
 
 
 class _Translations:

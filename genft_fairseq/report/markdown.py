@@ -89,7 +89,7 @@ def _table(table: Table) -> Iterator[str]:
     for row in table.rows:
         cells = [cell(table, row, column) for column in columns]
         texts = [f"**{c.plain}**" if c.is_best else c.plain for c in cells]
-        note = f" ({escaped(row.note)})" if row.note else ""
+        note = f" ({escaped('; '.join(row.notes))})" if row.notes else ""
         yield f"| {' | '.join([escaped(row.name) + note, *texts])} |"
     references = reference_cells(table)
     if references:

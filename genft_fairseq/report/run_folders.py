@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.study.save_folders import LAST
+from genft_fairseq.study.training_log import LAST
 
 SEED = re.compile(r"seed[-_]?(\d+)$")
 # What only a folder of training has; a log alone may be of anything.
@@ -21,6 +21,8 @@ _LOG_NAMES = ("genft.log", "train.log", "hydra_train.log")
 # A data folder or a disk may be named by mistake: looking through it must end.
 _MOST_FOLDERS = 20_000
 _BEGINNING = 1 << 16
+# What fairseq-train logs, and none of fairseq's other commands.
+_LOG_SIGNS = (b"| fairseq_cli.train |", b"| fairseq.trainer |", b"| train_inner |", b"| train |")
 
 
 @dataclass
@@ -194,11 +196,12 @@ def _run(folder: Path, root: Path, given: str) -> RunFolder:
 
 
 def log_of(folder: Path) -> Path | None:
-    """Return the log of a run: genft's, ``train.log``, hydra's, or the only one that there is."""
+    """Return the log of a run: genft's, ``train.log``, hydra's, or the only one of training."""
     for name in _LOG_NAMES:
         if (folder / name).is_file():
             return folder / name
-    logs = sorted(path for path in folder.glob("*.log") if path.is_file())
+    # Decoding may have left its log here, too.
+    logs = [path for path in folder.glob("*.log") if path.is_file() and is_log(path)]
     return logs[0] if len(logs) == 1 else None
 
 
@@ -222,7 +225,7 @@ def is_log(path: Path) -> bool:
     """Tell whether fairseq-train wrote a file: its beginning names it."""
     with path.open("rb") as stream:
         beginning = stream.read(_BEGINNING)
-    return b"fairseq" in beginning or b"| train_inner |" in beginning
+    return any(sign in beginning for sign in _LOG_SIGNS)
 
 
 def _comparison(path: Path) -> dict[str, Any] | None:

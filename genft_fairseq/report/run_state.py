@@ -1,4 +1,4 @@
-"""Whether a run of training is finished, going on, crashed or stopped."""
+"""Whether a run of training is finished, going on, crashed or stopped, as its folder tells."""
 
 import fcntl
 import os
@@ -10,6 +10,7 @@ from genft_fairseq.study.baselines import LOCK
 from genft_fairseq.study.training_log import TRAINING_BEGINS
 
 FINISHED, RUNNING, CRASHED, STOPPED = "finished", "running", "crashed", "stopped"
+NO_LOG = "no log"
 # A run of fairseq-train itself holds no lock; while it trains, its log grows.
 RECENT_SECONDS = 120
 LAST_LINES = 12
@@ -24,26 +25,30 @@ _ERROR = re.compile(
 )
 
 
-def run_state(folder: Path | None, log: Path | None) -> str:
+def run_state(folder: Path | None, log: Path | None, is_final: bool = False) -> str:
     """Return the state of a run.
 
     Args:
         folder: of the run, where it has one.
         log: of the run, where it has one.
+        is_final: its checkpoint says that it came to its end; see ``Checkpoint``.
 
     Returns:
         ``FINISHED``; ``RUNNING``, when a process holds its lock, or its log has just grown;
-        ``CRASHED``, when the end of its log is an error; else ``STOPPED``.
+        ``CRASHED``, when the end of its log is an error; else ``STOPPED``. Without a log
+        ``FINISHED`` where its checkpoint is the final one, else ``NO_LOG``.
     """
     # Written at the very end; whoever started the run may hold its lock a little longer.
     if folder is not None and (folder / "finished").is_file():
         return FINISHED
     if folder is not None and _is_locked(folder / LOCK):
         return RUNNING
-    tail = _tail(log) if log else ""
+    if log is None:
+        return FINISHED if is_final else NO_LOG
+    tail = _tail(log)
     begun, done = tail.rfind(TRAINING_BEGINS), tail.rfind(_DONE)
     after = tail[max(begun, done, 0) :]
-    is_recent = log is not None and time.time() - log.stat().st_mtime < RECENT_SECONDS
+    is_recent = time.time() - log.stat().st_mtime < RECENT_SECONDS
     if _ERROR.search(after) and not (is_recent and _goes_on(after)):
         return CRASHED
     if done > begun:

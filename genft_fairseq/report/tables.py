@@ -1,23 +1,24 @@
 """The tables of a report: a row a system, its figures over seeds, and what is significant."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import statistics
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.significance import bleu_p_values, mean_p_value
+from genft_fairseq.evaluation.significance import bleu_p_values, mean_interval, mean_p_value
 from genft_fairseq.report.catalogue import COST, REPETITIONS, SCORES
 from genft_fairseq.report.evaluation_files import Evaluation
 from genft_fairseq.report.run_folders import TRANSLATION
-from genft_fairseq.report.translation_scores import bleu_interval
+from genft_fairseq.report.translation_scores import intervals_of
 from genft_fairseq.study.comparison_results import spread
+from genft_fairseq.study.strategies import STANDARD
 
 Figures = dict[str, Any]
 Texts = tuple[str, ...]
-# The row that others are compared with, unless the user names one.
-_USUAL_BASELINES = ("standard", "mle")
 SIGNIFICANT = 0.05
 
 
@@ -31,6 +32,9 @@ class Row:
             a comparison.
         intervals: 95 % bootstrap intervals over the texts, where there is one seed.
         p_values: by figure and seed, against the baseline of the same seed.
+        recipe: how it was trained, for people to read; empty where nothing says it.
+        unlike: in what that differs from how the baseline was trained, apart from the method: then
+            a difference is not the method's alone.
         note: what a reader must know of it, such as that it failed.
         is_whole: whether its figures can be the best of a column: those of finished runs.
     """
@@ -39,8 +43,15 @@ class Row:
     figures: dict[str, Figures] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     p_values: dict[str, dict[str, float]] = field(default_factory=dict)
+    recipe: str = ""
+    unlike: list[str] = field(default_factory=list)
     note: str = ""
     is_whole: bool = True
+
+    @property
+    def notes(self) -> list[str]:
+        """What stands beside its name."""
+        return [*([self.note] if self.note else []), *(self.unlike if self.p_values else [])]
 
     def mean(self, name: str) -> float | None:
         """Return a figure over the seeds; None where it is not known."""
@@ -59,6 +70,7 @@ class Table:
         references: figures of the references, or of human text.
         notes: lines below it.
         is_cost: whether it is about training, not about what was written.
+        alike: what systems must have in common for a star.
     """
 
     title: str
@@ -67,6 +79,7 @@ class Table:
     references: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     is_cost: bool = False
+    alike: str = "starting point and number of updates"
 
     def row(self, name: str) -> Row | None:
         """Return the row of a name, if there is one."""
@@ -94,7 +107,7 @@ def evaluation_tables(
 
     Args:
         evaluations: of each the name of its system, its seed, and what was found.
-        baseline: the system that the others are compared with; None: a usual name, or the first.
+        baseline: the system that the others are compared with; None: see ``choose_baseline``.
     """
     groups: dict[tuple[str, str], dict[str, dict[str, dict[str, Evaluation]]]] = {}
     every = list(evaluations)
@@ -131,7 +144,7 @@ def require_one_test_set(evaluations: Iterable[tuple[str, str, Evaluation]]) -> 
 
 
 def _table(title: str, systems: BySystem, asked: str | None) -> Table:
-    baseline = choose_baseline(list(systems), asked)
+    baseline = choose_baseline(systems, asked)
     rows = [_row(name, by_seed) for name, by_seed in systems.items()]
     most = max(len(by_seed) for by_seed in systems.values())
     for row in rows:
@@ -139,6 +152,7 @@ def _table(title: str, systems: BySystem, asked: str | None) -> Table:
         row.note = "" if seeds == most else f"{seeds} of {most} seeds"
         if row.name != baseline:
             row.p_values = _p_values(systems[row.name], systems[baseline])
+            row.unlike = _unlike(systems[row.name], systems[baseline])
     every = [found for by_seed in systems.values() for found in by_seed.values()]
     references = next((found.of_references for found in every if found.of_references), {})
     signatures = {value: None for found in every for value in found.signatures.values()}
@@ -155,25 +169,82 @@ def _settings(settings: Figures) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in flat.items())
 
 
-def choose_baseline(names: Sequence[str], asked: str | None) -> str:
-    """Return the row that the others are compared with."""
-    if asked in names and asked is not None:
+def choose_baseline(systems: BySystem, asked: str | None) -> str:
+    """Return the row that the others are compared with.
+
+    That is the one asked for; else the one that was fine-tuned by the standard strategy, or, where
+    there is none, trained by it.  Of several it is the one that most rows share their starting
+    point and number of updates with.  Without any it is the first.
+    """
+    if asked is not None and asked in systems:
         return asked
-    last = {name.rsplit("/", 1)[-1]: name for name in reversed(names)}
-    return next((last[usual] for usual in _USUAL_BASELINES if usual in last), names[0])
+    standard = [name for name, by_seed in systems.items() if _is_standard(by_seed)]
+
+    def fitness(name: str) -> tuple[bool, int, bool]:
+        alike = [other for other in systems if not _unlike(systems[other], systems[name])]
+        called = name.rsplit("/", 1)[-1] == STANDARD
+        return _is_finetuned(systems[name]), len(alike), called
+
+    return max(standard, key=fitness, default=next(iter(systems)))
+
+
+def _is_standard(by_seed: Mapping[str, Evaluation]) -> bool:
+    return all(found.recipe and found.recipe.is_standard for found in by_seed.values())
+
+
+def _is_finetuned(by_seed: Mapping[str, Evaluation]) -> bool:
+    return all(found.recipe and found.recipe.start for found in by_seed.values())
+
+
+def _unlike(mine: Mapping[str, Evaluation], theirs: Mapping[str, Evaluation]) -> list[str]:
+    """In what the training of two systems differs, besides their method."""
+    found: dict[str, None] = {}
+    for seed, one in mine.items():
+        other = _of_seed(theirs, seed)
+        if other is None:
+            continue
+        if one.recipe is None or other.recipe is None:
+            return ["training not known"]
+        found |= dict.fromkeys(one.recipe.differences(other.recipe))
+    return list(found)
+
+
+def _of_seed(theirs: Mapping[str, Evaluation], seed: str) -> Evaluation | None:
+    """The baseline of a seed; that of a single seed, an imported model say, is every seed's."""
+    return theirs.get(seed) or (next(iter(theirs.values())) if len(theirs) == 1 else None)
 
 
 def _row(name: str, by_seed: Mapping[str, Evaluation]) -> Row:
-    row = Row(name)
+    recipes = dict.fromkeys(str(found.recipe) for found in by_seed.values() if found.recipe)
+    row = Row(name, recipe="; ".join(recipes))
     names = {n: None for found in by_seed.values() for n in found.figures if n in SCORES}
     for figure in names:
         row.figures[figure] = spread({s: found.figures.get(figure) for s, found in by_seed.items()})
     if len(by_seed) == 1:
         (found,) = by_seed.values()
-        row.intervals = {n: v for n, v in found.intervals.items() if n in SCORES}
-        bleu = bleu_interval(found) if found.kind == TRANSLATION else None
-        row.intervals |= dict([bleu] if bleu else [])
+        scored = intervals_of(found) if found.kind == TRANSLATION else {}
+        every = {**_mean_intervals(found), **found.intervals, **scored}
+        row.intervals = {name: ends for name, ends in every.items() if name in SCORES}
     return row
+
+
+def _mean_intervals(found: Evaluation) -> dict[str, tuple[float, float]]:
+    """The intervals of figures that are means over the texts."""
+    intervals: dict[str, tuple[float, float]] = {}
+    for name, values in found.per_text.items():
+        known = tuple(value for value in values if value is not None)
+        figure = found.figures.get(name)
+        # Of words beside tokens, say, the mean is another figure.
+        if figure is not None and known and math.isclose(statistics.fmean(known), figure):
+            ends = _mean_interval(known)
+            intervals |= {name: ends} if ends else {}
+    return intervals
+
+
+@lru_cache(maxsize=512)
+def _mean_interval(values: tuple[float, ...]) -> tuple[float, float] | None:
+    ends = mean_interval(values)
+    return (ends[0], ends[1]) if ends else None
 
 
 def _p_values(
@@ -181,8 +252,7 @@ def _p_values(
 ) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for seed, one in mine.items():
-        # A baseline that has one seed, an imported model say, is that of every seed.
-        other = theirs.get(seed) or (next(iter(theirs.values())) if len(theirs) == 1 else None)
+        other = _of_seed(theirs, seed)
         for name, p_value in (_seed_p_values(one, other) if other else {}).items():
             found.setdefault(name, {})[seed] = p_value
     return found
@@ -228,21 +298,34 @@ def _comparison_tables(results: Figures, source: str) -> list[Table]:
     tables = []
     notes = [f"{name.split('_')[0]} {results[name]}" for name in results if "signature" in name]
     for key, title in (("equal_updates", "equal updates"), ("equal_time", "equal training time")):
-        rows = [_comparison_row(n, s, key) for n, s in results["systems"].items() if s.get(key)]
+        updates = results.get("updates") if key == "equal_updates" else None
+        found = {name: s for name, s in results["systems"].items() if s.get(key)}
+        rows = [_comparison_row(n, s, key, updates) for n, s in found.items()]
         if not rows:
             continue
         references = results.get("references", {}) if key == "equal_updates" else {}
         known = {name: value for name, value in references.items() if value is not None}
         called = Path(source).resolve().parent.name
-        tables.append(Table(f"{called}: {title}", rows, "standard", known, notes))
+        table = Table(f"{called}: {title}", rows, STANDARD, known, notes)
+        if key == "equal_time":
+            table.alike = "starting point and training time"
+        tables.append(table)
     return tables
 
 
-def _comparison_row(name: str, system: Figures, key: str) -> Row:
+def _comparison_row(name: str, system: Figures, key: str, updates: int | None) -> Row:
     figures = dict(system[key])
     p_values = figures.pop("p_value", {}).get("seeds", {})
     failed = " ".join(failure["error"] for failure in system.get("failures", []))
     shown = {n: figure for n, figure in figures.items() if n in SCORES or n in COST}
-    for figure in shown.values():
+    row = Row(name, shown, p_values={"bleu": p_values} if p_values else {}, note=failed)
+    for each, figure in shown.items():
         figure["mean"], figure["half_width"], figure["seeds"]  # raises where one is missing
-    return Row(name, shown, {}, {"bleu": p_values} if p_values else {}, failed)
+        if figure.get("interval"):
+            low, high = figure["interval"]
+            row.intervals[each] = (float(low), float(high))
+    if system.get("kind") == "baseline":  # all others start from it
+        row.recipe, row.unlike = "0 updates", ["other number of updates"]
+    elif updates is not None:
+        row.recipe = f"{updates:,} updates"
+    return row

@@ -11,6 +11,7 @@ import numpy as np
 
 from genft_fairseq.errors import UserError
 from genft_fairseq.report.data_fingerprint import Data, read_data
+from genft_fairseq.report.recipe import Recipe, read_recipe
 from genft_fairseq.report.run_folders import RunFolder, read_json
 from genft_fairseq.report.run_state import (
     CRASHED,
@@ -21,8 +22,15 @@ from genft_fairseq.report.run_state import (
     run_state,
 )
 from genft_fairseq.study.data_folders import flag_values
-from genft_fairseq.study.training_log import TrainingLog, read_checkpoint, read_training_log
+from genft_fairseq.study.training_log import (
+    LAST,
+    Checkpoint,
+    TrainingLog,
+    read_checkpoint,
+    read_training_log,
+)
 
+_CHECKPOINTS = (LAST, "checkpoint_best.pt")
 # What fairseq logs of every training; everything else is the method's own.
 _COMMON = {
     *("loss", "nll_loss", "ppl", "wps", "ups", "wpb", "bsz", "num_updates", "lr", "gnorm", "clip"),
@@ -43,6 +51,7 @@ class Training:
         command: None where nothing says it.
         data: what it was trained on; None where nothing says it.
         cost: ``updates``, ``train_seconds``, ``clock``, ``peak_memory_mib``, ... as far as known.
+        recipe: None where nothing says it.
     """
 
     found: RunFolder
@@ -52,6 +61,7 @@ class Training:
     command: str | None = None
     data: Data | None = None
     cost: dict[str, Any] = field(default_factory=dict)
+    recipe: Recipe | None = None
 
     @property
     def versions(self) -> str | None:
@@ -111,7 +121,8 @@ def read_training(found: RunFolder) -> Training:
         UserError: a file of it is there, but cannot be read.
     """
     folder, path = found.folder, found.log
-    state = run_state(folder, path)
+    checkpoint = _last_checkpoint(folder) if folder else None
+    state = run_state(folder, path, checkpoint is not None and checkpoint.is_final)
     training = Training(
         found,
         state,
@@ -125,7 +136,9 @@ def read_training(found: RunFolder) -> Training:
     seeds = flag_values(words, "--seed")
     if found.seed is None and seeds and seeds[-1].isdecimal():
         found.seed = int(seeds[-1])
-    training.cost = _cost(training)
+    training.cost = _cost(training, checkpoint)
+    if folder is not None:
+        training.recipe = read_recipe(folder, words, checkpoint, training.cost.get("updates"))
     return training
 
 
@@ -147,16 +160,19 @@ def _data_argument(words: list[str]) -> str | None:
     return words[begin + 1]
 
 
-def _cost(training: Training) -> dict[str, Any]:
+def _cost(training: Training, checkpoint: Checkpoint | None) -> dict[str, Any]:
     folder, log = training.found.folder, training.log
     cost: dict[str, Any] = {}
     if folder is not None and (folder / "finished").is_file():
         cost = _json_object(folder / "finished")
-    if folder is not None and "train_seconds" not in cost:
-        cost |= _checkpoint_cost(folder)
     logged = training.figures("training")
+    is_last = checkpoint is not None and (checkpoint.file == LAST or not logged)
+    if checkpoint is not None and is_last and "train_seconds" not in cost:
+        # 0 seconds where fairseq trained without the plugin: not known
+        seconds = {"train_seconds": checkpoint.train_seconds} if checkpoint.train_seconds else {}
+        cost |= {"updates": checkpoint.updates, **seconds}
     if logged:
-        cost.setdefault("updates", max(logged))
+        cost.setdefault("updates", max([*logged, *log.validation]))
         gib = log.gpu_mib()
         if gib and not cost.get("peak_memory_mib"):
             cost |= {"peak_memory_mib": max(gib), "memory": "GPU (allocated by torch)"}
@@ -168,18 +184,16 @@ def _cost(training: Training) -> dict[str, Any]:
     return cost
 
 
-def _checkpoint_cost(folder: Path) -> dict[str, Any]:
-    """What the last checkpoint knows; nothing where there is none, or none that loads safely."""
-    path = folder / "checkpoint_last.pt"
-    if not path.is_file():
-        return {}
+def _last_checkpoint(folder: Path) -> Checkpoint | None:
+    """What a run's last checkpoint says; None where there is none, or none that loads safely.
+
+    With ``--no-last-checkpoints`` its best one is all that there is.
+    """
+    path = next((p for name in _CHECKPOINTS if (p := folder / name).is_file()), None)
     try:
-        checkpoint = read_checkpoint(path)
+        return read_checkpoint(path) if path else None
     except (UserError, OSError):
-        return {}
-    # 0 where fairseq trained without the plugin: not known
-    seconds = {"train_seconds": checkpoint.train_seconds} if checkpoint.train_seconds else {}
-    return {"updates": checkpoint.updates, **seconds}
+        return None
 
 
 def _json_object(path: Path) -> dict[str, Any]:

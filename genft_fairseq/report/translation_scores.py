@@ -3,10 +3,13 @@
 from functools import lru_cache
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation import significance
 from genft_fairseq.evaluation.raw_text import RawReferences
 from genft_fairseq.evaluation.raw_text import raw_references as untouched
-from genft_fairseq.evaluation.translation import translation_figures, word_repetitions
+from genft_fairseq.evaluation.translation import (
+    score_intervals,
+    translation_figures,
+    word_repetitions,
+)
 from genft_fairseq.report.data_fingerprint import find_folder
 from genft_fairseq.report.evaluation_files import Evaluation, Text, fingerprint, repetitions
 from genft_fairseq.report.training import Training
@@ -57,7 +60,7 @@ def score_translations(evaluation: Evaluation, is_raw: bool) -> None:
     """
     written = [text.written for text in evaluation.texts]
     references = [text.references[0] for text in evaluation.texts if text.references]
-    evaluation.per_text["rep_4"] = repetitions(evaluation.texts)
+    evaluation.per_text |= {f"rep_{n}": repetitions(evaluation.texts, n) for n in range(1, 5)}
     if len(references) != len(written):  # --gen-subset without a target side
         evaluation.figures |= _known(word_repetitions(written))
         return
@@ -71,18 +74,19 @@ def score_translations(evaluation: Evaluation, is_raw: bool) -> None:
     evaluation.of_references |= _known(word_repetitions(references))
 
 
-def bleu_interval(evaluation: Evaluation) -> tuple[str, tuple[float, float]] | None:
-    """Return the name of the BLEU that there is, and its 95 % bootstrap interval."""
-    name = next((n for n in ("bleu", "tokenised_bleu") if n in evaluation.figures), None)
-    if name is None or len(evaluation.texts) < 2:
-        return None
+def intervals_of(evaluation: Evaluation) -> dict[str, tuple[float, float]]:
+    """Return the 95 % bootstrap intervals of BLEU, by the name of the one there is, and of chrF."""
     written = tuple(text.written for text in evaluation.texts)
-    references = tuple(text.references[0] for text in evaluation.texts)
-    return name, _bleu_interval(written, references, evaluation.lowercase, name != "bleu")
+    references = tuple(text.references[0] for text in evaluation.texts if text.references)
+    if len(references) != len(written):
+        return {}
+    is_tokenised = "tokenised_bleu" in evaluation.figures
+    found = _score_intervals(written, references, evaluation.lowercase, is_tokenised)
+    return {name: (ends[0], ends[1]) for name, ends in found.items() if ends}
 
 
 # A report that is watched has the same texts again and again.
-_bleu_interval = lru_cache(maxsize=512)(significance.bleu_interval)
+_score_intervals = lru_cache(maxsize=512)(score_intervals)
 
 
 def _known(figures: dict[str, float | None]) -> dict[str, float]:

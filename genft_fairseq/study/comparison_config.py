@@ -13,13 +13,13 @@ import yaml
 from genft_fairseq.errors import UserError, require_regular
 from genft_fairseq.evaluation.translation import read_lines, subword_line
 from genft_fairseq.study.comparison_entries import (
-    STANDARD,
     Entry,
     nearest,
     read_entries,
     read_flags,
     require_distinct,
 )
+from genft_fairseq.study.strategies import STANDARD
 
 # What each key is for, in the words of an error about it.
 REQUIRED = {

@@ -11,10 +11,10 @@ from typing import Any
 
 from genft_fairseq.errors import UserError
 from genft_fairseq.study.data_folders import flag_values, has_flag
-from genft_fairseq.study.strategies import STRATEGIES, strategy_flags
+from genft_fairseq.study.strategies import STANDARD, STRATEGIES, strategy_flags
 
 ENTRY_KEYS = {"strategy": ("name", "strategy", "flags"), "decoding": ("name", "flags")}
-STANDARD, BASELINE = "standard", "baseline"
+BASELINE = "baseline"
 # What the comparison decides itself, or what would end a run before its last update.
 OWN_FLAGS = {
     *("--task", "--criterion", "--seed", "--user-dir", "--max-update", "--max-epoch"),

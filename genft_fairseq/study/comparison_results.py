@@ -11,10 +11,11 @@ from genft_fairseq.evaluation.significance import bleu_p_values
 from genft_fairseq.evaluation.translation import (
     read_generated,
     translation_figures,
+    translation_intervals,
     word_repetitions,
 )
 from genft_fairseq.study.comparison_config import Comparison
-from genft_fairseq.study.comparison_entries import BASELINE, STANDARD, Entry
+from genft_fairseq.study.comparison_entries import BASELINE, Entry
 from genft_fairseq.study.decoding_run import (
     DECODE,
     EQUAL_TIME,
@@ -22,7 +23,7 @@ from genft_fairseq.study.decoding_run import (
     equal_time_checkpoint,
 )
 from genft_fairseq.study.job import Job, printable
-from genft_fairseq.study.strategies import STRATEGIES
+from genft_fairseq.study.strategies import STANDARD, STRATEGIES
 from genft_fairseq.study.training_log import read_training_log, token_loss
 from genft_fairseq.study.training_run import LAST, TrainingRun, read_finished
 
@@ -35,7 +36,8 @@ STUDENT_T = (
     *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
 )
 MEANING = {
-    "interval": "mean ± half_width: Student's t, 95 %, over the seeds",
+    "interval": "mean ± half_width: Student's t, 95 %, over the seeds; of a single seed, interval: "
+    "a 95 % bootstrap over the test sentences",
     "p_value": "paired bootstrap of BLEU against standard of the same seed",
     "train_seconds": "seconds in updates, as the checkpoints hold them: of the processor (all "
     "threads) on the CPU, because others may use the machine, by the wall clock on a GPU; "
@@ -74,7 +76,8 @@ def comparison_results(comparison: Comparison, jobs: Sequence[Job]) -> Figures:
     """
     found = {(job.row, job.seed, job.kind): job for job in jobs}
     references = RawReferences.read(comparison.data, comparison.references, comparison.target_lang)
-    seeds = [_Seed(seed, found, references) for seed in comparison.seeds]
+    is_only = len(comparison.seeds) == 1
+    seeds = [_Seed(seed, found, references, is_only) for seed in comparison.seeds]
     rows = (Entry(BASELINE, ""), *comparison.strategies, *comparison.decodings)
     signatures = next((seed.signatures for seed in seeds if seed.signatures), {})
     return {
@@ -97,9 +100,13 @@ class _Seed:
     """The figures of one seed, by row."""
 
     def __init__(
-        self, seed: int, jobs: dict[tuple[str, int | None, str], Job], references: RawReferences
+        self,
+        seed: int,
+        jobs: dict[tuple[str, int | None, str], Job],
+        references: RawReferences,
+        is_only: bool,
     ) -> None:
-        self.seed = seed
+        self.seed, self.is_only = seed, is_only
         self.signatures: dict[str, str] = {}
         self.equal_updates: dict[str, Figures] = {}
         self.equal_time: dict[str, Figures] = {}
@@ -131,6 +138,10 @@ class _Seed:
             self.signatures = {k: figures.pop(k) for k in ("bleu_signature", "chrf_signature")}
             if f"{kind} {row}" in p_values:
                 figures["p_value"] = p_values[f"{kind} {row}"]
+            if self.is_only:
+                figures["intervals"] = translation_intervals(
+                    text, references.lines, references.lowercase
+                )
             (self.equal_time if kind == EQUAL_TIME else self.equal_updates)[row] = figures
 
     def _equal_time(self) -> None:
@@ -146,7 +157,10 @@ class _Seed:
             chosen = equal_time_checkpoint(run.folder, standard.folder)
             same = {None: self.equal_updates.get(BASELINE, {}), LAST: mine}.get(chosen["file"])
             scores = self.equal_time.get(row, {}) if same is None else same
-            kept = ("bleu", "chrf", "length_ratio", "rep_1", "rep_2", "rep_3", "rep_4", "p_value")
+            kept = (
+                *("bleu", "chrf", "length_ratio", "rep_1", "rep_2", "rep_3", "rep_4"),
+                *("p_value", "intervals"),
+            )
             self.equal_time[row] = {
                 **{name: scores[name] for name in kept if name in scores},
                 "updates": chosen["updates"],
@@ -189,9 +203,9 @@ def _system(
     found["equal_updates"] = _spreads(figures)
     if kind == "baseline":  # one model: seeds differ in what it is compared with, its p-value
         one = {
-            name: spread({"": value}) | {"seeds": {}}
+            name: found["equal_updates"][name] | spread({"": value}) | {"seeds": {}}
             for name, value in figures[seeds[0].seed].items()
-            if name != "p_value"
+            if name not in ("p_value", "intervals")
         }
         found["equal_updates"] |= one
     if row.strategy:
@@ -203,10 +217,15 @@ def _system(
 
 def _spreads(by_seed: dict[int, Figures]) -> Figures:
     names = dict.fromkeys(name for figures in by_seed.values() for name in figures)
-    return {
+    names.pop("intervals", None)
+    found = {
         name: spread({str(seed): f[name] for seed, f in by_seed.items() if name in f})
         for name in names
     }
+    for figures in by_seed.values():
+        for name, ends in figures.get("intervals", {}).items():
+            found[name]["interval"] = ends
+    return found
 
 
 def _commands(jobs: Sequence[Job]) -> Figures:

@@ -69,7 +69,8 @@ def _scores(figures: Figures, system: Figures) -> list[str]:
 
 def _interval(figure: Figures) -> str:
     if figure["half_width"] is None:
-        return _cell(figure["mean"], 2)
+        mean, ends = _cell(figure["mean"], 2), figure.get("interval")
+        return f"{mean} [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else mean
     return f"{figure['mean']:.2f} ± {figure['half_width']:.2f}"
 
 
@@ -95,7 +96,9 @@ def _notes(results: Figures) -> list[str]:
     memory = {s["memory"] for s in results["systems"].values() if s.get("memory")}
     beside = results["side_by_side"]["processes"]
     several = len(results["seeds"]) > 1
-    interval = "±: 95 % Student-t interval of the mean; " if several else ""
+    interval = "±: 95 % Student-t interval of the mean; "
+    if not several:
+        interval = "[ ]: 95 % bootstrap interval over the test sentences; "
     side = "one command at a time" if beside == 1 else f"{beside} commands side by side"
     lines = [
         f"Seeds {seeds}; {interval}p: paired bootstrap of BLEU against standard, a seed each. "

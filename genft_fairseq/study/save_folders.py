@@ -4,12 +4,46 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genft_fairseq.errors import UserError
+from genft_fairseq.study.baselines import holds_checkpoints
 from genft_fairseq.study.data_folders import flag_values, has_flag
-from genft_fairseq.study.training_log import read_checkpoint
+from genft_fairseq.study.training_log import LAST, read_checkpoint
 
-LAST = "checkpoint_last.pt"
 # With these fairseq-train does not go on from the updates that checkpoint_last.pt counts.
 _ANOTHER_START = ("--reset-optimizer", "--restore-file", "--checkpoint-suffix")
+
+
+def default_folder(strategy: str, baseline: Path | None = None) -> Path:
+    """Return where a strategy is trained unless a user says it: never where its baseline lies.
+
+    Args:
+        strategy: its name.
+        baseline: the checkpoint that fine-tuning starts from; None: training from the beginning.
+    """
+    folder = Path("checkpoints", strategy)
+    if baseline is not None and baseline.resolve().parent == folder.resolve():
+        return _finetuned(folder)
+    return folder
+
+
+def _finetuned(folder: Path) -> Path:
+    """Where a strategy is fine-tuned from a baseline of its own name."""
+    return folder.with_name(f"{folder.name}-finetuned")
+
+
+def trained_folder(strategy: str) -> Path:
+    """Return where a strategy was trained, by default.
+
+    Raises:
+        UserError: it was trained and fine-tuned as well, and either may be meant.
+    """
+    folder = default_folder(strategy)
+    finetuned = _finetuned(folder)
+    if holds_checkpoints(folder) and holds_checkpoints(finetuned):
+        raise UserError(
+            f"--strategy {strategy}: {folder} and {finetuned} both hold checkpoints: name one with "
+            "--save-dir"
+        )
+    return finetuned if holds_checkpoints(finetuned) else folder
 
 
 def best_checkpoint(save_dir: Path) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from genft_fairseq.errors import UserError
 
 TASKS = ("translation", "language_modeling")
+STANDARD = "standard"  # maximum likelihood, which the others are compared with
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ STRATEGIES = {
     strategy.name: strategy
     for strategy in (
         Strategy(
-            "standard",
+            STANDARD,
             "maximum likelihood on gold prefixes",
             ("label_smoothed_cross_entropy",),
         ),

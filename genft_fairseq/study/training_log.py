@@ -4,7 +4,8 @@ import contextlib
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from genft_fairseq.errors import UserError, require_regular
 from genft_fairseq.evaluation.training_runs import NUMBER, piped_figures
 from genft_fairseq.training_time import KEY
 
+LAST = "checkpoint_last.pt"
 TRAINING_BEGINS = "Start iterating over samples"
 _TRAIN = re.compile(r"\| train_inner \| epoch \d+:\s+\d+ / (\d{1,18}) (.*)$")
 _VALID = "| valid | "
@@ -110,6 +112,21 @@ def token_loss(figures: dict[str, float]) -> float | None:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a run was begun as, by its flags.
+
+    Attributes:
+        criterion: its name.
+        task: its name.
+        start: the checkpoint that it started from; empty: from the beginning.
+    """
+
+    criterion: str
+    task: str
+    start: str
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """What a checkpoint knows about the training that led to it.
 
@@ -120,19 +137,27 @@ class Checkpoint:
             not part of it, and neither is what a killed run had to do again.  Of the processor (all
             threads) for a run on the CPU, where the wall clock would count what others do on the
             machine; by the wall clock on a GPU.  0 in a checkpoint of fairseq without the plugin.
+        origin: of the run.
+        is_final: the run has made its ``--max-update``, or come through its ``--max-epoch``.
     """
 
     file: str
     updates: int
     train_seconds: float
+    origin: Origin = Origin("", "", "")
+    is_final: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
-        return asdict(self)
+        """Return what the record of a finished run keeps of it."""
+        return {
+            "file": self.file,
+            "updates": self.updates,
+            "train_seconds": self.train_seconds,
+        }
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read the number of updates, and how long they took.
+    """Read the number of updates, how long they took, and what the run was.
 
     Raises:
         UserError: no whole checkpoint, or one of a run that is not fairseq's.
@@ -143,16 +168,44 @@ def read_checkpoint(path: Path) -> Checkpoint:
     state = load(str(path), map_location="cpu", mmap=True)
     try:
         updates = int(state["optimizer_history"][-1]["num_updates"])
-        clock = "processor" if state["cfg"]["common"]["cpu"] else "wall"
+        clock = "processor" if _setting(state, "common", "cpu") else "wall"
         seconds = state["extra_state"].get(KEY, {}).get(clock, 0.0)
-        return Checkpoint(path.name, updates, float(seconds))
+        final = _is_final(state, updates)
+        return Checkpoint(path.name, updates, float(seconds), _origin(state), final)
     except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path} is not a checkpoint of fairseq-train") from error
 
 
+def _setting(state: Mapping[str, Any], group: str, name: str) -> Any:
+    """A setting of the run; None where the checkpoint does not have it."""
+    settings = state["cfg"].get(group, {})
+    # A task or a model that has no configuration of its own leaves all flags in a namespace.
+    return settings.get(name) if isinstance(settings, Mapping) else getattr(settings, name, None)
+
+
+def _origin(state: Mapping[str, Any]) -> Origin:
+    start = _setting(state, "checkpoint", "finetune_from_model")
+    restored = _setting(state, "checkpoint", "restore_file")
+    if restored not in (None, LAST):  # it comes first, as in fairseq
+        start = restored
+    return Origin(
+        criterion=str(_setting(state, "criterion", "_name") or ""),
+        task=str(_setting(state, "task", "_name") or ""),
+        start=str(start or ""),
+    )
+
+
+def _is_final(state: Mapping[str, Any], updates: int) -> bool:
+    most = _setting(state, "optimization", "max_update")
+    epochs = _setting(state, "optimization", "max_epoch")
+    # Saved at the end of an epoch, it counts the one that would come next.
+    epoch = state["extra_state"].get("train_iterator", {}).get("epoch", 0)
+    return bool(most and updates >= most) or bool(epochs and epoch > epochs)
+
+
 def read_checkpoints(folder: Path) -> list[Checkpoint]:
     """Read the checkpoints that a run kept on its way and its last one, by updates."""
-    last = read_checkpoint(folder / "checkpoint_last.pt")
+    last = read_checkpoint(folder / LAST)
     kept = [read_checkpoint(path) for path in folder.glob("checkpoint_*_*.pt")]
     earlier = [checkpoint for checkpoint in kept if checkpoint.updates < last.updates]
     return [*sorted(earlier, key=lambda checkpoint: checkpoint.updates), last]

@@ -15,9 +15,9 @@ from genft_fairseq.study.comparison_config import Comparison
 from genft_fairseq.study.comparison_entries import Entry
 from genft_fairseq.study.job import PACKAGE, Job
 from genft_fairseq.study.process_memory import Usage, gpu_mib, resident_mib
-from genft_fairseq.study.save_folders import LAST
 from genft_fairseq.study.strategies import strategy_flags
 from genft_fairseq.study.training_log import (
+    LAST,
     TRAINING_BEGINS,
     TrainingLog,
     read_checkpoint,

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +86,18 @@ def test_every_strategy_by_its_default_folder(of):
         assert words[words.index("--task") + 1] == strategy.task_prefix + "translation"
         assert words[words.index("--criterion") + 1] == strategy.criterion[0]
         assert words[words.index("--save-dir") + 1] == f"checkpoints/{name}"
+
+
+def test_the_default_folder_is_not_the_baselines_own(of, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data, baseline = of("translation")
+    for strategy in ("standard", "scalegrad"):
+        own = tmp_path / "checkpoints" / strategy / "checkpoint_best.pt"
+        own.parent.mkdir(parents=True)
+        shutil.copy(baseline, own)
+        words = ["finetune", data, "--strategy", strategy, "--baseline", own, "--dry-run"]
+        words = printed(*words)
+        assert words[words.index("--save-dir") + 1] == f"checkpoints/{strategy}-finetuned"
 
 
 def test_the_words_of_a_command_as_json(of, tmp_path):

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 BEGIN = "2026-01-01 00:00:00 | INFO | fairseq.trainer | Start iterating over samples"
 DONE = "2026-01-01 00:09:00 | INFO | fairseq_cli.train | done training in 540.0 seconds"
 VERSIONS = "2026-01-01 00:00:00 | INFO | genft_fairseq | versions: python 3.11.7, torch 2.13.0"
@@ -37,10 +39,11 @@ def make_run(
     own: str = "seen_mass",
     bleu: bool = False,
     finished: Mapping[str, Any] | None = None,
+    flags: str = "--criterion scalegrad",
 ) -> Path:
     """A run's folder with ``command``, ``train.log`` and, where it is given, ``finished``."""
     folder.mkdir(parents=True)
-    words = f"fairseq-train {data} --user-dir genft_fairseq --criterion scalegrad"
+    words = f"fairseq-train {data} --user-dir genft_fairseq {flags}"
     words += "" if seed is None else f" --seed {seed}"
     (folder / "command").write_text(f"{words}\n")
     lines = log_lines(losses or {10: 5.0, 20: 4.0, 30: 3.0}, own, bleu)
@@ -48,6 +51,26 @@ def make_run(
     if finished is not None:
         (folder / "finished").write_text(json.dumps(finished))
     return folder
+
+
+def checkpoint(path: Path, updates: int, **settings: Any) -> Path:
+    """What ``fairseq-train`` saves, as far as a report looks at it; ``group__name=value``."""
+    cfg: dict[str, dict[str, Any]] = {"common": {"cpu": True}}
+    for name, value in settings.items():
+        group, _, key = name.partition("__")
+        cfg.setdefault(group, {})[key] = value
+    epoch = cfg.pop("train_iterator", {"epoch": 1})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(
+        {
+            "model": {},
+            "cfg": cfg,
+            "optimizer_history": [{"num_updates": updates}],
+            "extra_state": {"train_iterator": epoch},
+        },
+        path,
+    )
+    return path
 
 
 def data_folder(folder: Path, content: bytes = b"1 2 3") -> Path:

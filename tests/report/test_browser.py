@@ -23,6 +23,7 @@ FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 ]
+STUDY = Path(__file__).parents[2] / "examples" / "strategy_study" / "results.json"
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium: apt install chromium, or set CHROMIUM=/path/to/it"
 )
@@ -115,6 +116,33 @@ def test_curves_against_updates_or_time(browser: Any, path: Path) -> None:
     page.get_by_label("training time").check()
     assert page.locator(".by-updates:visible").count() == 0
     assert page.locator(".by-seconds:visible").count() > 0
+
+
+@pytest.mark.parametrize("width", [1280, 1000, 400])
+@pytest.mark.parametrize("of", ["a comparison", "runs"])
+def test_every_width_has_room_for_names(
+    browser: Any, path: Path, tmp_path: Path, width: int, of: str
+) -> None:
+    """The page never is wider than the window; what does not fit scrolls within its table."""
+    shown = path
+    if of == "a comparison":
+        shown = tmp_path / "report.html"
+        shown.write_text(html_page(gather([str(STUDY)])), encoding="utf-8")
+    page = Tab(browser, viewport={"width": width, "height": 900}).open(shown)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    names = page.locator("#scores tbody th, #scores thead th:first-child")
+    widths = names.evaluate_all("all => all.map(cell => cell.getBoundingClientRect().width)")
+    assert min(widths) >= 128  # 8 letters and the mark of the colour
+    # of words as short as these no letter stands alone on its line
+    heights = page.locator("#scores thead th:first-child button").evaluate_all(
+        "all => all.map(button => button.getClientRects().length)"
+    )
+    assert set(heights) == {1}
+    if width == 1280:
+        inside = page.locator(".scroll").evaluate_all(
+            "all => all.map(box => box.scrollWidth - box.clientWidth)"
+        )
+        assert max(inside) <= 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

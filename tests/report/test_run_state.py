@@ -11,6 +11,7 @@ from report.run_maker import BEGIN, DONE, make_run
 from genft_fairseq.report.run_state import (
     CRASHED,
     FINISHED,
+    NO_LOG,
     RUNNING,
     STOPPED,
     last_lines,
@@ -79,10 +80,18 @@ def test_a_lock_that_is_held(tmp_path: Path) -> None:
 
 
 def test_checkpoints_without_a_log(tmp_path: Path) -> None:
+    """Nothing says that it was stopped: it may be going on."""
     (tmp_path / "checkpoint_last.pt").write_bytes(b"")
-    assert run_state(tmp_path, None) == STOPPED
+    assert run_state(tmp_path, None) == NO_LOG
+    assert run_state(tmp_path, None, is_final=True) == FINISHED
     (tmp_path / "finished").write_text("")
     assert run_state(tmp_path, None) == FINISHED
+
+
+def test_a_log_says_more_than_a_checkpoint(tmp_path: Path) -> None:
+    """A run that was begun again with more updates has the old checkpoint for a while."""
+    run = make_run(tmp_path / "run", end=[DONE, BEGIN])
+    assert run_state(run, old(run / "train.log"), is_final=True) == STOPPED
 
 
 def test_the_last_lines_are_few_and_not_endless(tmp_path: Path) -> None:

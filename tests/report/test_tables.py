@@ -9,10 +9,14 @@ import sacrebleu
 from report.run_maker import DONE, data_folder, generated, language_model_evaluation, make_run
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.significance import bleu_p_values, mean_p_value
+from genft_fairseq.evaluation.significance import bleu_p_values, mean_interval, mean_p_value
 from genft_fairseq.evaluation.translation import translation_figures
+from genft_fairseq.report.catalogue import measure
 from genft_fairseq.report.cells import cell, explanation
+from genft_fairseq.report.files import json_text
 from genft_fairseq.report.gather import Report, gather
+from genft_fairseq.report.markdown import markdown_page
+from genft_fairseq.report.page import html_page
 from genft_fairseq.report.plots import plots
 from genft_fairseq.report.tables import Table
 
@@ -183,6 +187,8 @@ def comparison() -> dict[str, object]:
 
     standard = {"bleu": figure(30, 32), "train_seconds": figure(10, 11)}
     scalegrad = {"bleu": figure(31, 33), "p_value": figure(0.01, 0.04)}
+    one = {"mean": 20.0, "half_width": None, "seeds": {}, "interval": [19.5, 20.5]}
+    baseline = {"bleu": one, "p_value": figure(0.01, 0.01)}
     return {
         "config": {},
         "side_by_side": {},
@@ -191,6 +197,7 @@ def comparison() -> dict[str, object]:
         "systems": {
             "standard": {"equal_updates": standard, "equal_time": standard, "failures": []},
             "scalegrad": {"equal_updates": scalegrad, "failures": [{"error": "it broke"}]},
+            "baseline": {"kind": "baseline", "equal_updates": baseline, "failures": []},
         },
     }
 
@@ -203,6 +210,8 @@ def test_a_comparison_as_it_was_found(tmp_path: Path) -> None:
     shown = cell(updates, updates.rows[1], "bleu")
     assert shown.plain == "32.00∗ ± 0.50 (p 0.010, 0.040)"
     assert updates.rows[1].note == "it broke"
+    assert updates.rows[2].p_values and not cell(updates, updates.rows[2], "bleu").differs
+    assert updates.rows[2].intervals == {"bleu": (19.5, 20.5)}
     assert updates.notes == ["bleu nrefs:1"]
 
 
@@ -268,6 +277,158 @@ def test_a_star_needs_every_seed_in_one_direction(tmp_path: Path) -> None:
     assert cell(found, worse, "rep_4").differs
     del worse.p_values["rep_4"]["2"]
     assert not cell(found, worse, "rep_4").differs
+
+
+PLAIN = [f"every word of line {i} is another one" for i in range(20)]
+LOOPS = [f"{i} and {i} and {i} and {i} and {i} and {i}" for i in range(20)]
+LIKELIHOOD = "--criterion label_smoothed_cross_entropy"
+
+
+def continuing(
+    run: Path, texts: list[str], flags: str, updates: int = 30, seed: int | None = 1
+) -> Path:
+    """A run whose model has continued prefixes, every one without repetition or every one in it."""
+    make_run(run, {updates: 3.0}, flags=flags, seed=seed)
+    evaluation = language_model_evaluation(texts, PLAIN)
+    evaluation["model"]["seq_rep_4"] = 0.0 if texts is PLAIN else 0.5
+    (run / "evaluation.json").write_text(json.dumps(evaluation))
+    return run
+
+
+def starred(found: Table) -> list[str]:
+    return [row.name for row in found.rows if cell(found, row, "rep_4").differs]
+
+
+def started(tmp_path: Path, name: str) -> str:
+    """The flag of a run that starts from a checkpoint of this name."""
+    path = tmp_path / f"{name}.pt"
+    path.write_bytes(name.encode())
+    return f"--finetune-from-model {path}"
+
+
+def test_a_method_is_held_against_the_fine_tuned_standard(tmp_path: Path) -> None:
+    """It is found by its criterion: here a folder `standard` is of another method."""
+    root, start = tmp_path / "runs", started(tmp_path, "base")
+    continuing(root / "baseline", LOOPS, LIKELIHOOD)
+    continuing(root / "standard", PLAIN, f"--criterion scalegrad {start}")
+    continuing(root / "more", LOOPS, f"{LIKELIHOOD} {start}")
+    found = table(gather([str(root)]), "language model")
+    assert found.baseline == "more" and starred(found) == ["standard"]
+    assert [row.name for row in found.rows if row.unlike] == ["baseline"]
+    asked = table(gather([str(root)], baseline="baseline"), "language model")
+    assert asked.baseline == "baseline" and starred(asked) == []
+
+
+def test_of_several_it_is_the_one_that_most_rows_are_like(tmp_path: Path) -> None:
+    root, start = tmp_path / "runs", started(tmp_path, "base")
+    continuing(root / "a", LOOPS, f"{LIKELIHOOD} {start}", updates=10)
+    continuing(root / "b", LOOPS, f"{LIKELIHOOD} {start}", updates=30)
+    continuing(root / "c", PLAIN, f"--criterion scalegrad {start}", updates=30)
+    continuing(root / "d", PLAIN, f"--criterion unlikelihood {start}", updates=30)
+    found = table(gather([str(root)]), "language model")
+    assert found.baseline == "b" and starred(found) == ["c", "d"]
+    # without any fine-tuning, of those trained from the beginning
+    scratch = tmp_path / "scratch"
+    continuing(scratch / "a", PLAIN, "--criterion scalegrad")
+    continuing(scratch / "b", LOOPS, "")
+    found = table(gather([str(scratch)]), "language model")
+    assert found.baseline == "b" and starred(found) == ["a"]
+
+
+@pytest.mark.parametrize("difference", ["updates", "start", "from the beginning"])
+def test_no_star_where_more_than_the_method_differs(tmp_path: Path, difference: str) -> None:
+    root, start = tmp_path / "runs", started(tmp_path, "base")
+    other = {"start": started(tmp_path, "other"), "from the beginning": ""}.get(difference, start)
+    continuing(root / "x", LOOPS, f"{LIKELIHOOD} {start}")
+    updates = 31 if difference == "updates" else 30
+    continuing(root / "y", PLAIN, f"--criterion scalegrad {other}", updates)
+    report = gather([str(root)])
+    found = table(report, "language model")
+    assert found.baseline == "x" and starred(found) == []
+    (_, row) = found.rows
+    assert row.p_values["rep_4"]["1"] < 0.05 and len(row.unlike) == 1
+    # every form of the report says so
+    for text in (html_page(report), markdown_page(report, [], 0), json_text(report)):
+        assert "∗</abbr>" not in text and "0.00∗" not in text
+        assert row.unlike[0] in text
+    assert f"{updates} updates" in " ".join(explanation(found))
+
+
+def test_nothing_is_starred_that_is_not_known_to_be_alike(tmp_path: Path) -> None:
+    for name, texts in (("a", LOOPS), ("b", PLAIN)):
+        (continuing(tmp_path / name, texts, "") / "command").unlink()
+    found = table(gather([str(tmp_path)]), "language model")
+    assert starred(found) == [] and found.rows[1].unlike
+
+
+def test_every_seed_is_like_that_of_the_baseline(tmp_path: Path) -> None:
+    """Seeds may start from baselines of their own."""
+    for seed in (1, 2):
+        root, start = tmp_path / "runs" / f"seed-{seed}", started(tmp_path, f"base-{seed}")
+        continuing(root / "x", LOOPS, f"{LIKELIHOOD} {start}", seed=seed)
+        continuing(root / "y", PLAIN, f"--criterion scalegrad {start}", seed=seed)
+        updates = 30 + seed // 2
+        continuing(root / "z", PLAIN, f"--criterion scalegrad {start}", updates, seed)
+    found = table(gather([str(tmp_path / "runs")]), "language model")
+    assert found.baseline == "x" and starred(found) == ["y"]
+
+
+def test_an_evaluation_that_lies_elsewhere_names_its_checkpoint(tmp_path: Path) -> None:
+    start, arguments = started(tmp_path, "base"), []
+    for name, texts, flags in (("x", LOOPS, LIKELIHOOD), ("y", PLAIN, "--criterion scalegrad")):
+        run = continuing(tmp_path / "runs" / name, texts, f"{flags} {start}")
+        (run / "checkpoint_best.pt").touch()
+        evaluation = json.loads((run / "evaluation.json").read_text())
+        evaluation["path"] = f"runs/{name}/checkpoint_best.pt"
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / "evaluation.json"
+        path.write_text(json.dumps(evaluation))
+        arguments.append(f"{name}={path}")
+    found = table(gather(arguments), "language model")
+    assert found.baseline == "x" and starred(found) == ["y"]
+
+
+def test_intervals_of_one_seed(tmp_path: Path) -> None:
+    """Of translations every mean over sentences, and the corpus scores by sacreBLEU's bootstrap."""
+    run = make_run(tmp_path / "one")
+    loops = [f"{text} and slept and slept {i % 7}" for i, text in enumerate(MIXED)]
+    (run / "generate-test.txt").write_text(generated(loops, REFERENCES))
+    (row,) = table(gather([str(run)]), "translation").rows
+    for name in ("tokenised_bleu", "chrf", "rep_1", "rep_2", "rep_3", "rep_4"):
+        low, high = row.intervals[name]
+        assert low < (row.mean(name) or 0) < high, name
+
+
+def test_intervals_of_a_language_model(tmp_path: Path) -> None:
+    """The repetition of each continuation is that of its tokens, as the figure is."""
+    shares = [i / 20 for i in range(20)]
+    evaluation = language_model_evaluation(PLAIN, PLAIN)
+    evaluation["perplexity_interval"] = [19.0, 21.5]
+    evaluation["accuracy_interval"] = [0.2, 0.3]
+    evaluation["model"]["seq_rep_4"] = statistics.fmean(shares)
+    for share, one in zip(shares, evaluation["completions"], strict=True):
+        one["seq_rep_4"] = share
+    (tmp_path / "evaluation.json").write_text(json.dumps(evaluation))
+    (row,) = table(gather([str(tmp_path)]), "language model").rows
+    assert row.intervals == {
+        "perplexity": (19.0, 21.5),
+        "accuracy": (0.2, 0.3),
+        "rep_4": tuple(mean_interval(shares) or ()),
+    }
+
+
+def test_different_tokens_by_the_names_of_their_figures(tmp_path: Path) -> None:
+    """Those predicted on gold prefixes are others than those of the continuations."""
+    evaluation = language_model_evaluation(PLAIN, PLAIN) | {"uniq": 644, "human_uniq": 900}
+    evaluation["model"]["uniq_seq"], evaluation["human"]["uniq_seq"] = 136, 986
+    (tmp_path / "evaluation.json").write_text(json.dumps(evaluation))
+    found = table(gather([str(tmp_path)]), "language model")
+    (row,) = found.rows
+    assert {measure(name).title: row.mean(name) for name in ("uniq", "uniq_seq")} == {
+        "uniq": 644,
+        "uniq-seq": 136,
+    }
+    assert (found.references["uniq"], found.references["uniq_seq"]) == (900, 986)
 
 
 def test_a_text_that_is_too_short_is_left_out_of_its_pair(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report.run_maker import DONE, data_folder, log_lines, make_run
+from report.run_maker import DONE, checkpoint, data_folder, log_lines, make_run
 
 from genft_fairseq.errors import UserError
 from genft_fairseq.report.data_fingerprint import read_data
@@ -94,6 +94,51 @@ def test_a_run_without_anything_but_an_empty_log(tmp_path: Path) -> None:
     (tmp_path / "train.log").write_bytes(b"")
     training = read(tmp_path)
     assert (training.command, training.data, training.cost) == (None, None, {})
+
+
+@pytest.mark.parametrize(
+    ("settings", "state"),
+    [
+        ({"optimization__max_update": 40}, "finished"),
+        ({"optimization__max_update": 30}, "finished"),
+        ({"optimization__max_update": 41}, "no log"),
+        ({"optimization__max_epoch": 2, "train_iterator__epoch": 3}, "finished"),
+        ({"optimization__max_epoch": 2, "train_iterator__epoch": 2}, "no log"),
+        ({"optimization__max_update": 0, "optimization__max_epoch": 0}, "no log"),
+        ({}, "no log"),
+    ],
+)
+@pytest.mark.parametrize("name", ["checkpoint_last.pt", "checkpoint_best.pt"])
+def test_a_run_without_a_log_is_as_far_as_its_checkpoint_says(
+    tmp_path: Path, settings: dict[str, int], state: str, name: str
+) -> None:
+    checkpoint(tmp_path / name, 40, **settings)
+    training = read(tmp_path)
+    assert (training.state, training.cost["updates"]) == (state, 40)
+    assert training.last_lines == []
+
+
+def test_the_log_of_decoding_is_not_that_of_training(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "checkpoint_last.pt", 40, optimization__max_update=40)
+    decoding = "2026-01-01 00:00:00 | INFO | fairseq_cli.generate | loading model(s)\n"
+    (tmp_path / "generate.log").write_text(decoding)
+    training = read(tmp_path)
+    assert (training.state, training.found.log) == ("finished", None)
+    (tmp_path / "mine.log").write_text("\n".join([*log_lines({30: 4.0}), DONE]))
+    training = read(tmp_path)
+    assert training.found.log == tmp_path / "mine.log" and training.cost["updates"] == 40
+
+
+def test_a_best_checkpoint_is_older_than_what_the_log_tells(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", {10: 5.0, 20: 4.0})
+    checkpoint(run / "checkpoint_best.pt", 10)
+    assert read(run).cost["updates"] == 20
+
+
+def test_a_checkpoint_that_cannot_be_read_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint_last.pt").write_bytes(b"half")
+    training = read(tmp_path)
+    assert (training.state, training.recipe, training.cost) == ("no log", None, {})
 
 
 def test_the_fingerprint_is_of_the_binarized_files(tmp_path: Path) -> None:

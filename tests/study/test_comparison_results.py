@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -225,6 +226,27 @@ def test_plan(comparison):
     assert words[words.index("--save-dir") + 1] == str(comparison.output / "seed-1" / "auxiliary")
     equal = next(job for job in jobs if job.kind == EQUAL_TIME)
     assert "checkpoint_EPOCH_UPDATES.pt" in " ".join(equal.planned_words())
+
+
+def test_one_seed_has_intervals_over_sentences(comparison):
+    """Student's needs two; the baseline is one model, too."""
+    output = comparison.output
+    decode(output / "baseline", "generate-test.txt", BAD[:10] + GOOD[10:])
+    finished(output / "seed-1" / "standard", 100.0)
+    decode(output / "seed-1" / "standard", "generate-test.txt", GOOD)
+    one = replace(comparison, seeds=(1,), decodings=(), strategies=(comparison.standard,))
+    jobs = study.plan(one)
+    for job in jobs:
+        job.state = "finished"
+    results = comparison_results(one, jobs)
+    for name in ("baseline", "standard"):
+        for figure in ("bleu", "chrf"):
+            found = results["systems"][name]["equal_updates"][figure]
+            low, high = found["interval"]
+            assert low < found["mean"] < high and found["half_width"] is None
+    low, high = results["systems"]["standard"]["equal_time"]["bleu"]["interval"]
+    assert f"[{low:.2f}, {high:.2f}]" in comparison_table(results)
+    json.dumps(results)
 
 
 def test_when_everything_failed(comparison):

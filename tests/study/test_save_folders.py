@@ -1,9 +1,17 @@
 """Whether a save folder is trained as far as the flags say."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from genft_fairseq.study.save_folders import finished_updates, max_update
+from genft_fairseq.errors import UserError
+from genft_fairseq.study.save_folders import (
+    default_folder,
+    finished_updates,
+    max_update,
+    trained_folder,
+)
 
 
 @pytest.fixture
@@ -16,6 +24,38 @@ def save_dir(tmp_path):
     }
     torch.save(state, tmp_path / "checkpoint_last.pt")
     return tmp_path
+
+
+def test_fine_tuning_has_a_folder_that_is_not_its_baselines(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for strategy in ("standard", "scalegrad"):
+        own = Path("checkpoints") / strategy
+        baselines = (own / "checkpoint_best.pt", tmp_path / own / "averaged.pt")
+        for baseline in baselines:
+            assert default_folder(strategy, baseline) == Path(f"checkpoints/{strategy}-finetuned")
+        for baseline in (None, Path("base.pt"), own / "epochs" / "checkpoint3.pt"):
+            assert default_folder(strategy, baseline) == own
+    Path("checkpoints").mkdir()
+    Path("base").mkdir()
+    Path("checkpoints/standard").symlink_to(tmp_path / "base")
+    assert default_folder("standard", Path("base/model.pt")).name == "standard-finetuned"
+
+
+def test_which_folder_is_meant_where_there_are_two(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own, finetuned = Path("checkpoints/standard"), Path("checkpoints/standard-finetuned")
+    assert trained_folder("standard") == own
+    finetuned.mkdir(parents=True)
+    (finetuned / "checkpoint_last.pt").touch()
+    assert trained_folder("standard") == finetuned
+    own.mkdir()
+    (own / "checkpoint_best.pt").touch()
+    with pytest.raises(UserError) as raised:
+        trained_folder("standard")
+    for named in ("--strategy standard", str(own), str(finetuned), "--save-dir"):
+        assert named in str(raised.value)
+    (finetuned / "checkpoint_last.pt").unlink()
+    assert trained_folder("standard") == own
 
 
 def test_the_last_max_update_wins():

@@ -1,11 +1,14 @@
 """What is read from fairseq's logs and checkpoints."""
 
+from argparse import Namespace
+
 import pytest
 import torch
 
 from genft_fairseq.errors import UserError
 from genft_fairseq.study.training_log import (
     Checkpoint,
+    Origin,
     TrainingLog,
     read_checkpoint,
     read_checkpoints,
@@ -83,6 +86,28 @@ def test_a_gpu_is_timed_by_the_clock_on_the_wall(tmp_path):
     write_checkpoint(tmp_path / "gpu.pt", 5, 2.0, cpu=False)
     assert read_checkpoint(tmp_path / "cpu.pt").train_seconds == 2.0
     assert read_checkpoint(tmp_path / "gpu.pt").train_seconds == 2.0
+
+
+def test_how_a_run_was_begun_and_whether_it_ended(tmp_path):
+    path = tmp_path / "checkpoint_last.pt"
+    task = Namespace(_name="translation")  # one without a configuration of its own
+    cfg = {
+        "common": {"cpu": True},
+        "criterion": {"_name": "scalegrad"},
+        "task": task,
+        "checkpoint": {"finetune_from_model": "a.pt", "restore_file": "checkpoint_last.pt"},
+        "optimization": {"max_update": 0, "max_epoch": 3},
+    }
+    state = {"cfg": cfg, "optimizer_history": [{"num_updates": 5}], "extra_state": {}}
+    torch.save(state, path)
+    found = read_checkpoint(path)
+    assert found.origin == Origin(criterion="scalegrad", task="translation", start="a.pt")
+    assert not found.is_final
+    cfg["checkpoint"]["restore_file"] = "b.pt"
+    state["extra_state"] = {"train_iterator": {"epoch": 4}}
+    torch.save(state, path)
+    assert read_checkpoint(path).origin.start == "b.pt" and read_checkpoint(path).is_final
+    assert set(found.as_dict()) == {"file", "updates", "train_seconds"}
 
 
 def test_what_is_no_checkpoint(tmp_path):
