@@ -88,7 +88,7 @@ def evaluation(path: Path) -> Figures:
 
 def table(results: Figures) -> str:
     lines = [
-        "| run | ppl | acc | rep-1 | rep-2 | rep-3 | rep-4 | uniq-seq | train s |",
+        "| run | ppl | acc | rep-1 | rep-2 | rep-3 | rep-4 | uniq-seq | wall s |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, run in results["runs"].items():
@@ -105,7 +105,7 @@ def tables(results: Figures) -> str:
     """Two: on gold prefixes, and what was written, by every search."""
     some = next(iter(results["runs"].values()))
     lines = [
-        "| run | ppl | acc | rank | rep | wrep | uniq | train s |",
+        "| run | ppl | acc | rank | rep | wrep | uniq | wall s |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, run in results["runs"].items():

@@ -199,7 +199,7 @@ def p_cell(value: Any) -> str:
 
 def training_table(results: Figures) -> str:
     rows = [
-        "| run | updates | seconds | parameters, M | perplexity |",
+        "| run | updates | training s | parameters, M | perplexity |",
         "|---|---:|---:|---:|---:|",
     ]
     pretraining = {name: over_seeds([run]) for name, run in results["pretraining"].items()}

@@ -16,7 +16,7 @@ TITLES = {
         ("rep-2", "rep_2", 4),
         ("rep-3", "rep_3", 4),
         ("rep-4", "rep_4", 4),
-        ("train s", "train_seconds", 0),
+        ("wall s", "train_seconds", 0),
     ],
     "language_modeling": [
         ("ppl", "test_ppl", 2),
@@ -25,8 +25,8 @@ TITLES = {
         ("rep-2", "rep_2", 3),
         ("rep-3", "rep_3", 3),
         ("rep-4", "rep_4", 3),
-        ("uniq", "distinct_tokens", 0),
-        ("train s", "train_seconds", 0),
+        ("uniq-seq", "distinct_tokens", 0),
+        ("wall s", "train_seconds", 0),
     ],
 }
 

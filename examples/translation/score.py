@@ -103,7 +103,7 @@ def table(results: dict) -> str:
     some = next(iter(runs.values()))
     tokenised = " tokenised BLEU |" if "tokenised_bleu" in some else ""
     lines = [
-        f"| run | BLEU |{tokenised} chrF | length ratio | rep-4 | valid ppl | updates | train s |",
+        f"| run | BLEU |{tokenised} chrF | length ratio | rep-4 | valid ppl | updates | wall s |",
         "|---|---|---|---|---|---|---|---|" + ("---|" if tokenised else ""),
     ]
     for name, run in runs.items():
