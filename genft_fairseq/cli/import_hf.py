@@ -122,7 +122,7 @@ def import_hf(
     if options["decoder"] is None and "seed" in given:
         raise click.UsageError(f"--seed {options['seed']} needs --decoder: nothing else is random")
     own = {name: options[name] for name in OWN[kind]}
-    make = {
+    make: Callable[..., Made] = {
         "a GPT-2": _import_gpt2,
         "an encoder": _import_encoder,
         "an encoder-decoder": _import_encoder_decoder,

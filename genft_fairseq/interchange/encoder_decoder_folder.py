@@ -36,7 +36,7 @@ def load(folder: Path) -> tuple[Any, dict[str, Any]]:
     model_type = content.get("model_type")
     if model_type == kinds.PAIR:
         config = transformers.EncoderDecoderConfig(
-            encoder=_half(content, folder, "encoder", kinds.ENCODERS),
+            encoder=_half(content, folder, "encoder", tuple(kinds.ENCODERS)),
             decoder=_half(content, folder, "decoder", kinds.DECODERS),
             **{name: content[name] for name in kinds.IDS if name in content},
         )

@@ -58,6 +58,7 @@ def load(
     model = encoder_decoder_folder.load_encoder(place)
     config, where = model.config, str(place / "config.json")
     positions = encoder_decoder_folder.most_positions(config)
+    assert positions is not None  # a BERT or RoBERTa has so many
     longest, lower_case = _limits(place, positions)
     framing = read_tokeniser(tokeniser or place, "--tokeniser")
     encoder_decoder_folder.require_vocabulary(framing, config, "encoder", where)
@@ -131,8 +132,9 @@ def _vectors(folder: Path, pooling: str | None) -> tuple[str, bool]:
     return found, "Normalize" in modules
 
 
-def _limits(place: Path, positions: int | None) -> tuple[int, bool]:
+def _limits(place: Path, positions: int) -> tuple[int, bool]:
     """The most tokens of a text, and whether capitals are read as small letters."""
+    longest: Any
     own = next(iter(sorted(place.glob("sentence_*_config.json"))), None)
     said = read_json(own) if own else {}
     path, longest = own, said.get("max_seq_length")
@@ -147,9 +149,7 @@ def _limits(place: Path, positions: int | None) -> tuple[int, bool]:
             f"{path}: the most tokens of a text must be a number from {_FEWEST} on, but is "
             f"{longest!r:.40}"
         )
-    return int(longest if positions is None else min(longest, positions)), bool(
-        said.get("do_lower_case")
-    )
+    return int(min(longest, positions)), bool(said.get("do_lower_case"))
 
 
 def _read_small_letters(tokenizer: Any) -> None:
