@@ -122,13 +122,13 @@ def import_hf(
     if options["decoder"] is None and "seed" in given:
         raise click.UsageError(f"--seed {options['seed']} needs --decoder: nothing else is random")
     own = {name: options[name] for name in OWN[kind]}
-    make: Callable[..., Made] = {
+    make: dict[str, Callable[..., Made]] = {
         "a GPT-2": _import_gpt2,
         "an encoder": _import_encoder,
         "an encoder-decoder": _import_encoder_decoder,
-    }[kind]
+    }
     with shown_steps(as_json, "reading") as begin:
-        done, lines = make(hf_dir, out_dir, begin, **own)
+        done, lines = make[kind](hf_dir, out_dir, begin, **own)
     tell(as_json, done, *lines)
 
 
