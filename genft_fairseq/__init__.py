@@ -23,6 +23,8 @@ else:
         compat,
         data_files,
         errors,
+        fairseq_alignments,
+        fairseq_decoding,
         precision,
         resuming,
         run_record,
@@ -32,6 +34,8 @@ else:
 
     compat.apply()
     data_files.apply()
+    fairseq_alignments.apply()
+    fairseq_decoding.apply()
     precision.apply()
     resuming.apply()
     run_record.apply(__version__)

@@ -2,7 +2,7 @@
 
 Each remedy names what it mends and is applied once, when the plugin is imported; spawned workers
 import the plugin again, so it reaches them too.  Loading and writing checkpoints is
-``safe_loading.py``.
+``safe_loading.py``, and decoding ``fairseq_decoding.py``.
 """
 
 import logging
@@ -21,16 +21,14 @@ from fairseq.data import (
     language_pair_dataset,
     token_block_dataset,
 )
+from fairseq.data.indexed_dataset import IndexedCachedDataset, IndexedDataset, data_file_path
 from fairseq.distributed import utils as distributed_utils
 from fairseq.models import distributed_fairseq_model
-from fairseq.ngram_repeat_block import NGramRepeatBlock
 from fairseq.tasks.translation import TranslationTask
 from fairseq.trainer import Trainer
 from omegaconf import open_dict
-from torch import Tensor
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.functional.ngrams import repeating_token_mask
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +58,7 @@ def apply() -> None:
     data_utils.get_buckets = bucket_pad_length_dataset.get_buckets = get_buckets
     _keep_last_batch()
     _require_targets_to_train()
-    NGramRepeatBlock._no_repeat_ngram = forbid_repeated_ngrams
+    _read_what_was_not_prefetched()
     _allow_ddp_on_cpu()
     _gather_objects_on_gloo()
     _drop_dummies_beside_real_batches()
@@ -126,17 +124,26 @@ def _require_targets_to_train() -> None:
     TranslationTask.load_dataset = load_dataset
 
 
-def forbid_repeated_ngrams(
-    self: NGramRepeatBlock, tokens: Tensor, lprobs: Tensor, bsz: int, beam_size: int, step: int
-) -> Tensor:
-    """``--no-repeat-ngram-size`` did nothing: fairseq compared the padding behind the text.
+def _read_what_was_not_prefetched() -> None:
+    """``--dataset-impl cached`` stopped in training, where the first batch is read by itself.
 
-    Its generator hands over rows that are padded to the maximum length, and their last n - 1
-    tokens, which are padding, occur nowhere in the text (facebookresearch/fairseq issue 5206).
+    And ``lazy`` reads one open file in every worker, each of which moves the place of the others.
     """
-    text = tokens[:, 1 : step + 1]  # without the </s> in front, which the text may well end with
-    mask = repeating_token_mask(text, self.no_repeat_ngram_size, lprobs.size(-1))
-    return lprobs.masked_fill_(mask, -torch.inf)
+    cached = IndexedCachedDataset.__getitem__
+
+    def read(self: Any, i: int) -> torch.Tensor:
+        self.check_index(i)
+        shape = self.sizes[self.dim_offsets[i] : self.dim_offsets[i + 1]]
+        begin = int(self.data_offsets[i]) * self.element_size
+        path, count = data_file_path(self.path), int(np.prod(shape))
+        item = np.fromfile(path, dtype=self.dtype, count=count, offset=begin).reshape(shape)
+        return torch.from_numpy(item).long() - int(self.fix_lua_indexing)
+
+    def read_or_cached(self: Any, i: int) -> torch.Tensor:
+        return cached(self, i) if i in self.cache_index else read(self, i)
+
+    IndexedDataset.__getitem__ = read
+    IndexedCachedDataset.__getitem__ = read_or_cached
 
 
 def _allow_ddp_on_cpu() -> None:

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "genft_fairseq"
 # the foundation of every room but the ground floor, which needs torch only; they may use that.
 FOUNDATION = {
     *("errors", "compat", "data_files", "precision", "resuming", "training_time"),
-    *("run_record", "safe_arrays", "safe_loading"),
+    *("fairseq_alignments", "fairseq_decoding", "run_record", "safe_arrays", "safe_loading"),
 }
 MAY_IMPORT: dict[str, set[str]] = {
     "functional": set(),

@@ -46,7 +46,7 @@ NEEDS = {
     "--max-len-a",
     type=Finite(0),
     default=0,
-    help="Most tokens grow by so many with each of the longest source of the batch.",
+    help="Most tokens of a summary grow by so many with each token of its source.",
 )
 @click.option(
     "--min-len",

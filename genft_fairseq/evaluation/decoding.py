@@ -132,7 +132,7 @@ def _require_positions(
 
 
 def _require_lengths(generator: Any, shortest: int) -> None:
-    """fairseq would fail an assertion; the most tokens go by the length of what is read."""
+    """The most tokens go by the length of what is read, and have the last word in the search."""
     most = min(int(generator.max_len_a * shortest + generator.max_len_b), generator.max_len - 1)
     if generator.min_len > most:
         raise UserError(

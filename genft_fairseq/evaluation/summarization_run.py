@@ -30,8 +30,8 @@ class SummaryDecoding(Decoding):
     """How summaries are searched for; the defaults are fairseq-generate's.
 
     Attributes:
-        max_len_a: the most tokens are ``max_len_a`` times those of the longest source of the
-            batch, its end included, and ``max_len_b``.
+        max_len_a: the most tokens are ``max_len_a`` times those of the source, its end included,
+            and ``max_len_b``.
         min_len: the fewest tokens, without the end.
     """
 

@@ -6,6 +6,8 @@ Derived in docs/mathematics.md, "Sequence unlikelihood".
 import torch
 from torch import Tensor
 
+from genft_fairseq.functional.forbidden_tokens import forbid_tokens
+
 
 def repeating_token_mask(tokens: Tensor, n: int, vocabulary: int) -> Tensor:
     """Mark the tokens that would complete an n-gram which the text already holds.
@@ -41,6 +43,25 @@ def repeating_token_mask(tokens: Tensor, n: int, vocabulary: int) -> Tensor:
     # Counted, because a token that follows one occurrence may fail to follow another.
     counts = torch.zeros((B, vocabulary), dtype=torch.int32, device=tokens.device)
     return counts.scatter_add_(1, begun[..., -1], repeats.int()) > 0
+
+
+def forbid_repeated_ngrams(scores: Tensor, tokens: Tensor, n: int) -> Tensor:
+    """Forbid the tokens of ``repeating_token_mask`` to rows that may go on with another one.
+
+    Args:
+        scores: (B, V), logits or log-probabilities of what comes next.
+        tokens: (B, T), token ids in [0, V); all of a row is text, so no padding.
+        n: the length of an n-gram; 0: nothing is forbidden.
+
+    Returns:
+        (B, V), in the unit of ``scores``; see ``forbid_tokens``.
+
+    Raises:
+        ValueError: n is negative.
+    """
+    if n == 0:
+        return scores
+    return forbid_tokens(scores, repeating_token_mask(tokens, n, scores.size(-1)))
 
 
 def repeated_ngram_starts(tokens: Tensor, n: int, padding_idx: int) -> Tensor:

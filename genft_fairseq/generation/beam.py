@@ -5,10 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genft_fairseq.functional.ngrams import forbid_repeated_ngrams
 from genft_fairseq.generation.decoder_input import unreplaced_decoder_input
 from genft_fairseq.generation.model_logits import model_logits
 from genft_fairseq.generation.prefix import read_prefix
-from genft_fairseq.generation.rollout import check_positions, forbid
+from genft_fairseq.generation.rollout import check_positions
 
 
 @torch.no_grad()
@@ -34,14 +35,14 @@ def beam_continuations(
         padding_idx: the id of padding, which is never chosen.
         beam: K, how many hypotheses of each prefix are kept after every token.
         no_repeat_ngram_size: never complete an n-gram of this length that the text (the prefix
-            included) already holds; 0 for no such rule.
+            included) already holds, if another token is left; 0 for no such rule.
 
     Returns:
         (B, length), token ids.
 
     Raises:
-        ValueError: a beam below 1 or as large as the vocabulary, an empty prefix, more positions
-            than the model has, or no token left to choose.
+        ValueError: a beam below 1 or as large as the vocabulary, an empty prefix, or more positions
+            than the model has.
     """
     if beam < 1:
         raise ValueError(f"a beam holds one hypothesis at least, but is {beam}")
@@ -56,7 +57,8 @@ def beam_continuations(
             net_output = model.decoder(tokens, incremental_state=state)
         logits = model_logits(model, net_output)[:, -1].float()  # (B*K, V)
         lprobs = logits.log_softmax(dim=-1)
-        forbid(lprobs, tokens, padding_idx, no_repeat_ngram_size)
+        lprobs[:, padding_idx] = -torch.inf
+        lprobs = forbid_repeated_ngrams(lprobs, tokens, no_repeat_ngram_size)
         V = lprobs.size(-1)
         if beam > V - 1:
             raise ValueError(

@@ -8,6 +8,7 @@ from fairseq.sequence_generator import SequenceGenerator
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from genft_fairseq.errors import UserError
 from genft_fairseq.functional.token_loss import Targets, TokenLoss
 from genft_fairseq.generation.decoder_input import evaluation_mode, unreplaced_decoder_input
 from genft_fairseq.generation.decoder_output import decoder_output
@@ -73,8 +74,8 @@ def beam_candidates(
 ) -> Tensor:
     """Take the best translations of fairseq's own beam search; see ``sample_candidates``.
 
-    fairseq does not count the end of sentence among a * x + b, and takes for x the length of the
-    longest source in the batch; a text that reaches the limit ends there with an end of sentence.
+    fairseq does not count the end of sentence among a * x + b; a text that reaches the limit ends
+    there with an end of sentence.
     """
     with evaluation_mode(model):  # the generator's constructor switches it on, and never off
         generator = SequenceGenerator(
@@ -84,9 +85,9 @@ def beam_candidates(
         generator.beam_size = min(number, generator.vocab_size - 1)
         try:
             hypotheses = generator.generate([model], sample)
-        except AssertionError:
-            # In logits that are no numbers fairseq finds no end of any text, and asserts one.  The
-            # loss is no number either, whatever is read, and lowers the loss scale.
+        except UserError:
+            # In logits that are no numbers there is no text to find.  The loss is no number either,
+            # whatever is read, and lowers the loss scale.
             end = torch.tensor([dictionary.eos()])
             hypotheses = [[{"tokens": end}]] * sample["net_input"]["src_tokens"].size(0)
     # A beam may end with fewer; the place of a missing one holds the best once more.

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genft_fairseq.functional.ngrams import repeating_token_mask
+from genft_fairseq.functional.ngrams import forbid_repeated_ngrams
 from genft_fairseq.generation.decoder_input import unreplaced_decoder_input
 from genft_fairseq.generation.draws import uniform
 from genft_fairseq.generation.model_logits import model_logits
@@ -69,7 +69,7 @@ def continue_prefixes(
         (B, T), token ids; T is the longest row's length, ``length`` if no row may end early.
 
     Raises:
-        ValueError: an empty prefix, more positions than the model has, or no token left to choose.
+        ValueError: an empty prefix, or more positions than the model has.
     """
     B, P = prefix.shape
     check_positions(model, P, length)
@@ -90,9 +90,10 @@ def continue_prefixes(
         with unreplaced_decoder_input(model):
             net_output = model.decoder(tokens[:, :position], incremental_state=state, **keywords)
         logits = model_logits(model, net_output)[:, -1]
-        forbid(logits, tokens[:, :position], padding_idx, search.no_repeat_ngram_size)
+        logits[:, padding_idx] = -torch.inf
         if eos_idx is not None and position - P < min_length:
             logits[:, eos_idx] = -torch.inf
+        logits = forbid_repeated_ngrams(logits, tokens[:, :position], search.no_repeat_ngram_size)
         draws = uniform(seed, *place[:, rows], position) if search.sampling else None
         chosen = choose_tokens(logits, search, draws)
         tokens[:, position] = torch.where(ended, padding_idx, chosen)
@@ -129,20 +130,6 @@ def _copied(encoder_out: Any) -> Any:
     if isinstance(encoder_out, dict):
         return {name: _copied(value) for name, value in encoder_out.items()}
     return list(encoder_out) if isinstance(encoder_out, list) else encoder_out
-
-
-def forbid(logits: Tensor, text: Tensor, padding_idx: int, no_repeat_ngram_size: int) -> None:
-    """Make padding, and what would repeat an n-gram, impossible, in place; (B, V) and (B, T).
-
-    Raises:
-        ValueError: no token is left.
-    """
-    logits[:, padding_idx] = -torch.inf
-    if no_repeat_ngram_size:
-        mask = repeating_token_mask(text, no_repeat_ngram_size, logits.size(-1))
-        logits.masked_fill_(mask, -torch.inf)
-        if logits.isneginf().all(dim=-1).any():
-            raise ValueError("no token is left to choose: every one would repeat an n-gram")
 
 
 def check_positions(model: Any, P: int, length: int) -> None:

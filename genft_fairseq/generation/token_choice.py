@@ -28,7 +28,8 @@ class Search:
         top_k: draw among the k most probable tokens; 0 for no limit.
         top_p: draw among the fewest most probable tokens that together have this probability.
         no_repeat_ngram_size: never complete an n-gram of this length that the text (the prefix
-            included) already holds; 0 for no such rule. Applies to greedy choice as well.
+            included) already holds, if another token is left; 0 for no such rule. Applies to greedy
+            choice as well.
 
     Raises:
         ValueError: a value outside its range; the message names it.
