@@ -18,7 +18,6 @@ from fairseq.data import (
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.distributed import utils as distributed_utils
 from fairseq.models import distributed_fairseq_model
-from fairseq.ngram_repeat_block import NGramRepeatBlock
 from omegaconf import OmegaConf
 
 import genft_fairseq
@@ -135,18 +134,6 @@ PATCHED = [
     (token_block_dataset, "np"),
     (sys, "excepthook"),
 ]
-
-
-def test_repeated_ngrams_are_forbidden_behind_which_there_is_padding():
-    """As fairseq's generator calls it: rows padded to the maximum length, step their last token."""
-    tokens = torch.tensor([[2, 5, 6, 5, 1, 1, 1], [2, 5, 6, 7, 1, 1, 1]])
-    lprobs = torch.zeros(2, 9)
-    NGramRepeatBlock(2)(tokens, lprobs, bsz=2, beam_size=1, step=3)
-    assert lprobs.isinf().nonzero().tolist() == [[0, 6]]
-    # The </s> (2) in front is not text: a sentence may end even where no word may come twice.
-    lprobs = torch.zeros(1, 9)
-    NGramRepeatBlock(1)(tokens[:1], lprobs, bsz=1, beam_size=1, step=3)
-    assert lprobs.isinf().nonzero().tolist() == [[0, 5], [0, 6]]
 
 
 def test_applying_and_importing_again_changes_nothing():

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genft_fairseq.functional.ngrams import (
+    forbid_repeated_ngrams,
     ngram_repetition,
     repeated_ngram_mask,
     repeating_token_mask,
@@ -39,6 +40,20 @@ def test_by_hand():
 def test_an_ngram_has_a_token():
     with pytest.raises(ValueError, match="n is 0"):
         repeating_token_mask(torch.tensor([[1]]), 0, V)
+
+
+def test_forbidding_by_hand():
+    """After 0 1 2 3 0 a second 0 1 is forbidden; 0 0 1 1 0 may neither repeat 0 0 nor 0 1."""
+    tokens = torch.tensor([[0, 1, 2, 3, 0], [0, 0, 1, 1, 0]])
+    scores = torch.arange(8.0).view(2, 4)
+    got = forbid_repeated_ngrams(scores, tokens, 2)
+    nothing = -torch.inf
+    assert got.tolist() == [[0, nothing, 2, 3], [nothing, nothing, 6, 7]]
+    assert forbid_repeated_ngrams(scores, tokens, 0) is scores
+    assert scores.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    # Where every token has been used, none is forbidden; the other row has one left.
+    got = forbid_repeated_ngrams(scores, torch.tensor([[0, 1, 2, 3], [0, 1, 2, 2]]), 1)
+    assert got.tolist() == [[0, 1, 2, 3], [nothing, nothing, nothing, 7]]
 
 
 def naive_mask(row, n):

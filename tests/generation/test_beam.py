@@ -71,6 +71,22 @@ def test_no_ngram_is_repeated(model):
         assert len(set(bigrams)) == len(bigrams)
 
 
+def test_a_row_with_nothing_left_keeps_its_scores(model):
+    """One row has used all tokens, another can go on without repeating any."""
+    spent = torch.tensor([[token for token in range(V) if token != PAD]])
+    repeating = torch.full_like(spent, 5)
+    both = beam_continuations(model, torch.cat([spent, repeating]), 3, PAD, 3, 1)
+    assert torch.equal(both[:1], beam_continuations(model, spent, 3, PAD, 3))
+    assert torch.equal(both[1:], beam_continuations(model, repeating, 3, PAD, 3, 1))
+    assert len({5, *both[1].tolist()}) == 4 and PAD not in both
+
+
+def test_a_beam_wider_than_what_is_left(model):
+    """13 of 14 tokens are used: a beam of 5 has one hypothesis that repeats none."""
+    prefix = torch.tensor([[token for token in range(V) if token not in (PAD, 6)]])
+    assert beam_continuations(model, prefix, 1, PAD, 5, 1).tolist() == [[6]]
+
+
 def test_the_prefix_is_read_once(model):
     read = []
     hook = model.decoder.register_forward_hook(lambda m, args, out: read.append(len(args[0])))

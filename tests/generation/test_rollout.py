@@ -125,10 +125,27 @@ def test_no_ngram_is_repeated(model, n):
         assert not set(written) & set(ngrams[: 6 - n + 1])
 
 
-def test_nothing_left_to_choose(model):
-    """24 tokens without padding cannot make 24 different ones."""
-    prefix = torch.tensor([[5]])
-    once = Search(no_repeat_ngram_size=1)
-    assert continue_prefixes(model, prefix, 22, PAD, once).unique().numel() == 22
-    with pytest.raises(ValueError, match="no token is left"):
-        continue_prefixes(model, prefix, 23, PAD, once)
+@pytest.mark.parametrize("sampling", [False, True], ids=["greedy", "sampling"])
+def test_a_row_with_nothing_left_keeps_its_scores(model, sampling):
+    """24 tokens without padding cannot make 24 different ones; another row still can."""
+    once = Search(sampling=sampling, no_repeat_ngram_size=1)
+    spent = torch.tensor([[token for token in range(24) if token != PAD]])
+    repeating = torch.full_like(spent, 5)
+    both = continue_prefixes(model, torch.cat([spent, repeating]), 3, PAD, once)
+    free = Search(sampling=sampling)
+    assert torch.equal(both[:1], continue_prefixes(model, spent, 3, PAD, free))
+    numbers = torch.tensor([1])
+    alone = continue_prefixes(model, repeating, 3, PAD, once, sentences=numbers)
+    assert torch.equal(both[1:], alone)
+    assert len({5, *both[1].tolist()}) == 4
+    assert PAD not in both
+
+
+def test_the_end_may_not_come_early_where_nothing_else_is_left(model):
+    """Neither padding nor the end is written where every other token would repeat one."""
+    prefix = torch.tensor([[token for token in range(24) if token not in (PAD, 2)]])
+    found = continue_prefixes(
+        *(model, prefix, 4, PAD, Search(no_repeat_ngram_size=1)), eos_idx=2, min_length=3
+    )
+    assert found.size(1) == 4 and not {PAD, 2} & set(found[0, :3].tolist())
+    assert found[0, 3] == 2  # the one token that repeats none
