@@ -59,6 +59,8 @@ class SentenceSearch(search.Search):
         self.eos = generator.eos
         self.search = generator.search
         self.plain = search.BeamSearch(generator.tgt_dict)
+        forbidding = (search.PrefixConstrainedBeamSearch, search.LexicallyConstrainedBeamSearch)
+        self.search_forbids = isinstance(self.search, forbidding)
         self.min_len = generator.min_len
         self.blocker = generator.repeat_ngram_blocker
         self.limits = limits
@@ -95,30 +97,28 @@ class SentenceSearch(search.Search):
         """Take a step; see ``fairseq.search.Search``."""
         B, K, V = lprobs.shape
         allowed = self._allowed(step, lprobs, prev_output_tokens, original_batch_idxs)
-        if step and not isinstance(self.search, search.Sampling):
+        over = prev_output_tokens[:, -1].eq(self.eos).view(B, K, 1)
+        if step and over.any() and not isinstance(self.search, search.Sampling):
             # fairseq goes on with a hypothesis that has ended where there are few candidates, and
             # may return a longer text than that.  (In sampling it holds the place of its own.)
-            over = prev_output_tokens[:, -1].eq(self.eos).view(B, K, 1)
             allowed = allowed.masked_fill(over, -torch.inf)
         # fairseq takes twice as many candidates as hypotheses, of a vocabulary that may have fewer.
         width = max(2 * K + 1, getattr(self.search, "sampling_topk", 0))
         if width > V:
             allowed = pad(allowed, (0, width - V), value=-torch.inf)
-        given = (scores, prev_output_tokens, original_batch_idxs)
-        found_scores, tokens, beams = self.search.step(step, allowed.clone(), *given)
-        stuck = found_scores.isneginf().all(dim=1) & ~self.has_ended
-        if stuck.any():
-            plain = self.plain.step(
-                *(step, allowed, scores), candidate_multiple=found_scores.size(1) // K
-            )
-            found_scores, tokens, beams = (
-                torch.where(stuck[:, None], one, other)
-                for one, other in zip(plain, (found_scores, tokens, beams), strict=True)
-            )
+        free = allowed.clone() if self.search_forbids else allowed  # it may do so in place
+        found = self.search.step(step, allowed, scores, prev_output_tokens, original_batch_idxs)
+        if self.search_forbids:
+            stuck = found[0].isneginf().all(dim=1) & ~self.has_ended
+            multiple = found[0].size(1) // K
+            plain = self.plain.step(step, free, scores, candidate_multiple=multiple)
+            pairs = zip(plain, found, strict=True)
+            found = tuple(torch.where(stuck[:, None], one, other) for one, other in pairs)
+        scores, tokens, beams = found
         tokens = tokens.masked_fill(tokens >= V, self.pad)
-        ended = tokens[:, :K].eq(self.eos) & ~found_scores[:, :K].isneginf()
+        ended = tokens[:, :K].eq(self.eos) & ~scores[:, :K].isneginf()
         self.has_ended = self.has_ended | ended.any(dim=1)
-        return found_scores, tokens, beams
+        return scores, tokens, beams
 
     def _allowed(self, step: int, lprobs: Tensor, text: Tensor, ids: Tensor) -> Tensor:
         """Return the scores of a step, minus infinity for what a rule forbids."""
@@ -233,7 +233,8 @@ def _keep_groups_beside_their_sentence() -> None:
     def step(
         self: Any, step: int, lprobs: Tensor, scores: Tensor, text: Any = None, ids: Any = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return by_number(self, step, lprobs, scores, text, torch.arange(lprobs.size(0)))
+        rows = torch.arange(lprobs.size(0), device=lprobs.device)
+        return by_number(self, step, lprobs, scores, text, rows)
 
     def prune_sentences(self: Any, batch_idxs: Tensor) -> None:
         self.group_overlap = self.group_overlap[batch_idxs]
