@@ -7,19 +7,26 @@ is left of an epoch has some sentences twice and others never, and in another or
 it is started.
 """
 
-import inspect
+import contextlib
+import hashlib
 import logging
 import os
-from functools import wraps
+import random
+from collections.abc import Callable, Iterator
+from functools import partial, wraps
 from typing import Any
 
+import numpy as np
+import torch
 from fairseq import checkpoint_utils
-from fairseq.data.iterators import EpochBatchIterator
+from fairseq.data import iterators
+from fairseq.data.iterators import EpochBatchIterator, GroupedEpochBatchIterator
 from fairseq.optim.lr_scheduler.reduce_lr_on_plateau import ReduceLROnPlateauLRSchedule
-from fairseq.tasks import FairseqTask
+from fairseq.tasks.translation_multi_simple_epoch import TranslationMultiSimpleEpochTask
 from fairseq.trainer import Trainer
 from fairseq_cli import train as training
 
+from genft_fairseq.compat import ModuleView
 from genft_fairseq.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -31,7 +38,9 @@ def apply() -> None:
     """Apply every remedy; a second call changes nothing."""
     if getattr(training.train, "genft", False):
         return
-    _make_the_same_batches()
+    _begin_where_the_run_began()
+    _draw_by_batch()
+    _seed_every_generator()
     _shuffle_after_the_curriculum()
     _keep_the_plateau()
     _keep_the_patience()
@@ -40,46 +49,168 @@ def apply() -> None:
     _stop_where_the_run_has_ended()
 
 
-def _make_the_same_batches() -> None:
-    """Batches are made once, and shuffled anew for each epoch.
+def _begin_where_the_run_began() -> None:
+    """What a process reads must not depend on the epoch in which it began.
 
-    But which sentences make a batch depends on the epoch in which a process makes them: on the
-    first, unless it resumes.
+    A data set is loaded once, and batches are made once and shuffled anew for each epoch: by the
+    numbers of the first epoch, unless the run resumes.  So a run that resumes does what it did
+    before, as far as that lasts: it loads the set and makes the batches of the first epoch, and
+    then asks for those of its own.
     """
-    make = FairseqTask.get_batch_iterator
-    signature = inspect.signature(make)
-
-    @wraps(make)
-    def get_batch_iterator(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = signature.bind(self, *args, **kwargs)
-        call.apply_defaults()
-        given = call.arguments
-        dataset, epoch = given["dataset"], given["epoch"]
-        anew_each_epoch = (
-            given["disable_iterator_cache"]
-            or given["update_epoch_batch_itr"]
-            or not self.can_reuse_epoch_itr(dataset)
-            or getattr(self.cfg, "rebuild_batches", False)
-        )
-        if epoch <= 1 or anew_each_epoch or dataset in self.dataset_to_epoch_iter:
-            return make(self, *args, **kwargs)
-        given["epoch"] = 1
-        if getattr(self, "_genft_seed_grows", False):  # with the epoch, and so the batches' own
-            given["seed"] -= epoch - 1
-        iterator = make(*call.args, **call.kwargs)
-        dataset.set_epoch(epoch)
-        iterator.epoch = epoch
-        return iterator
-
     begin = Trainer.get_train_iterator
 
     @wraps(begin)
-    def get_train_iterator(self: Trainer, *args: Any, **kwargs: Any) -> Any:
-        self.task._genft_seed_grows = self.cfg.dataset.update_ordered_indices_seed
-        return begin(self, *args, **kwargs)
+    def get_train_iterator(
+        self: Trainer, epoch: int, combine: bool = True, load_dataset: bool = True, **settings: Any
+    ) -> Any:
+        task, subset = self.task, self.cfg.dataset.train_subset
+        virtual = isinstance(task, TranslationMultiSimpleEpochTask)
+        resumed = load_dataset and epoch > 1 and subset not in task.datasets
+        if not resumed or (task.has_sharded_data("train") and not virtual):
+            return begin(self, epoch, combine, load_dataset, **settings)
+        first = begin(self, 1, combine, True, **settings)
+        if virtual:
+            _replay_virtual_epochs(task, subset, epoch, combine)
+        iterator = begin(self, epoch, combine, task.has_sharded_data("train"), **settings)
+        if iterator is first:
+            if callable(iterator.batch_sampler):  # batches of its own for each epoch
+                iterator._frozen_batches = None
+            task.dataset(subset).set_epoch(epoch)
+            iterator.epoch = epoch
+        return iterator
 
-    FairseqTask.get_batch_iterator = get_batch_iterator
     Trainer.get_train_iterator = get_train_iterator
+
+
+def _replay_virtual_epochs(task: Any, subset: str, epoch: int, combine: bool) -> None:
+    """Go through the epochs before this one, without making their batches.
+
+    A virtual epoch is a stretch of a permutation that is drawn where the whole set begins again;
+    which shard is loaded, and how often each language is drawn, depends on what was loaded before.
+    """
+    for past in range(2, epoch):
+        if task.has_sharded_data("train"):
+            task.load_dataset(subset, epoch=past, combine=combine)
+        task.dataset(subset).set_epoch(past)
+
+
+def _draw_by_batch() -> None:
+    """Random numbers of a data set depend on the seed, the epoch and the batch, and nothing else.
+
+    Noise and masks are drawn from the global generators of torch and numpy: of a worker, which has
+    begun where the process did; or, without workers, of the training itself, while a thread fills
+    fairseq's buffer, so that not even two runs of one command are the same.  And a worker that
+    lives longer than an epoch never hears of the next.
+    """
+    kinds = (EpochBatchIterator, GroupedEpochBatchIterator)
+    data: Any = ModuleView(torch.utils.data)
+    iterators.torch = ModuleView(torch, utils=ModuleView(torch.utils, data=data))
+    next_epoch = EpochBatchIterator.next_epoch_itr
+    firsts = {kind: kind.first_batch for kind in kinds}
+
+    @wraps(next_epoch)
+    def next_epoch_itr(
+        self: Any,
+        shuffle: bool = True,
+        fix_batches_to_gpus: bool = False,
+        set_dataset_epoch: bool = True,
+    ) -> Any:
+        if not set_dataset_epoch:  # a validation is the same after every epoch
+            vars(self).setdefault("_genft_epoch", self.epoch)
+        return next_epoch(self, shuffle, fix_batches_to_gpus, set_dataset_epoch)
+
+    def draw_by_batch(kind: Any) -> None:
+        make = kind._get_iterator_for_epoch
+
+        @wraps(make)
+        def iterator_for_epoch(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.num_workers == 0:  # generators of one process cannot serve two threads
+                self.buffer_size = 0
+            data.DataLoader = partial(_loader, self)
+            return make(self, *args, **kwargs)
+
+        def first_batch(self: Any) -> Any:
+            with _draws(self.seed, self.epoch):
+                return firsts[kind].fget(self)
+
+        kind._get_iterator_for_epoch = iterator_for_epoch
+        kind.first_batch = property(first_batch)
+
+    EpochBatchIterator.next_epoch_itr = next_epoch_itr
+    for kind in kinds:
+        draw_by_batch(kind)
+
+
+def _loader(
+    iterator: Any, dataset: Any, batch_sampler: Any, collate_fn: Any, **settings: Any
+) -> Any:
+    return torch.utils.data.DataLoader(
+        _Batches(dataset, collate_fn, iterator.seed),
+        sampler=_EpochSampler(iterator, batch_sampler),
+        batch_size=None,
+        **settings,
+    )
+
+
+class _EpochSampler(torch.utils.data.Sampler):
+    """The batches of an epoch, each with the number of the epoch."""
+
+    def __init__(self, iterator: Any, batches: Any):
+        self.iterator, self.batches = iterator, batches
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        epoch = vars(self.iterator).get("_genft_epoch", self.iterator.epoch)
+        return ((epoch, batch) for batch in self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class _Batches(torch.utils.data.Dataset):
+    """A data set whose items are batches."""
+
+    def __init__(self, dataset: Any, collate: Callable[[list[Any]], Any], seed: int):
+        self.dataset, self.collate, self.seed = dataset, collate, seed
+        self.epoch: int | None = None  # of a worker
+
+    def __getitem__(self, place: tuple[int, Any]) -> Any:
+        epoch, batch = place
+        if torch.utils.data.get_worker_info() is not None and epoch != self.epoch:
+            if hasattr(self.dataset, "set_epoch"):
+                self.dataset.set_epoch(epoch)
+            self.epoch = epoch
+        with _draws(self.seed, epoch, *batch):
+            return self.collate([self.dataset[index] for index in batch])
+
+
+@contextlib.contextmanager
+def _draws(*key: Any) -> Iterator[None]:
+    """Seed the global generators of the CPU by a key, and give them back as they were."""
+    before = torch.default_generator.get_state(), np.random.get_state(), random.getstate()
+    digest = hashlib.sha256(" ".join(map(str, key)).encode()).digest()
+    torch.default_generator.manual_seed(int.from_bytes(digest[:7], "big"))
+    np.random.seed(int.from_bytes(digest[8:12], "big"))
+    random.seed(digest[12:])
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(before[0])
+        np.random.set_state(before[1])
+        random.setstate(before[2])
+
+
+def _seed_every_generator() -> None:
+    """Before each update fairseq seeds torch; some models draw from numpy."""
+    set_seed = Trainer._set_seed
+
+    @wraps(set_seed)
+    def seed_all(self: Trainer) -> None:
+        set_seed(self)
+        seed = self.cfg.common.seed + self.get_num_updates()
+        np.random.seed(seed % 2**32)
+        random.seed(seed)
+
+    Trainer._set_seed = seed_all
 
 
 def _shuffle_after_the_curriculum() -> None:

@@ -1,12 +1,16 @@
 """Stopped anywhere and started again: the batches, the learning rate, the patience, the end."""
 
 import io
+import random
 import re
 import types
 
+import numpy as np
 import pytest
 import torch
 from fairseq import checkpoint_utils
+from fairseq.data import FairseqDataset
+from fairseq.data.iterators import EpochBatchIterator
 from fairseq_cli import train as training
 from fairseq_commands import TINY_LANGUAGE_MODEL, TINY_TRANSLATION, USER_DIR, moved, parameters
 from forked_runs import ForkedRun
@@ -21,13 +25,30 @@ SENTENCES = ["--batch-size", 30]
 TOKENS = ["--max-tokens", 130]
 MODELS = {"translation": TINY_TRANSLATION, "language_model": TINY_LANGUAGE_MODEL}
 
+VIRTUAL_EPOCHS = [
+    *("--task", "translation_multi_simple_epoch", "--lang-pairs", "en-de,de-en"),
+    *("--langs", "en,de", "--encoder-langtok", "tgt", *TINY_TRANSLATION[6:]),
+]
+TEMPERATURE = ["--sampling-method", "temperature", "--virtual-data-size", 150]
+ROUND_ROBIN = ["--sampling-method", "RoundRobin"]
+ROBERTA = [
+    *("--arch", "roberta", "--encoder-layers", 1, "--encoder-embed-dim", 16),
+    *("--encoder-ffn-embed-dim", 16, "--encoder-attention-heads", 2),
+]
+MASKED = ["--task", "masked_lm", *ROBERTA, "--sample-break-mode", "eos", "--tokens-per-sample"]
+DENOISING = [
+    *("--task", "denoising", *TINY_TRANSLATION[6:], "--tokens-per-sample", 32, "--mask", 0.3),
+    *("--mask-length", "subword", "--replace-length", 1, "--insert", 0.1, "--rotate", 0.3),
+]
+
 
 @pytest.fixture
 def trained(request, tmp_path):
     """Train in a folder, and return what its last checkpoint holds and what was printed."""
 
-    def train(folder, *flags, task="translation"):
-        command = [request.getfixturevalue(f"{task}_data"), "--user-dir", USER_DIR, *MODELS[task]]
+    def train(folder, *flags, task="translation", model=None, shards=1):
+        data = ":".join([str(request.getfixturevalue(f"{task}_data"))] * shards)
+        command = [data, "--user-dir", USER_DIR, *(model or MODELS[task])]
         command += [*TRAINING, *flags, "--save-dir", tmp_path / str(folder)]
         (done,) = ForkedRun([command]).checked()
         last = tmp_path / str(folder) / "checkpoint_last.pt"
@@ -71,6 +92,81 @@ def test_the_batches_of_later_epochs(task, flags, trained):
     got, output = trained("parts", *flags, task=task)
     assert f"@ {stop} updates)" in output
     assert_same(got, want)
+
+
+@pytest.mark.parametrize(
+    ("task", "shards", "model"),
+    [
+        ("translation", 1, [*VIRTUAL_EPOCHS, "--virtual-epoch-size", 60]),
+        ("translation", 2, [*VIRTUAL_EPOCHS, "--virtual-epoch-size", 60, *TEMPERATURE]),
+        ("translation", 1, [*VIRTUAL_EPOCHS, *ROUND_ROBIN]),
+        ("language_model", 1, DENOISING),
+        ("language_model", 1, [*MASKED, 32]),
+        ("language_model", 1, [*MASKED, 6, "--shorten-method", "random_crop"]),
+    ],
+    ids=["virtual", "virtual-shards", "round-robin", "denoising", "masked", "random-crop"],
+)
+def test_data_that_are_drawn(task, shards, model, trained):
+    """Wherever a run stops, and with any number of workers, the draws are those of the epoch."""
+    given = {"task": task, "shards": shards, "model": model}
+    flags = ["--batch-size", 16, "--max-epoch", 5, "--disable-validation"]
+    want, _ = trained("whole", *flags, **given)
+    assert updates(want) >= 10
+    for stop in (3, updates(want) // 2, updates(want) - 1):
+        trained("parts", *flags, "--max-update", stop, **given)
+    got, output = trained("parts", *flags, "--num-workers", 1, **given)
+    assert f"@ {stop} updates)" in output
+    assert_same(got, want)
+
+
+class Drawn(FairseqDataset):
+    """Numbers of all three global generators, and the epoch."""
+
+    epoch = 1
+
+    def __getitem__(self, index):
+        return [torch.rand(()).item(), np.random.rand(), random.random(), self.epoch, index]
+
+    def __len__(self):
+        return 8
+
+    def collater(self, samples):
+        return [*samples, torch.rand(()).item()]
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+
+def epochs(numbers, workers=0, dataset=None, fixed=False, **settings):
+    """What an iterator over four batches yields in some epochs, the first of them its first."""
+    dataset = dataset or Drawn()
+    dataset.set_epoch(numbers[0])
+    iterator = EpochBatchIterator(
+        *(dataset, dataset.collater, [[0, 1], [2, 3], [4, 5], [6, 7]]),
+        **{"epoch": numbers[0], "num_workers": workers, "buffer_size": 4, "seed": 3, **settings},
+    )
+    return [list(iterator.next_epoch_itr(set_dataset_epoch=not fixed)) for _ in numbers]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_what_a_batch_draws(workers):
+    """Depends on the seed, the epoch and the batch, and leaves the generators alone."""
+    want = epochs([1, 2])
+    before = torch.initial_seed(), random.getstate(), np.random.get_state()[1].copy()
+    assert epochs([1, 2], workers, reuse_dataloader=True) == want
+    assert epochs([2], workers) == want[1:]
+    assert epochs([1], workers, seed=4) != want[:1]
+    assert torch.initial_seed() == before[0] and random.getstate() == before[1]
+    assert (np.random.get_state()[1] == before[2]).all()
+    numbers = [sample[0] for batch in want[0] for sample in batch[:-1]]
+    assert len(set(numbers)) == 8 and want[0] != want[1]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_validation_draws_the_same_every_time(workers):
+    first, second, third = epochs([1, 2, 3], workers, fixed=True, reuse_dataloader=True)
+    key = lambda batches: sorted(map(str, batches))  # noqa: E731 (the order is shuffled here)
+    assert key(first) == key(second) == key(third)
 
 
 def test_the_curriculum_ends(trained):
