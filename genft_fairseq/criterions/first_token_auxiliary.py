@@ -48,7 +48,7 @@ class FirstTokenAuxiliaryCriterion(TokenCriterion):
         """Weigh the first scored position of every row."""
         targets = super().targets(sequence, sample)
         nsentences = sample["target"].size(0)
-        ratio = 1.0 if self.sentence_avg else sample["ntokens"] / max(1, nsentences)
+        ratio = 1.0 if self.sentence_avg else self.target_tokens(sample) / max(1, nsentences)
         first = first_token_mask(targets.scored, self.padding_idx)
         return replace(targets, nll_weight=self.weight * ratio * first.double())
 

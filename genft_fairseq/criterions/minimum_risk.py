@@ -135,7 +135,7 @@ class MinimumRiskCriterion(TokenCriterion):
             *(valid, self.risk.risk_alpha),
         )
         nsentences = sample["target"].size(0)
-        ratio = 1.0 if self.sentence_avg else sample["ntokens"] / max(1, nsentences)
+        ratio = 1.0 if self.sentence_avg else logging_output["ntokens"] / max(1, nsentences)
         loss = (1 - weight) * loss + weight * ratio * risk.sum()
         logging_output.update(
             loss=loss.detach(),

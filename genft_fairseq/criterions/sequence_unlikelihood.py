@@ -120,7 +120,7 @@ class SequenceUnlikelihoodCriterion(OwnTextCriterion):
         logging_output = {
             "loss": total.detach(),
             "nll_loss": 0,
-            "ntokens": sample["ntokens"],
+            "ntokens": self.target_tokens(sample),
             "nsentences": sample["target"].size(0),
             "sample_size": ntokens,
             "sequence_unlikelihood": total.detach(),

@@ -14,6 +14,8 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterionConfig,
 )
 from fairseq.logging import metrics
+from fairseq.tasks.language_modeling import LanguageModelingTask
+from fairseq.tasks.translation import TranslationTask
 from torch import Tensor
 
 from genft_fairseq.errors import UserError, check_range
@@ -65,6 +67,8 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
         chunk = cfg.loss_chunk_size
         check_range("--loss-chunk-size", chunk, chunk >= 0, "[0, inf)")
         self.loss_chunk_size = chunk
+        # Here the batch's own number of tokens is that of its targets.
+        self.counted = isinstance(task, TranslationTask | LanguageModelingTask)
         self.token_loss = TokenLoss(
             smoothing=cfg.label_smoothing,
             gamma=cfg.gamma,
@@ -91,11 +95,12 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
         total, terms = output.after(self.ignore_prefix_size).loss(
             targets, token_loss, wanted, per_position=not reduce
         )
-        sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
+        ntokens = self.target_tokens(sample)
+        sample_size = sample["target"].size(0) if self.sentence_avg else ntokens
         logging_output = {
             "loss": total.detach(),
             "nll_loss": terms.nll.detach().sum(),
-            "ntokens": sample["ntokens"],
+            "ntokens": ntokens,
             "nsentences": sample["target"].size(0),
             "sample_size": sample_size,
             **self.method_figures(terms, targets),
@@ -105,6 +110,20 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
             scored = targets.scored.ne(self.padding_idx)
             logging_output.update(n_correct=terms.correct.sum(), total=scored.sum())
         return total if reduce else terms.loss.view(-1, 1), sample_size, logging_output
+
+    def target_tokens(self, sample: dict[str, Any]) -> Any:
+        """Count the targets, which divide the loss.
+
+        What a task calls ``ntokens`` may be something else: all tokens of a sentence of which some
+        are masked (``masked_lm``), or those of the source (``denoising``).
+
+        Returns:
+            a number, or where that would wait for the device, a tensor.
+        """
+        target = sample["target"]
+        if target.device.type == "cpu":
+            return int(target.ne(self.padding_idx).sum())
+        return sample["ntokens"] if self.counted else target.ne(self.padding_idx).sum()
 
     def targets(self, sequence: Tensor, sample: dict[str, Any]) -> Targets:
         """Return what is scored, (B, T); a criterion that weighs positions does it here."""

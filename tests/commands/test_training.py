@@ -194,3 +194,20 @@ def test_batch_buckets(translation_data, tmp_path):
     )
     assert "bucketing target lengths" in done.output
     assert (tmp_path / "checkpoint_last.pt").exists()
+
+
+@pytest.mark.parametrize("chunk", [0, 16])
+def test_masked_language_models(chunk, language_model_data, tmp_path):
+    """The perplexity is of the masked tokens, as with fairseq's own criterion."""
+    model = [
+        *("--task", "masked_lm", "--arch", "roberta", "--encoder-layers", 1),
+        *("--encoder-embed-dim", 16, "--encoder-ffn-embed-dim", 16),
+        *("--encoder-attention-heads", 2, "--tokens-per-sample", 32, "--lr", 0),
+        *("--sample-break-mode", "eos", "--max-update", 1, "--no-save", "--criterion"),
+    ]
+    shown = []
+    for criterion in (["masked_lm"], ["scalegrad", "--gamma", 1, "--loss-chunk-size", chunk]):
+        done = train(language_model_data, tmp_path, [*model, *criterion], "--num-workers", 0)
+        shown.append(re.search(r"valid on 'valid' subset .*\| ppl ([\d.]+)", done.output)[1])
+    assert float(shown[0]) > 10
+    assert shown[0] == shown[1]
