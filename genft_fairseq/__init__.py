@@ -22,9 +22,12 @@ else:
     from genft_fairseq import (
         compat,
         data_files,
+        data_splits,
         errors,
         fairseq_alignments,
         fairseq_decoding,
+        line_ends,
+        named_files,
         precision,
         resuming,
         run_record,
@@ -36,6 +39,9 @@ else:
     data_files.apply()
     fairseq_alignments.apply()
     fairseq_decoding.apply()
+    data_splits.apply()
+    line_ends.apply()
+    named_files.apply()
     precision.apply()
     resuming.apply()
     run_record.apply(__version__)

@@ -21,7 +21,8 @@ _FEW = 0.01  # of the lines
 
 def read_lines(path: Path) -> list[str]:
     """Return the lines of a text; only a line feed ends one, whatever else Unicode has."""
-    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    with open(path, encoding="utf-8", newline="\n") as stream:
+        return [line.rstrip("\r\n") for line in stream]
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def read_generated(path: Path) -> Generated:
     """
     require_regular(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode().replace("\r\n", "\n")  # a lone return ends no line
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     return parse_generated(text, str(path))

@@ -1,0 +1,164 @@
+"""Raw text whose lines other programs would count otherwise is named before it is read.
+
+``fairseq-preprocess`` and ``fairseq-interactive`` read text with Python's universal newlines: a
+line feed, CR LF, and a carriage return alone end a line.  Tokenisers, aligners and ``wc`` end a
+line at a line feed only, so that one carriage return within a sentence shifts all that follows
+against the other side.  Other separators of Unicode (vertical tab, form feed, U+0085, U+2028, ...)
+end no line here; a program that splits there leaves files of different lengths.
+"""
+
+import io
+import itertools
+import re
+import sys
+from collections.abc import Iterator
+from functools import wraps
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fairseq_cli import interactive
+from fairseq_cli import preprocess as preprocessing
+
+from genft_fairseq.errors import UserError, require_regular
+
+_BLOCK = 1 << 22  # bytes read at a time
+_ALONE = re.compile(rb"\r(?!\n)")
+# What Python's str.splitlines ends a line at, besides line feed and carriage return, in UTF-8.
+_OTHERS = re.compile(rb"[\x0b\x0c\x1c-\x1e]|\xc2\x85|\xe2\x80[\xa8\xa9]")
+
+
+def apply() -> None:
+    """Have all raw text checked; a second call changes nothing."""
+    if getattr(preprocessing.main, "genft", False):
+        return
+    binarize = preprocessing.main
+
+    @wraps(binarize)
+    def main(args: Any) -> Any:
+        check_raw_text(args)
+        return binarize(args)
+
+    main.genft = True  # type: ignore[attr-defined]
+    preprocessing.main = main
+    interactive.buffered_read = buffered_read
+
+
+def check_raw_text(args: Any) -> None:
+    """Look through the files that ``fairseq-preprocess`` is about to read, before it writes any.
+
+    Raises:
+        UserError: one is missing, has a carriage return within a line, or has other lines than
+            the side that it belongs to.
+    """
+    source, target = args.source_lang, args.target_lang
+    languages = [source] if args.only_source else [source, target]
+    prefixes = [("--trainpref", args.trainpref)]
+    if not args.dict_only:
+        named = {"--validpref": args.validpref, "--testpref": args.testpref}
+        prefixes += [(flag, prefix) for flag in named for prefix in (named[flag] or "").split(",")]
+    aligned = 0
+    for flag, prefix in prefixes:
+        if not prefix:
+            continue
+        files = [f"{prefix}.{language}" if language else prefix for language in languages]
+        for file in files:
+            if not Path(file).is_file():
+                raise UserError(f"{flag} {prefix}: {file} does not exist")
+        if args.align_suffix and Path(f"{prefix}.{args.align_suffix}").exists():
+            files.append(f"{prefix}.{args.align_suffix}")
+            aligned += 1
+        if args.alignfile and flag == "--trainpref":
+            if not Path(args.alignfile).is_file():
+                raise UserError(f"--alignfile {args.alignfile} does not exist")
+            files.append(args.alignfile)
+        _require_same_lines(files)
+    if args.align_suffix and not args.dict_only and not aligned:
+        raise UserError(f"--align-suffix {args.align_suffix}: no prefix has a file of that ending")
+
+
+def _require_same_lines(files: list[str]) -> None:
+    numbers = [number_of_lines(file) for file in files]
+    for file, number in zip(files, numbers, strict=True):
+        if number != numbers[0]:
+            raise UserError(
+                f"{files[0]} has {numbers[0]} lines, but {file} has {number}"
+                + (_other_separator(files[0]) or _other_separator(file))
+            )
+
+
+def number_of_lines(path: str) -> int:
+    """Count lines as fairseq does, which is as everyone does unless it raises.
+
+    A file without any line feed may end all its lines with a carriage return.
+
+    Raises:
+        UserError: a carriage return stands within a line; the message names the line.
+    """
+    require_regular(path)
+    feeds = returns = 0
+    first = 0  # line of the first carriage return that is alone
+    last = b""
+    with open(path, "rb") as stream:
+        for block in _blocks(stream):
+            for found in _ALONE.finditer(block):
+                if found.end() == len(block):
+                    continue  # the end of the last line
+                returns += 1
+                first = first or feeds + block.count(b"\n", 0, found.start()) + 1
+            feeds += block.count(b"\n")
+            last = block[-1:]
+    if feeds and returns:
+        raise UserError(_within(path, first))
+    return feeds + returns + (last not in (b"", b"\n"))
+
+
+def _blocks(stream: BinaryIO) -> Iterator[bytes]:
+    """Read in parts, none of which separates a carriage return from its line feed."""
+    while block := stream.read(_BLOCK):
+        while block.endswith(b"\r") and (following := stream.read(1)):
+            block += following
+        yield block
+
+
+def _other_separator(path: str) -> str:
+    with open(path, "rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            if found := _OTHERS.search(line):
+                character = ord(found[0].decode())
+                return (
+                    f": line {number} of {path} holds U+{character:04X}, at which some programs "
+                    "end a line"
+                )
+    return ""
+
+
+def _within(name: str, line: int) -> str:
+    return (
+        f"{name}: line {line} holds a carriage return (U+000D), at which fairseq ends a line and "
+        "other programs do not: remove it, or replace it by a space"
+    )
+
+
+def buffered_read(input: str, buffer_size: int) -> Iterator[list[str]]:
+    """Read lines for ``fairseq-interactive``, so many at a time, without white space around them.
+
+    Raises:
+        UserError: a carriage return stands within a line; the message names the line.
+    """
+    stream: Any
+    if input == "-":
+        stream = sys.stdin
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(newline="\n")
+    elif Path(input).is_file():
+        number_of_lines(input)
+        stream = open(input, encoding="utf-8")  # noqa: SIM115
+    else:
+        require_regular(input)
+        stream = open(input, encoding="utf-8", newline="\n")  # noqa: SIM115
+    lines = enumerate(stream, start=1)
+    while buffer := [*itertools.islice(lines, buffer_size)]:
+        for number, line in buffer:
+            if "\r" in line.rstrip("\r\n"):
+                raise UserError(_within("standard input" if input == "-" else input, number))
+        yield [line.strip() for _, line in buffer]
