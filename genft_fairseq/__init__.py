@@ -20,9 +20,11 @@ except Exception as error:  # a broken build raises more than ImportError
     fairseq_error = error
 else:
     from genft_fairseq import (
+        arguments,
         compat,
         data_files,
         data_splits,
+        divergence,
         errors,
         fairseq_alignments,
         fairseq_decoding,
@@ -33,16 +35,20 @@ else:
         run_record,
         safe_loading,
         training_time,
+        validation_metric,
     )
 
     compat.apply()
+    arguments.apply()
     data_files.apply()
     fairseq_alignments.apply()
     fairseq_decoding.apply()
     data_splits.apply()
     line_ends.apply()
     named_files.apply()
+    divergence.apply()
     precision.apply()
+    validation_metric.apply()
     resuming.apply()
     run_record.apply(__version__)
     safe_loading.apply()

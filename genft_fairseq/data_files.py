@@ -8,11 +8,12 @@ import itertools
 import os
 import re
 import struct
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import wraps
 from typing import Any
 
 import numpy as np
-from fairseq.data import Dictionary, data_utils
+from fairseq.data import Dictionary, data_utils, indexed_dataset
 from fairseq.data.huffman import HuffmanMMapIndex
 from fairseq.data.indexed_dataset import IndexedDataset, MMapIndexedDataset, _code_to_dtype
 
@@ -32,6 +33,7 @@ def apply() -> None:
     if getattr(data_utils.load_indexed_dataset, "genft", False):
         return
     load_without_check = data_utils.load_indexed_dataset
+    exists_without_check = indexed_dataset.dataset_exists
     add_without_check = Dictionary.add_from_file
 
     def load_indexed_dataset(
@@ -42,6 +44,7 @@ def apply() -> None:
         *args: Any,
         **kwargs: Any,
     ) -> Any:
+        require_format(path, dataset_impl)
         symbols = None if dictionary is None else len(dictionary)
         for number in itertools.count():
             part = f"{path}{number or ''}"
@@ -52,6 +55,10 @@ def apply() -> None:
                 break
         return load_without_check(path, dictionary, dataset_impl, combine, *args, **kwargs)
 
+    def dataset_exists(path: str, impl: str | None) -> bool:
+        require_format(path, impl)
+        return exists_without_check(path, impl)
+
     def add_from_file(self: Any, file: Any) -> None:
         if isinstance(file, str) and os.path.exists(file):
             check_dictionary(file, self.indices)
@@ -59,7 +66,55 @@ def apply() -> None:
 
     load_indexed_dataset.genft = True  # type: ignore[attr-defined]
     data_utils.load_indexed_dataset = load_indexed_dataset
+    indexed_dataset.dataset_exists = dataset_exists
+    _name_what_no_batch_holds()
     Dictionary.add_from_file = add_from_file
+
+
+def require_format(path: str, impl: str | None) -> None:
+    """Refuse a ``--dataset-impl`` that is not the format of the files.
+
+    Args:
+        path: of the files, without their endings.
+        impl: the flag's value; None: fairseq looks at the files itself.
+
+    Raises:
+        UserError: the files are in another format.
+    """
+    if impl is None:
+        return
+    found = indexed_dataset.infer_dataset_impl(path)
+    read = "cached" if impl == "lazy" else impl  # two ways to read one format
+    if found is not None and read != found:
+        raise UserError(f"--dataset-impl {impl}: {path} is in the format {found}: leave it out")
+
+
+def _name_what_no_batch_holds() -> None:
+    """fairseq does not say which sentence is longer than a batch may be, and how long."""
+    make = data_utils.batch_by_size
+
+    @wraps(make)
+    def batch_by_size(
+        indices: Any,
+        num_tokens_fn: Callable[[int], int],
+        num_tokens_vec: Any = None,
+        max_tokens: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        try:
+            return make(indices, num_tokens_fn, num_tokens_vec, max_tokens, *args, **kwargs)
+        except AssertionError as error:
+            longest = max(indices, key=num_tokens_fn)
+            tokens = num_tokens_fn(longest)
+            if max_tokens is None or tokens <= max_tokens:
+                raise
+            raise UserError(
+                f"--max-tokens (or --max-tokens-valid) is {max_tokens}, but example {longest} "
+                f"alone has {tokens}: raise it"
+            ) from error
+
+    data_utils.batch_by_size = batch_by_size
 
 
 def check_indexed_files(path: str, symbols: int | None = None) -> None:
@@ -90,7 +145,7 @@ def check_indexed_files(path: str, symbols: int | None = None) -> None:
         promised = _HEADER.size + 12 * number
         _require(index_size >= promised, path, "idx", promised, index_size)
         if number == 0:
-            return
+            raise UserError(f"{path}.bin holds no sentence: is the text that it was made of empty?")
         sizes = np.fromfile(stream, np.int32, number)
         offsets = np.fromfile(stream, np.int64, number)
     kind = np.dtype(_code_to_dtype[code])
@@ -155,3 +210,29 @@ def check_dictionary(path: str, known: Collection[str] = ()) -> None:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 ({error.reason}): {_AGAIN}") from error
+
+
+def check_text(flag: str, path: str) -> None:
+    """Look through a text before fairseq-preprocess reads it, which names no file and no line.
+
+    Args:
+        flag: that names the file.
+        path: of the file.
+
+    Raises:
+        UserError: it is not there, cannot be read, or is not UTF-8.
+    """
+    require_regular(path)
+    number = 0
+    try:
+        with open(path, "rb") as stream:
+            for line in stream:
+                number += 1
+                line.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{flag}: {path} is not UTF-8 in line {number} ({error.reason}): convert it, with "
+            "iconv say"
+        ) from error
+    except OSError as error:
+        raise UserError(f"{flag}: {path} cannot be read: {error.strerror}") from error

@@ -6,9 +6,12 @@ import os
 import re
 import stat
 import sys
+from collections.abc import Callable
 from traceback import format_exception
 from types import TracebackType
 from typing import Any
+
+from genft_fairseq.fairseq_errors import mistake
 
 TRACEBACK_VARIABLE = "GENFT_TRACEBACK"
 # The file descriptor that `genft train` reads what its run ended with from, for the run's log.
@@ -21,7 +24,15 @@ _ONE_LINE_NAMES = ("UserError", "UnsuitableModel", "FileNotFoundError", "Permiss
 # What a disk, a path, or the rights to it are to blame for.
 _OF_FILES = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
-    *(errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE, errno.ESTALE),
+    *(
+        errno.EISDIR,
+        errno.ENOTDIR,
+        errno.EEXIST,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+        errno.EMFILE,
+        errno.ESTALE,
+    ),
 }
 # The parts of a message that came out of a file may end a line, or speak to the terminal.
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -70,9 +81,8 @@ def require_regular(path: str | os.PathLike[str]) -> None:
 def one_line(error: BaseException) -> str | None:
     """Return the line that tells a user what is wrong, or None where only a traceback can tell.
 
-    fairseq reports what is missing on disk by ``FileNotFoundError`` and most other mistakes of its
-    users by a bare ``Exception``; both say what they mean in one line.  A disk that is full, or a
-    folder that may not be written, is nobody's bug either.
+    A file that is missing, a disk that is full, or a folder that may not be written, is nobody's
+    bug; of what fairseq raises ``fairseq_errors`` tells which are.
     """
     line = _line(error)
     if line is None:
@@ -94,14 +104,27 @@ def _line(error: BaseException) -> str | None:
         return f"{error}; {advice}" if "ataset not found" in str(error) else str(error)
     if isinstance(error, OSError) and error.errno in _OF_FILES:
         return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
-    if type(error) is Exception and "\n" not in str(error).strip():
-        return str(error).strip()
     if type(error).__name__ in _SPAWN_FAILURES:
         last = str(error).strip().splitlines()[-1]
         kind, _, message = last.partition(": ")
-        if kind == "Exception" or kind.endswith(_ONE_LINE_NAMES):
-            return message
-    return None
+        return message if kind.endswith(_ONE_LINE_NAMES) else None
+    return mistake(error)
+
+
+def told(main: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+    """Run the main function of a command; what is the user's to mend leaves it as a UserError.
+
+    Of a process that others wait for, torch passes on nothing but the text of a traceback.
+    """
+    try:
+        return main(*arguments, **keywords)
+    except UserError:
+        raise
+    except Exception as error:
+        line = one_line(error)
+        if line is None:
+            raise
+        raise UserError(line) from error
 
 
 def _report(text: str) -> None:

@@ -16,9 +16,10 @@ PACKAGE = Path(__file__).parent.parent / "genft_fairseq"
 # What each room may import besides itself.  Modules at the top (errors, compat, safe_loading) are
 # the foundation of every room but the ground floor, which needs torch only; they may use that.
 FOUNDATION = {
-    *("errors", "compat", "data_files", "data_splits", "line_ends", "named_files", "precision"),
-    *("fairseq_alignments", "fairseq_decoding", "resuming", "run_record", "safe_arrays"),
-    *("safe_loading", "training_time"),
+    *("arguments", "compat", "data_files", "data_splits", "divergence", "errors", "line_ends"),
+    *("fairseq_alignments", "fairseq_decoding", "fairseq_errors", "named_files", "precision"),
+    *("resuming", "run_record", "safe_arrays", "safe_loading", "training_time"),
+    *("validation_metric",),
 }
 MAY_IMPORT: dict[str, set[str]] = {
     "functional": set(),

@@ -21,6 +21,7 @@ from torch import Tensor
 from genft_fairseq.errors import UserError, check_range
 from genft_fairseq.functional.linear_loss import Wanted
 from genft_fairseq.functional.token_loss import Targets, TokenLoss, TokenTerms
+from genft_fairseq.generation.decoder_input import require_left_to_right
 from genft_fairseq.generation.decoder_output import decoder_output
 
 
@@ -84,7 +85,11 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
         Returns:
             the loss (a sum in nats, or with ``reduce=False`` one number a position, (B*T', 1)), the
             sample size that divides its gradient, and what to log.
+
+        Raises:
+            UnsuitableModel: the model is non-autoregressive.
         """
+        require_left_to_right(model, f"--criterion {self.registered_name}")
         output, net_output = decoder_output(
             model, lambda: model(**sample["net_input"]), self.loss_chunk_size
         )

@@ -226,14 +226,34 @@ def require_autoregressive(model: Any) -> None:
             "training on a model's own output needs its parameters in one place, which "
             "--ddp-backend fully_sharded does not keep: use pytorch_ddp or legacy_ddp"
         )
+    what = "training on a model's own output"
+    require_left_to_right(model, what)
+    decoder = getattr(model, "decoder", None)
+    if not isinstance(decoder, FairseqIncrementalDecoder):
+        raise _not_autoregressive(what, decoder)
+
+
+def require_left_to_right(model: Any, what: str) -> None:
+    """Refuse a model that predicts all tokens at once.
+
+    Args:
+        model: the model, or its distributed wrapper.
+        what: that needs another one.
+
+    Raises:
+        UnsuitableModel: it is non-autoregressive.
+    """
     # Not the model, which may be the wrapper of a distributed run: it forwards attributes only.
     decoder = getattr(model, "decoder", None)
-    one_by_one = isinstance(decoder, FairseqIncrementalDecoder)
-    if not one_by_one or isinstance(decoder, FairseqNATDecoder):
-        raise UnsuitableModel(
-            f"training on a model's own output needs one that writes from left to right, but this "
-            f"one is not autoregressive (its decoder is {type(decoder).__name__})"
-        )
+    if isinstance(decoder, FairseqNATDecoder):
+        raise _not_autoregressive(what, decoder)
+
+
+def _not_autoregressive(what: str, decoder: Any) -> UnsuitableModel:
+    return UnsuitableModel(
+        f"{what} needs a model that writes from left to right, but this one is not autoregressive "
+        f"(its decoder is {type(decoder).__name__})"
+    )
 
 
 def require_two_readings(model: Any, what: str) -> None:
