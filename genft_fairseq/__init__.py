@@ -30,6 +30,7 @@ else:
         fairseq_decoding,
         line_ends,
         named_files,
+        older_tasks,
         precision,
         resuming,
         run_record,
@@ -47,6 +48,7 @@ else:
     line_ends.apply()
     named_files.apply()
     divergence.apply()
+    older_tasks.apply()
     precision.apply()
     validation_metric.apply()
     resuming.apply()

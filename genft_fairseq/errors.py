@@ -118,11 +118,9 @@ def told(main: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
     """
     try:
         return main(*arguments, **keywords)
-    except UserError:
-        raise
     except Exception as error:
         line = one_line(error)
-        if line is None:
+        if line is None or type(error) is UserError:
             raise
         raise UserError(line) from error
 

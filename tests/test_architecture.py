@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parent.parent / "genft_fairseq"
 FOUNDATION = {
     *("arguments", "compat", "data_files", "data_splits", "divergence", "errors", "line_ends"),
     *("fairseq_alignments", "fairseq_decoding", "fairseq_errors", "named_files", "precision"),
-    *("resuming", "run_record", "safe_arrays", "safe_loading", "training_time"),
+    *("older_tasks", "resuming", "run_record", "safe_arrays", "safe_loading", "training_time"),
     *("validation_metric",),
 }
 MAY_IMPORT: dict[str, set[str]] = {

@@ -37,7 +37,7 @@ class OwnTextCriterion(TokenCriterion):
 
     def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> tuple:
         """Compute the loss of a sample; see ``TokenCriterion.forward``."""
-        require_autoregressive(model)
+        require_autoregressive(model, f"--criterion {self.registered_name}")
         if self.training and happens(self.rate):
             loss, sample_size, logging_output = self.own_text_loss(model, sample, reduce)
             # fairseq sums what the processes log by their keys, which are the same in all of them.

@@ -214,8 +214,12 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def require_autoregressive(model: Any) -> None:
+def require_autoregressive(model: Any, what: str = "training on a model's own output") -> None:
     """Refuse a model that does not write from left to right, or not in one piece.
+
+    Args:
+        model: the model, or its distributed wrapper.
+        what: that trains on its own output.
 
     Raises:
         UnsuitableModel: it has no incremental decoder, is non-autoregressive, or its parameters are
@@ -223,10 +227,9 @@ def require_autoregressive(model: Any) -> None:
     """
     if any(kind.__name__ == "FullyShardedDataParallel" for kind in type(model).__mro__):
         raise UnsuitableModel(
-            "training on a model's own output needs its parameters in one place, which "
+            f"{what} needs the model's parameters in one place, which "
             "--ddp-backend fully_sharded does not keep: use pytorch_ddp or legacy_ddp"
         )
-    what = "training on a model's own output"
     require_left_to_right(model, what)
     decoder = getattr(model, "decoder", None)
     if not isinstance(decoder, FairseqIncrementalDecoder):

@@ -203,6 +203,7 @@ def _needed(given: str, flag: str, value: float | None) -> None:
 class _ScheduledSampling:
     """What both tasks add to fairseq's own."""
 
+    registered_name: str
     cfg: Any
     target_dictionary: Any
 
@@ -212,7 +213,7 @@ class _ScheduledSampling:
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         model = super().build_model(cfg, from_checkpoint)  # type: ignore[misc]
-        require_autoregressive(model)
+        require_autoregressive(model, f"--task {self.registered_name}")
         embedding = getattr(model.decoder, "embed_tokens", None)
         if self.mixing.mix == "expected_embedding" and not isinstance(embedding, nn.Embedding):
             raise UnsuitableModel(
@@ -255,6 +256,8 @@ class ScheduledSamplingTranslationConfig(TranslationConfig, ScheduledSamplingCon
 class ScheduledSamplingTranslationTask(_ScheduledSampling, TranslationTask):
     """Translation whose decoder reads a mix of gold and its own predictions."""
 
+    registered_name = "scheduled_sampling_translation"
+
 
 @dataclass
 class ScheduledSamplingLanguageModelingConfig(LanguageModelingConfig, ScheduledSamplingConfig):
@@ -266,3 +269,5 @@ class ScheduledSamplingLanguageModelingConfig(LanguageModelingConfig, ScheduledS
 )
 class ScheduledSamplingLanguageModelingTask(_ScheduledSampling, LanguageModelingTask):
     """Language modelling whose decoder reads a mix of gold and its own predictions."""
+
+    registered_name = "scheduled_sampling_language_modeling"
