@@ -69,7 +69,7 @@ class Settings:
 
 def apply() -> None:
     """Have the settings of all commands checked; a second call changes nothing."""
-    if getattr(preprocess.main, "genft", False):
+    if getattr(options.parse_args_and_arch, "genft_arguments", False):
         return
     parse, call_main, add_defaults = (
         *(options.parse_args_and_arch, distributed_utils.call_main, train.add_defaults),
@@ -109,7 +109,7 @@ def apply() -> None:
         check_preprocessing(args)
         return binarize(args)
 
-    binarize_checked.genft = True  # type: ignore[attr-defined]
+    parse_args_and_arch.genft_arguments = True  # type: ignore[attr-defined]
     options.parse_args_and_arch = parse_args_and_arch
     distributed_utils.call_main = call_main_checked
     train.add_defaults = initialize.add_defaults = add_defaults_checked

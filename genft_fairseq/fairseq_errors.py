@@ -26,6 +26,7 @@ _CONFIGURATION = ("omegaconf", "hydra")
 # Python, and is a bug where nobody catches it.
 _ON_PURPOSE = (AssertionError, ValueError, RuntimeError, ImportError, OSError)
 _NAME = re.compile(r"(?<![\w./-])[a-z]+(?:_[a-z0-9]+)+(?![\w./(])")
+_STDIN = "standard input"
 _OVERRIDE = re.compile(r"Error merging override \w+\.(\w+)=(.*)")
 
 # What the running command can be given; fairseq's messages write some of it as in the code.
@@ -166,8 +167,8 @@ def _file_of(frame: FrameType) -> str | None:
     """The file that a function has opened, or is about to: what it holds of one."""
     if frame.f_globals.get("__name__") == "fileinput" and "self" in frame.f_locals:
         name = getattr(frame.f_locals["self"], "_filename", None)
-        return "standard input" if name in (None, "-", "<stdin>") else str(name)
-    if _package(frame) not in _FAIRSEQ:
+        return _STDIN if name in (None, "-", "<stdin>") else str(name)
+    if _package(frame) not in (*_FAIRSEQ, __name__.partition(".")[0]):
         return None
     named = (value for value in frame.f_locals.values() if isinstance(value, str))
     return _opened(frame) or next(filter(os.path.isfile, named), None)
@@ -176,6 +177,8 @@ def _file_of(frame: FrameType) -> str | None:
 def _opened(frame: FrameType) -> str | None:
     for value in list(frame.f_locals.values()):
         name = getattr(value, "name", None) if hasattr(value, "fileno") else None
+        if name == "<stdin>":
+            return _STDIN
         if isinstance(name, str) and os.path.isfile(name):
             return name
     return None

@@ -1,6 +1,7 @@
 """fairseq's own user errors, through the real commands: one line with the flag or file."""
 
 import shutil
+import sys
 
 import pytest
 import yaml
@@ -151,7 +152,7 @@ def test_generating(flags, named, translation_data, translation_baseline, tmp_pa
 
 
 def test_scorers_that_are_not_installed(translation_data, translation_baseline, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "editdistance", None)
+    monkeypatch.setitem(sys.modules, "editdistance", None)
     done = run(
         *("fairseq-generate", translation_data, *PLUGIN, "--scoring", "wer"),
         *("--path", translation_baseline / "checkpoint_last.pt"),
