@@ -29,23 +29,21 @@ from genft_fairseq.errors import UserError, told
 from genft_fairseq.fairseq_errors import known_settings
 from genft_fairseq.safe_loading import evaluate_literal
 
-# The least value of a number, or of each in a list.
+# The least value of a number, or of each in a list; fairseq takes --max-tokens 0 for no limit.
 LEAST = {
-    "batch_size": 1,
     "beam": 1,
-    "log_interval": 1,
-    "lr": 0,
-    "max_tokens": 1,
-    "max_tokens_valid": 1,
     "nbest": 1,
     "num_workers": 0,
     "required_batch_size_multiple": 1,
-    "save_interval": 1,
     "seed": 0,
-    "tokens_per_sample": 1,
+    "workers": 1,
+}
+LEAST_TO_TRAIN = {
+    "log_interval": 1,
+    "lr": 0,
+    "save_interval": 1,
     "update_freq": 1,
     "validate_interval": 1,
-    "workers": 1,
 }
 
 
@@ -121,10 +119,11 @@ def _flat(cfg: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
     groups: Any = OmegaConf.to_container(cfg)
     for group in groups.values():
-        for name, value in (vars(group) if isinstance(group, Namespace) else group or {}).items():
-            # Not what another setting decides, nor what is missing.
-            if not str(value).startswith(("${", "???")):
-                values[name] = value
+        named = vars(group) if isinstance(group, Namespace) else group
+        if isinstance(named, dict):  # hydra may know a group by its name alone
+            # Without what another setting decides, and what is missing.
+            kept = {n: v for n, v in named.items() if not str(v).startswith(("${", "???"))}
+            values.update(kept)
     return values
 
 
@@ -150,7 +149,8 @@ def check(command: str, values: Mapping[str, Any]) -> None:
 
 
 def _numbers(given: Settings) -> str | None:
-    for name, least in LEAST.items():
+    limits = {**LEAST, **(LEAST_TO_TRAIN if given.command == "train" else {})}
+    for name, least in limits.items():
         value = getattr(given, name)
         for number in value if isinstance(value, list | tuple) else [value]:
             if isinstance(number, int | float) and number < least:

@@ -95,7 +95,7 @@ def test_fine_tuning_from_plain_fairseq(task, criterion, flags, trained, request
             "translation",
             "generative_rollout",
             ["--arch", "nonautoregressive_transformer", "--num-workers", 0],
-            "one that writes from left to right, but this one is not autoregressive",
+            "--criterion generative_rollout needs a model that writes from left to right",
         ),
     ],
 )

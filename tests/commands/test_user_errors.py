@@ -48,7 +48,7 @@ def words(text):
         (words("--log-interval 0"), ["--log-interval", "0"]),
         (words("--validate-interval 0"), ["--validate-interval", "0"]),
         (words("--num-workers -1"), ["--num-workers", "-1"]),
-        (words("--batch-size 0"), ["--batch-size", "0"]),
+        (words("--required-batch-size-multiple 0"), ["--required-batch-size-multiple", "0"]),
         (words("--lr -1"), ["--lr", "-1"]),
         (words("--seed 99999999999"), ["--seed", "99999999999"]),
         (words("--dropout 2"), ["--dropout", "2"]),
