@@ -41,9 +41,16 @@ def main() -> None:
     }
     server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     server.connect(f"{folder}/socket")
+
+    def forward(number: int, frame: object) -> None:
+        try:  # noqa: SIM105 (what contextlib imports takes time)
+            server.send(bytes([number]))
+        except OSError:  # the command has ended already
+            pass
+
     for number in numbers:
         if number not in ignored:
-            _signal.signal(number, lambda number, frame: server.send(bytes([number])))
+            _signal.signal(number, forward)
     content = marshal.dumps(request)
     descriptors = b"".join(number.to_bytes(4, sys.byteorder) for number in files)
     rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptors)

@@ -1,5 +1,6 @@
 """fairseq's own user errors, through the real commands: one line with the flag or file."""
 
+import re
 import shutil
 import sys
 
@@ -226,7 +227,7 @@ def test_validation_finds_the_task_in_the_checkpoint(kind, request):
     ]
 
     def figures(done):
-        return [line for line in done.output.splitlines() if '"loss"' in line]
+        return re.findall(r'"valid_(?:loss|ppl)": "[\d.]+"', done.output)
 
     found = figures(run(*command))
     assert found and found == figures(run(*command, "--task", kind))
