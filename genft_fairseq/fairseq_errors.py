@@ -45,7 +45,9 @@ def mistake(error: BaseException) -> str | None:
     if not any(_package(frame) in _FAIRSEQ for frame in frames):
         return None
     if type(error).__module__.partition(".")[0] in _CONFIGURATION:
-        return _with_choice(_of_configuration(error, frames), frames)
+        if any(map(_configures, frames)) or type(error).__name__ == "MissingMandatoryValue":
+            return _with_choice(_of_configuration(error, frames), frames)
+        return None  # code that asks for a setting that there is not
     if isinstance(error, UnicodeDecodeError | json.JSONDecodeError):
         return _of_file(error, frames)
     if _package(frames[-1]) not in _FAIRSEQ:
@@ -73,10 +75,16 @@ def _package(frame: FrameType) -> str:
 
 def _computes(frame: FrameType) -> bool:
     """Tell whether a frame is the call of a model, a layer or a loss."""
+    if frame.f_code.co_name == "forward":  # which fairseq's generator calls itself
+        return True
     return (
         frame.f_globals.get("__name__") == "torch.nn.modules.module"
         and frame.f_code.co_name == "_call_impl"
     )
+
+
+def _configures(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).startswith("fairseq.dataclass")
 
 
 def _last_instruction(error: BaseException) -> int:

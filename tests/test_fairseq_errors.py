@@ -84,6 +84,15 @@ def test_what_is_raised_in_a_computation_keeps_its_traceback(kind, inside):
             inside.on_purpose(kind, "message")
 
     assert one_line(caught(Loss())) is None
+    assert one_line(caught(Loss().forward)) is None
+
+
+def test_a_setting_that_only_the_code_asks_for_is_a_bug(inside):
+    inside.settings = OmegaConf.create({"known": 1, "missing": "???"})
+    OmegaConf.set_struct(inside.settings, True)
+    exec("def asks(name):\n    return getattr(settings, name)", inside.__dict__)
+    assert one_line(caught(inside.asks, "unknown")) is None
+    assert one_line(caught(inside.asks, "missing")) == "--missing is required"
 
 
 def test_a_package_that_is_missing(inside):
