@@ -24,8 +24,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.functional.forbidden_tokens import forbid_tokens
-from genft_fairseq.functional.ngrams import forbid_repeated_ngrams
+from genft_fairseq.functional.ngrams import forbid_repeated_ngrams, forbid_tokens
 
 
 def apply() -> None:

@@ -1,12 +1,10 @@
-"""n-grams that a text already holds, found by comparing whole tensors.
+"""n-grams that a text already holds, found by comparing whole tensors, and forbidding them.
 
 Derived in docs/mathematics.md, "Sequence unlikelihood".
 """
 
 import torch
 from torch import Tensor
-
-from genft_fairseq.functional.forbidden_tokens import forbid_tokens
 
 
 def repeating_token_mask(tokens: Tensor, n: int, vocabulary: int) -> Tensor:
@@ -43,6 +41,28 @@ def repeating_token_mask(tokens: Tensor, n: int, vocabulary: int) -> Tensor:
     # Counted, because a token that follows one occurrence may fail to follow another.
     counts = torch.zeros((B, vocabulary), dtype=torch.int32, device=tokens.device)
     return counts.scatter_add_(1, begun[..., -1], repeats.int()) > 0
+
+
+def forbid_tokens(scores: Tensor, forbidden: Tensor) -> Tensor:
+    """Give forbidden tokens the score minus infinity, but for rows that would have no other left.
+
+    Such a row keeps its scores: a rule about what may come next does not apply where a prefix, a
+    limit or an earlier rule has decided already.
+
+    The naive formula, for one row::
+
+        left = [s if not f else -inf for s, f in zip(row, forbidden)]
+        return left if any(s > -inf for s in left) else row
+
+    Args:
+        scores: (..., V), logits or log-probabilities.
+        forbidden: bool, of a shape that can be expanded to that of ``scores``.
+
+    Returns:
+        (..., V), in the unit of ``scores``.
+    """
+    left = scores.masked_fill(forbidden, -torch.inf)
+    return torch.where(left.isneginf().all(dim=-1, keepdim=True), scores, left)
 
 
 def forbid_repeated_ngrams(scores: Tensor, tokens: Tensor, n: int) -> Tensor:

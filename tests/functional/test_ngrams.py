@@ -1,5 +1,7 @@
 """Tokens that would repeat an n-gram, against the sentence in the docstring."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from genft_fairseq.functional.ngrams import (
     forbid_repeated_ngrams,
+    forbid_tokens,
     ngram_repetition,
     repeated_ngram_mask,
     repeating_token_mask,
@@ -40,6 +43,38 @@ def test_by_hand():
 def test_an_ngram_has_a_token():
     with pytest.raises(ValueError, match="n is 0"):
         repeating_token_mask(torch.tensor([[1]]), 0, V)
+
+
+SCORE = st.one_of(st.floats(-9, 9, width=32), st.just(-math.inf))
+
+
+def naively_forbidden(row, forbidden):
+    left = [-math.inf if f else s for s, f in zip(row, forbidden, strict=True)]
+    return left if any(s > -math.inf for s in left) else row
+
+
+@given(st.data(), st.integers(0, 4))
+def test_forbidden_tokens_equal_the_naive_formula(data, B):
+    rows = data.draw(st.lists(st.lists(SCORE, min_size=V, max_size=V), min_size=B, max_size=B))
+    masks = data.draw(
+        st.lists(st.lists(st.booleans(), min_size=V, max_size=V), min_size=B, max_size=B)
+    )
+    scores, mask = torch.tensor(rows).view(B, V), torch.tensor(masks, dtype=torch.bool).view(B, V)
+    got = forbid_tokens(scores, mask)
+    assert got.tolist() == [naively_forbidden(*pair) for pair in zip(rows, masks, strict=True)]
+    assert scores.tolist() == rows  # not in place
+
+
+def test_a_mask_is_expanded():
+    """One token for all hypotheses, or all but one for some of them; (2, 2, 3)."""
+    scores = torch.zeros(2, 2, 3)
+    scores[1, 0, 1:] = -math.inf
+    end = torch.tensor([True, False, False])
+    assert forbid_tokens(scores, end)[..., 0].tolist() == [[-math.inf, -math.inf], [0, -math.inf]]
+    full = torch.tensor([True, False])
+    got = forbid_tokens(scores, full[:, None, None] & ~end)
+    assert got[0].tolist() == [[0, -math.inf, -math.inf]] * 2
+    assert torch.equal(got[1], scores[1])
 
 
 def test_forbidding_by_hand():
