@@ -23,7 +23,7 @@ from torch import Tensor
 from genft_fairseq.data.fid_dataset import FiDDataset, Reading
 from genft_fairseq.data.fid_json import Example, PassageOrder, parse_example
 from genft_fairseq.data.fid_lines import Markers, has_text_frame, passage_symbol, require_pairs
-from genft_fairseq.errors import UserError, check_range
+from genft_fairseq.errors import UnsuitableModel, UserError, check_range
 
 logger = logging.getLogger(__name__)
 
@@ -194,6 +194,20 @@ class FiDTask(TranslationTask):
             found.append(markers.encode("title", passage.title, encode_fn, dictionary))
             found.append(markers.encode("context", passage.text, encode_fn, dictionary))
         return torch.cat([*found, end])
+
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+        """Build a model that reads several passages.
+
+        Raises:
+            UnsuitableModel: it reads one source text.
+        """
+        model = super().build_model(cfg, from_checkpoint)
+        if not hasattr(getattr(model, "encoder", None), "fusion"):
+            raise UnsuitableModel(
+                "--task fid trains models that read several passages, --arch fid_transformer or "
+                f"fid_t5, but the model is {type(model).__name__}"
+            )
+        return model
 
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         """Build the criterion.

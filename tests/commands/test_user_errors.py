@@ -13,6 +13,7 @@ from fairseq_commands import (
     run_warm,
     train,
 )
+from fid_folder import TINY_FID, keys_and_values, write_fid_folder
 from refusals import assert_refused
 
 CROSS_ENTROPY = ["--criterion", "label_smoothed_cross_entropy", "--max-update", 2]
@@ -388,3 +389,13 @@ def test_scheduled_sampling_of_such_a_model(translation_data, tmp_path):
         *(translation_data, tmp_path, model, *CROSS_ENTROPY, "--apply-bert-init"), check=False
     )
     assert_refused(done, "--task scheduled_sampling_translation", unwritten=tmp_path)
+
+
+@pytest.mark.parametrize("arch", ["transformer", "cmlm_transformer"])
+def test_fusion_in_decoder_of_a_model_that_reads_one_text(arch, tmp_path):
+    splits = {"train": keys_and_values(8), "valid": keys_and_values(4)}
+    data = write_fid_folder(tmp_path / "data", splits)
+    model = [arch if word == "fid_transformer" else word for word in TINY_FID]
+    bert = ["--apply-bert-init"] if arch == "cmlm_transformer" else []
+    done = train(data, tmp_path / "save", model, *CROSS_ENTROPY, *bert, check=False)
+    assert_refused(done, "--task fid", "--arch", unwritten=tmp_path / "save")
