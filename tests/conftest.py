@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,22 @@ def _loggers() -> Iterator[None]:
     for logger, level in before.items():
         if logger.level != level:
             logger.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def _attention_of_float64_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep fairseq's attention from rounding a float64 model to float32.
+
+    How a sum in float32 is rounded depends on its length and on the processor, so that the same row
+    alone and in a batch would differ by far more than these tests allow.
+    """
+    utils = sys.modules.get("fairseq.utils")
+    if utils is not None:
+        monkeypatch.setattr(utils, "softmax", _softmax)
+
+
+def _softmax(x: torch.Tensor, dim: int, onnx_trace: bool = False) -> torch.Tensor:
+    return torch.softmax(x, dim, dtype=torch.promote_types(x.dtype, torch.float32))
 
 
 @pytest.hookimpl(wrapper=True)
