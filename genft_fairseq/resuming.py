@@ -127,7 +127,10 @@ def _draw_by_batch() -> None:
             if self.num_workers == 0:  # generators of one process cannot serve two threads
                 self.buffer_size = 0
             data.DataLoader = partial(_loader, self)
-            return make(self, *args, **kwargs)
+            try:
+                return make(self, *args, **kwargs)
+            finally:  # iterators over streams make torch's own
+                del data.DataLoader
 
         def first_batch(self: Any) -> Any:
             with _draws(self.seed, self.epoch):

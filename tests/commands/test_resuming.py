@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from fairseq import checkpoint_utils
-from fairseq.data import FairseqDataset
+from fairseq.data import FairseqDataset, iterators
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq_cli import train as training
 from fairseq_commands import TINY_LANGUAGE_MODEL, TINY_TRANSLATION, USER_DIR, moved, parameters
@@ -158,6 +158,7 @@ def test_what_a_batch_draws(workers):
     assert epochs([1], workers, seed=4) != want[:1]
     assert torch.initial_seed() == before[0] and random.getstate() == before[1]
     assert (np.random.get_state()[1] == before[2]).all()
+    assert iterators.torch.utils.data.DataLoader is torch.utils.data.DataLoader  # for streams
     numbers = [sample[0] for batch in want[0] for sample in batch[:-1]]
     assert len(set(numbers)) == 8 and want[0] != want[1]
 
