@@ -59,9 +59,9 @@ def _name_unequal_sides() -> None:
                 f"({str(error) or 'a part has one side only'}): run fairseq-preprocess again"
             ) from error
 
-    for name, module in list(sys.modules.items()):
-        found = getattr(module, "load_langpair_dataset", None)
-        if name.startswith("fairseq.tasks.") and found is load_without_check:
+    tasks = [module for name, module in sys.modules.items() if name.startswith("fairseq.tasks.")]
+    for module in tasks:
+        if vars(module).get("load_langpair_dataset") is load_without_check:
             module.load_langpair_dataset = load_langpair_dataset  # type: ignore[attr-defined]
 
 
