@@ -59,3 +59,6 @@ else:
 
     from genft_fairseq import criterions, models, tasks  # noqa: F401
     from genft_fairseq.data import hugging_face_bpe, prepared_tokeniser  # noqa: F401
+    from genft_fairseq.generation import unknown_words
+
+    unknown_words.apply()

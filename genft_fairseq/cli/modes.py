@@ -179,6 +179,9 @@ def test(
     from genft_fairseq.study.data_folders import open_data
 
     folder = open_data(data, task, flags)
+    # fairseq-generate would keep the sentences from us, too.
+    quiet = folder.task != "language_modeling" and "--quiet" in flags
+    flags = [flag for flag in flags if not (quiet and flag == "--quiet")]
     command = commands.evaluation_command(
         *(folder, _checkpoint(path, save_dir, strategy), split, search, beam, results, flags),
         cpu=_without_gpu(),
@@ -187,7 +190,7 @@ def test(
         return _run(command, dry_run, as_json)
     from genft_fairseq.cli.translation_view import TranslationView
 
-    _run(command, dry_run, as_json, view=TranslationView(Path(data), command))
+    _run(command, dry_run, as_json, view=TranslationView(Path(data), command, quiet))
 
 
 @click.command(cls=PassingOn)

@@ -14,6 +14,7 @@ from genft_fairseq.study.data_folders import flag_values, has_flag, target_langu
 
 # The last line: a BLEU of tokens, unless --scoring asks for something else.
 _SCORE = re.compile(r"^(Generate .* with beam=\d+: ).*\n?", re.MULTILINE)
+_SENTENCE = re.compile(r"[A-Z]-\d+\t")
 
 
 class TranslationView:
@@ -22,10 +23,11 @@ class TranslationView:
     Args:
         data: the folder.
         command: of ``fairseq-generate``, whose last flag of a name wins.
+        quiet: show no sentences; they are scored all the same.
     """
 
-    def __init__(self, data: Path, command: Sequence[str]):
-        self.data = data
+    def __init__(self, data: Path, command: Sequence[str], quiet: bool = False):
+        self.data, self.quiet = data, quiet
         self.split = flag_values(command, "--gen-subset")[-1]
         self.language = target_language(command, data)
         folder = flag_values(command, "--results-path")
@@ -36,6 +38,8 @@ class TranslationView:
     def is_shown(self, line: bytes) -> bool:
         """Keep a line that was printed, and tell whether it is for the user to see as it is."""
         self.printed.append(line.decode("utf-8", errors="replace"))
+        if self.quiet and _SENTENCE.match(self.printed[-1]):
+            return False
         return self.keeps_score or not _SCORE.match(self.printed[-1])
 
     def finish(self) -> None:
@@ -44,7 +48,7 @@ class TranslationView:
             text = self.file.read_text(encoding="utf-8") if self.file else "".join(self.printed)
             generated = parse_generated(text, str(self.file or "the output of fairseq-generate"))
             scores = self._scores(generated)
-        # --quiet, or sentences that were left out.
+        # Sentences that were left out.
         except (UserError, OSError, UnicodeDecodeError) as error:
             return click.echo(f"genft test: not scored: {error}", err=True)
         score = _SCORE.search(text)
@@ -59,7 +63,7 @@ class TranslationView:
         if figures is None:
             raise UserError(f"{self.data} holds no references of {self.split}")
         name, called = ("bleu", "BLEU") if file else ("tokenised_bleu", "tokenised BLEU")
-        against = f"text against {file}" if file else f"no raw text of this split in {self.data}"
+        against = f"text against {file}" if file else f"no raw text of its sentences in {self.data}"
         return (
             f"{called} = {figures[name]:.2f}, chrF = {figures['chrf']:.2f}, "
             f"length ratio = {figures['length_ratio']:.3f}; {against}; "

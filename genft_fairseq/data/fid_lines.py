@@ -12,7 +12,6 @@ as the authors' readers were trained (facebookresearch/FiD, src/data.py)::
 and the pairs are ``question: q title: t context: p </s>``.  The best passage is the first.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,6 +22,7 @@ import torch
 from fairseq.data import Dictionary
 from torch import Tensor
 
+from genft_fairseq.data.manifest import NAME, read_recipe
 from genft_fairseq.errors import UserError
 
 QUESTION, TITLE, CONTEXT = "<question>", "<title>", "<context>"
@@ -80,7 +80,8 @@ class Markers:
         if missing:
             raise UserError(
                 f"{name} has no symbol {', '.join(missing)}: make the data folder with "
-                "data-prep/prepare-fid.sh"
+                "data-prep/prepare-fid.sh; one of --frame text is for --task fid, and told by its "
+                f"{NAME}"
             )
         question, title, context = map(dictionary.index, (QUESTION, TITLE, CONTEXT))
         return cls(question, title, context, tuple(numbered))
@@ -114,12 +115,8 @@ class Markers:
 
 def has_text_frame(folder: str | Path) -> bool:
     """Tell whether the lines of a data folder have the frame of text, by its manifest."""
-    try:
-        content = (Path(folder) / "MANIFEST.json").read_text(encoding="utf-8")
-        command = str(json.loads(content)["recipe"]["command"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return False  # a folder of another make, or its binarized files alone
-    return "--frame text" in command
+    found = read_recipe(Path(folder))
+    return found is not None and "--frame text" in found[0]
 
 
 def require_pairs(evidence: Any, name: str) -> None:
@@ -178,7 +175,7 @@ def pair_sizes(line: Tensor, markers: Markers, eos: int) -> tuple[int, Tensor]:
         frame = "text" if markers.text else "symbols"
         raise UserError(
             f"the lines of the data are not of prepare-fid.sh --frame {frame}: those of --frame "
-            "text are read by --task fid alone, and told by the folder's MANIFEST.json"
+            f"text are read by --task fid alone, and told by the folder's {NAME}"
         )
     if len(line) and line[-1] == eos:
         line = line[:-1]

@@ -26,16 +26,27 @@ class Preparation:
     is_truecased: bool = False
 
 
-def read_preparation(folder: Path) -> Preparation | None:
-    """Return how the text of a data folder was prepared; None where no manifest says it."""
+def read_recipe(folder: Path) -> tuple[str, list[str]] | None:
+    """Return the command that prepared a data folder, and those that it ran.
+
+    None where no manifest says it: a folder of another make, or its files alone.
+    """
     if not (folder / NAME).is_file():
         return None
     try:
         manifest = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        recipe = str(manifest["recipe"]["command"])
-        commands = [str(command) for command in manifest.get("commands") or []]
+        ran = [str(command) for command in manifest.get("commands") or []]
+        return str(manifest["recipe"]["command"]), ran
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None  # a folder of another make, or its files alone
+        return None
+
+
+def read_preparation(folder: Path) -> Preparation | None:
+    """Return how the text of a data folder was prepared; None where no manifest says it."""
+    found = read_recipe(folder)
+    if found is None:
+        return None
+    recipe, commands = found
     if not commands and "--tokenise none" not in recipe:
         return None
     words = " ".join(command for command in commands if command.startswith(_MOSES))

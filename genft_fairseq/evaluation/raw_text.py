@@ -17,6 +17,7 @@ from genft_fairseq.evaluation.translation import (
     read_lines,
     translation_figures,
 )
+from genft_fairseq.generation.unknown_words import known_parts
 
 FOLDER = "raw"
 _BINARIZED = re.compile(r".+\.(?P<source>[^.-]+)-(?P<target>[^.-]+)\.(?P=source)\.idx")
@@ -109,10 +110,10 @@ class RawReferences:
         return [self._text(line) for line in generated.hypotheses]
 
     def _is_of(self, raw: str, target: str) -> bool:
-        if _letters(raw) == _letters(target):  # text already
+        if _agree(raw, target):  # text already
             return True
         try:
-            return _letters(raw) == _letters(self._text(target))
+            return _agree(raw, self._text(target))
         except UserError:  # no symbols of the model that the data are for
             return False
 
@@ -152,6 +153,24 @@ def generated_figures(
     # What its flags did to the translations, they did to the targets, too.
     written, targets = (list(map(plain, t)) for t in (generated.detokenised, generated.targets))
     return translation_figures(written, targets, tokenised=True), None
+
+
+def _agree(raw: str, target: str) -> bool:
+    """Tell whether a target is of a raw line; an unknown word may be anything in it."""
+    left = _letters(raw)
+    first, *rest = map(_letters, known_parts(target))
+    if not rest:
+        return left == first
+    *middle, last = rest
+    if not left.startswith(first) or not left[len(first) :].endswith(last):
+        return False
+    left = left[len(first) : len(left) - len(last)]
+    for part in middle:
+        place = left.find(part)
+        if place < 0:
+            return False
+        left = left[place + len(part) :]
+    return True
 
 
 def _letters(text: str) -> str:

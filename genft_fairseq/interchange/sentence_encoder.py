@@ -129,6 +129,15 @@ def _vectors(folder: Path, pooling: str | None) -> tuple[str, bool]:
         )
     if pooling not in (None, found):
         raise UserError(f"--pooling {pooling}: {path} says {found}; leave the flag out")
+    if (
+        found == "mean"
+        and content.get("include_prompt") is False
+        and any(_prompts(folder).values())
+    ):
+        raise UserError(
+            f"{path}: include_prompt is false, but a mean that leaves out the prompts of {PROMPTS} "
+            "is not possible here"
+        )
     return found, "Normalize" in modules
 
 

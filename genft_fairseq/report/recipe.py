@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from genft_fairseq.errors import UserError
 from genft_fairseq.report.data_fingerprint import file_sha256, find_above
 from genft_fairseq.study.baselines import Baseline, read_beginning
 from genft_fairseq.study.data_folders import flag_values
 from genft_fairseq.study.strategies import STANDARD
-from genft_fairseq.study.training_log import LAST, Checkpoint, Origin
+from genft_fairseq.study.training_log import LAST, Checkpoint, Origin, read_checkpoint
 
 # Criterions of maximum likelihood, and the one that fairseq-train takes where none is named.
 _LIKELIHOOD = ("cross_entropy", "label_smoothed_cross_entropy", "adaptive_loss")
@@ -74,7 +75,12 @@ def read_recipe(
     if origin is None:
         return None
     is_standard = origin.criterion in _LIKELIHOOD and not origin.task.startswith(_SAMPLING)
-    return Recipe(is_standard, _baseline(origin.start, folder), updates)
+    start = find_above(origin.start, folder, Path.is_file) if origin.start else None
+    if updates is not None and origin.counts_on:
+        before = _updates(start)
+        # More than the run's: the start has been trained further, and is another one now.
+        updates = None if before is None or before > updates else updates - before
+    return Recipe(is_standard, _baseline(origin.start, start), updates)
 
 
 def _told_by(words: Sequence[str]) -> Origin | None:
@@ -86,12 +92,22 @@ def _told_by(words: Sequence[str]) -> Origin | None:
         return [default, *flag_values(words, flag)][-1]
 
     restored = last("--restore-file", LAST)
-    start = last("--finetune-from-model") if restored == LAST else restored
-    return Origin(criterion=last("--criterion", _DEFAULT), task=last("--task"), start=start)
+    is_restored = restored != LAST
+    return Origin(
+        criterion=last("--criterion", _DEFAULT),
+        task=last("--task"),
+        start=restored if is_restored else last("--finetune-from-model"),
+        counts_on=is_restored and "--reset-optimizer" not in words,
+    )
 
 
-def _baseline(path: str, folder: Path) -> Baseline | None:
-    if not path:
+def _baseline(path: str, found: Path | None) -> Baseline | None:
+    return Baseline(path, file_sha256(found) if found else "") if path else None
+
+
+def _updates(start: Path | None) -> int | None:
+    """Return how many updates a start has had; None where it is gone, or does not tell."""
+    try:
+        return read_checkpoint(start).updates if start else None
+    except (UserError, OSError):
         return None
-    found = find_above(path, folder, Path.is_file)
-    return Baseline(path, file_sha256(found) if found else "")

@@ -119,11 +119,13 @@ class Origin:
         criterion: its name.
         task: its name.
         start: the checkpoint that it started from; empty: from the beginning.
+        counts_on: its updates are counted from those of ``start`` on, not from 0.
     """
 
     criterion: str
     task: str
     start: str
+    counts_on: bool = False
 
 
 @dataclass(frozen=True)
@@ -186,12 +188,12 @@ def _setting(state: Mapping[str, Any], group: str, name: str) -> Any:
 def _origin(state: Mapping[str, Any]) -> Origin:
     start = _setting(state, "checkpoint", "finetune_from_model")
     restored = _setting(state, "checkpoint", "restore_file")
-    if restored not in (None, LAST):  # it comes first, as in fairseq
-        start = restored
+    is_restored = restored not in (None, LAST)  # it comes first, as in fairseq
     return Origin(
         criterion=str(_setting(state, "criterion", "_name") or ""),
         task=str(_setting(state, "task", "_name") or ""),
-        start=str(start or ""),
+        start=str((restored if is_restored else start) or ""),
+        counts_on=is_restored and not _setting(state, "checkpoint", "reset_optimizer"),
     )
 
 

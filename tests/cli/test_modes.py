@@ -178,6 +178,15 @@ def test_what_the_user_asks_to_be_scored_stays(translating, capfd):
     assert f"= {translation_figures(WRITTEN, RAW)['bleu']:.2f}," in result.stdout
 
 
+def test_a_quiet_test_has_a_score(translating, capfd):
+    """fairseq-generate would print no sentence that could be scored."""
+    words = ("test", translating, "--path", "c.pt")
+    loud = call(*words).stdout.splitlines()
+    capfd.readouterr()
+    quiet = call(*words, "--", "--quiet").stdout.splitlines()
+    assert quiet == loud and capfd.readouterr().out == ""
+
+
 @pytest.mark.parametrize("raw", [None, ["other", "sentences"], ["one"]])
 def test_without_raw_references_the_score_is_called_tokenised(raw, translating):
     """Where there are none, or those of another test set."""

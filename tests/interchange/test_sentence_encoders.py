@@ -116,6 +116,15 @@ def test_prompts(tmp_path):
     named = {"prompts": {"any": "the "}, "default_prompt_name": "any"}
     write_json(folder / "config_sentence_transformers.json", named)
     assert_vectors(folder, folder, ("the ", "the "), longest=16)
+    # Left out of a mean they would have no place here; the first token is that of any text.
+    says = folder / "1_Pooling" / "config.json"
+    write_json(says, {"pooling_mode": "cls", "include_prompt": False})
+    assert_vectors(folder, folder, ("the ", "the "), longest=16, pooling=CLS)
+    write_json(says, {"pooling_mode": "mean", "include_prompt": False})
+    line = refusal("import-hf", folder, tmp_path / "out")
+    assert "1_Pooling" in line and "include_prompt" in line and not (tmp_path / "out").exists()
+    write_json(folder / "config_sentence_transformers.json", {"prompts": {"query": ""}})
+    assert_vectors(folder, folder, longest=16)
 
 
 def test_capitals(tmp_path):

@@ -53,7 +53,8 @@ def test_the_strategy_is_told_by_the_record_and_by_the_checkpoint(tmp_path: Path
 def test_a_start_is_known_by_its_content(tmp_path: Path, by: str, flag: str) -> None:
     """Two paths to the same bytes are one start; two contents are two."""
     found = []
-    for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+    begun = {n: checkpoint(tmp_path / "starts" / f"{n}.pt", n).read_bytes() for n in (10, 20)}
+    for name, content in (("a", begun[10]), ("b", begun[10]), ("c", begun[20])):
         start = start_file(tmp_path / f"{name}.pt", content)
         flags = f"--{flag} {start}" if by == "command" else "--lr 1"
         run = make_run(tmp_path / name, flags=flags)
@@ -63,7 +64,39 @@ def test_a_start_is_known_by_its_content(tmp_path: Path, by: str, flag: str) -> 
         found.append(recipe(run))
     one, same, other = found
     assert one and same and other
-    assert one.differences(same) == [] and len(one.differences(other)) == 1
+    assert one.differences(same) == []
+    # A restored run counts on from the updates of its start.
+    assert len(one.differences(other)) == (2 if flag == "restore-file" else 1)
+
+
+@pytest.mark.parametrize("by", ["command", "checkpoint"])
+def test_updates_are_those_since_the_start(tmp_path: Path, by: str) -> None:
+    """A restored run counts on from its start; one that is fine-tuned, or reset, begins at 0."""
+    start = checkpoint(tmp_path / "start.pt", 60)
+    found = {}
+    for name, flags in {
+        "restored": {"restore_file": str(start)},
+        "reset": {"restore_file": str(start), "reset_optimizer": True},
+        "finetuned": {"finetune_from_model": str(start)},
+        "gone": {"restore_file": "gone.pt"},
+    }.items():
+        words = [
+            f"--{flag.replace('_', '-')}{'' if value is True else f' {value}'}"
+            for flag, value in flags.items()
+        ]
+        run = make_run(
+            tmp_path / name, {100: 3.0}, flags=" ".join(words) if by == "command" else "--lr 1"
+        )
+        if by == "checkpoint":
+            settings = {f"checkpoint__{flag}": value for flag, value in flags.items()}
+            checkpoint(run / "checkpoint_last.pt", 100, **settings)
+        told = recipe(run)
+        assert told
+        found[name] = told.updates
+    assert found == {"restored": 40, "reset": 100, "finetuned": 100, "gone": None}
+    checkpoint(start, 200)  # trained further since
+    told = recipe(tmp_path / "restored")
+    assert told and told.updates is None
 
 
 def test_a_start_that_is_gone_is_known_by_its_path(tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""The untouched references of a data folder, beside what fairseq-generate prints of its targets."""
+
+import pytest
+
+from genft_fairseq.evaluation.raw_text import generated_figures
+from genft_fairseq.evaluation.translation import parse_generated, translation_figures
+
+RAW = ["Ein Mann läuft, dann schläft er.", "Zwei Hunde.", "Der Bus kommt."]
+
+
+def folder(path, raw):
+    (path / "raw").mkdir()
+    (path / "raw" / "test.de").write_text("".join(f"{line}\n" for line in raw))
+    symbols = ["▁Ein", "▁Mann", "▁lä", "uft", ",", "▁dann"]
+    (path / "dict.de.txt").write_text("".join(f"{symbol} 1\n" for symbol in symbols))
+    return path
+
+
+def output(targets, written):
+    lines = [
+        f"T-{i}\t{target}\nH-{i}\t-1\t{text}\nD-{i}\t-1\t{text}\n"
+        for i, (target, text) in enumerate(zip(targets, written, strict=True))
+    ]
+    return parse_generated("".join(lines), "output")
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        ["<<unk>> Mann läuft, <<unk>> schläft er.", "Zwei <<unk>>", "<<unk>> Bus <<unk>>"],
+        ["▁Ein <<unk>> uft , <<unk>> ▁er .", "<<unk>> ▁Hunde .", "<<unk>> <<unk>> <<unk>>"],
+    ],
+)
+def test_targets_with_unknown_words_are_those_of_the_references(tmp_path, targets):
+    """They may stand for anything, wherever they are; the score is of the text."""
+    written = ["Ein Mann <unk>, dann schläft er.", "Zwei Hunde.", "Der <unk>"]
+    figures, file = generated_figures(output(targets, written), folder(tmp_path, RAW), "test", "de")
+    assert file == tmp_path / "raw" / "test.de"
+    assert figures == translation_figures(written, RAW)
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        ["Kein <<unk>> läuft.", "<<unk>> Hund.", "Der Bus kommt."],
+        ["er <<unk>> Ein", "Hunde <<unk>> Zwei", "<<unk>> Der Bus kommt. <<unk>> Der"],
+        ["<<unk>> Mann <<unk>> Ein <<unk>>", "Zwei <<unk>> Zwei <<unk>>", "Bus <<unk>>"],
+    ],
+)
+def test_targets_of_another_text(tmp_path, targets):
+    """What is known of a target stands in the line, in order, or it is another line's."""
+    figures, file = generated_figures(output(targets, RAW), folder(tmp_path, RAW), "test", "de")
+    assert file is None and "tokenised_bleu" in figures
