@@ -131,7 +131,7 @@ def read_training(found: RunFolder) -> Training:
         _command(folder) if folder else None,
     )
     words = training.words()
-    data = _data_argument(words)
+    data = _data_argument(words) or (checkpoint.origin.data if checkpoint else "")
     training.data = read_data(data, found.place) if data else None
     seeds = flag_values(words, "--seed")
     if found.seed is None and seeds and seeds[-1].isdecimal():

@@ -120,12 +120,14 @@ class Origin:
         task: its name.
         start: the checkpoint that it started from; empty: from the beginning.
         counts_on: its updates are counted from those of ``start`` on, not from 0.
+        data: what it was trained on, as it was typed; empty where that is not known.
     """
 
     criterion: str
     task: str
     start: str
     counts_on: bool = False
+    data: str = ""
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,7 @@ def _origin(state: Mapping[str, Any]) -> Origin:
         task=str(_setting(state, "task", "_name") or ""),
         start=str((restored if is_restored else start) or ""),
         counts_on=is_restored and not _setting(state, "checkpoint", "reset_optimizer"),
+        data=str(_setting(state, "task", "data") or ""),
     )
 
 

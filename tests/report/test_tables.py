@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 import sacrebleu
-from report.run_maker import DONE, data_folder, generated, language_model_evaluation, make_run
+from report.run_maker import (
+    DONE,
+    checkpoint,
+    data_folder,
+    generated,
+    language_model_evaluation,
+    make_run,
+)
 
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.significance import bleu_p_values, mean_interval, mean_p_value
@@ -123,6 +130,25 @@ def test_translations_in_several_forms_are_one_text(tmp_path: Path) -> None:
         for figure in ("bleu", "chrf", "length_ratio", "rep_1"):
             assert row.mean(figure) == pytest.approx(expected[figure]), (row.name, figure)
     assert any("tok:13a" in note for note in found.notes)
+
+
+def test_a_checkpoint_names_the_data_where_no_command_does(tmp_path: Path) -> None:
+    """Of a plain fairseq-train: raw references are found there, and other data refused."""
+    for name in ("data", "other"):
+        data = data_folder(tmp_path / name, content=name.encode())
+        (data / "dict.de.txt").write_text("a 1\n")
+        (data / "raw").mkdir()
+        (data / "raw" / "test.de").write_text("".join(f"{line}\n" for line in REFERENCES))
+    for name, data in (("one", "data"), ("two", "data"), ("three", "other")):
+        run = checkpoint(tmp_path / name / "checkpoint_last.pt", 9, task__data=data).parent
+        (run / "generate-test.txt").write_text(generated(GOOD, REFERENCES))
+    one, two, three = (str(tmp_path / name) for name in ("one", "two", "three"))
+    found = table(gather([one, two]), "translation")
+    expected = translation_figures(GOOD, REFERENCES)["bleu"]
+    assert [row.mean("bleu") for row in found.rows] == [pytest.approx(expected)] * 2
+    with pytest.raises(UserError) as refused:
+        gather([one, three])
+    assert one in str(refused.value) and three in str(refused.value)
 
 
 def test_lower_case_is_scored_as_such(tmp_path: Path) -> None:
