@@ -1,6 +1,5 @@
 """How ``genft retrieve`` opens each kind of index: loaded where there is one, built where not."""
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +13,7 @@ from genft_fairseq.cli.progress_bar import number_of_lines
 from genft_fairseq.data.fid_json import Passage
 from genft_fairseq.data.model_tokeniser import DESCRIPTION
 from genft_fairseq.data.passage_table import PassageTable
+from genft_fairseq.evaluation.records import file_sha256
 from genft_fairseq.interchange.whole_folder import written_whole
 from genft_fairseq.retrieval import dense
 from genft_fairseq.retrieval.bm25 import BM25Index, BM25Options
@@ -168,7 +168,7 @@ def _load_checkpoint(path: str, data: str, batch_size: int, cpu: bool) -> tuple[
     (model, *_), _, task = checkpoints.build_models(path, state, overrides)
     checkpoints.require_finite(model, path)
     model = model.to(checkpoints.chosen_device(cpu)).eval()
-    return TextEncoder(model, task, Path(data), batch_size), _sha256(Path(path))
+    return TextEncoder(model, task, Path(data), batch_size), file_sha256(Path(path))
 
 
 def _is_index(folder: Path) -> bool:
@@ -177,14 +177,6 @@ def _is_index(folder: Path) -> bool:
 
 def _new(folder: Path | None) -> AbstractContextManager[Path | None]:
     return nullcontext(None) if folder is None else written_whole(folder)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 OPEN: dict[str, Callable[..., Searching]] = {"bm25": open_bm25, "dense": open_dense}

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -81,6 +82,15 @@ def replace_between_markers(text: str, name: str, content: str) -> str:
         raise ValueError(f"{begin} and {end} must each stand there once, in this order")
     head, rest = text.split(begin)
     return f"{head}{begin}\n{content}\n{end}{rest.split(end)[1]}"
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def require_writable(flag: str, path: Path) -> None:

@@ -64,10 +64,7 @@ def parse_generated(text: str, name: str) -> Generated:
         text: the output.
         name: of the output, for messages.
     """
-    lines: dict[str, dict[int, str]] = {kind: {} for kind in "STHD"}
-    for kind, number, rest in _LINE.findall(text):
-        value = rest.partition("\t")[2] if kind in "HD" else rest
-        lines[kind].setdefault(int(number), value)
+    lines = generated_lines(text)
     lines["H"] = lines["H"] or lines["D"]
     numbers = sorted(lines["H"])
     if not numbers or numbers != list(range(len(numbers))) or sorted(lines["D"]) != numbers:
@@ -75,6 +72,19 @@ def parse_generated(text: str, name: str) -> Generated:
             f"{name} does not hold one translation of every sentence, but of {len(numbers)}"
         )
     return Generated(*([lines[kind].get(number, "") for number in numbers] for kind in "STHD"))
+
+
+def generated_lines(text: str) -> dict[str, dict[int, str]]:
+    """Return the lines ``S-``, ``T-``, ``H-`` and ``D-`` of ``fairseq-generate`` by their numbers.
+
+    Of several hypotheses of a sentence the first counts, which is the best.
+    """
+    lines: dict[str, dict[int, str]] = {kind: {} for kind in "STHD"}
+    for kind, number, rest in _LINE.findall(text):
+        score, tab, written = rest.partition("\t") if kind in "HD" else ("", "\t", rest)
+        if tab and " " not in score:
+            lines[kind].setdefault(int(number), written)
+    return lines
 
 
 def plain(line: str) -> str:

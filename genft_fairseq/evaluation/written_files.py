@@ -1,6 +1,5 @@
 """What a model has written, as files hold it."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,12 +8,11 @@ from typing import Any
 from genft_fairseq.data.json_stream import read_objects
 from genft_fairseq.errors import UserError, require_regular
 from genft_fairseq.evaluation.pieces import Text
-from genft_fairseq.evaluation.translation import read_lines
+from genft_fairseq.evaluation.translation import generated_lines, read_lines
 from genft_fairseq.evaluation.wording import Wording
 
 # What the names of files of JSON end in.
 JSON_SUFFIXES = (".json", ".jsonl")
-_GENERATED = re.compile(r"([HD])-(\d{1,12})\t\S+\t(.*)")
 
 
 @dataclass(frozen=True)
@@ -45,9 +43,9 @@ def read_written(path: Path, text: Text | None, wording: Wording) -> list[Writte
     if path.suffix in JSON_SUFFIXES:
         return of_json(read_objects(path), path, wording)
     lines = _lines(path)
-    generated = [found for line in lines if (found := _GENERATED.fullmatch(line))]
-    if generated:
-        return _generated(path, [found.groups() for found in generated], text, wording)
+    generated = generated_lines("\n".join(lines))
+    if generated["H"] or generated["D"]:
+        return _generated(path, generated, text, wording)
     return [Written(line) for line in lines]
 
 
@@ -65,11 +63,8 @@ def _of_object(given: Any, where: str) -> Written:
 
 
 def _generated(
-    path: Path, rows: list[tuple[str, ...]], text: Text | None, wording: Wording
+    path: Path, found: dict[str, dict[int, str]], text: Text | None, wording: Wording
 ) -> list[Written]:
-    found: dict[str, dict[int, str]] = {"H": {}, "D": {}}
-    for kind, number, written in rows:
-        found[kind].setdefault(int(number), written)  # the first is the best
     kind = "H" if (text and found["H"]) or not found["D"] else "D"
     hypotheses = found[kind]
     missing = max(hypotheses) + 1 - len(hypotheses)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from genft_fairseq.evaluation import records
+
 # What fairseq-preprocess writes; the raw text beside it may be anything.
 _BINARIZED = ("dict*.txt", "*.idx", "*.bin")
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,4 @@ def file_sha256(path: Path) -> str:
 @lru_cache(maxsize=1024)
 def _file_sha256(path: Path, size: int, modified: int) -> str:
     """The hash of a file; ``size`` and ``modified`` make it anew when the file has changed."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+    return records.file_sha256(path)

@@ -7,14 +7,13 @@ they come from, so that another one is refused.
 
 import contextlib
 import fcntl
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from genft_fairseq.errors import UserError, require_regular
-from genft_fairseq.evaluation.records import require_writable, write_whole
+from genft_fairseq.evaluation.records import file_sha256, require_writable, write_whole
 
 RECORD = "genft.json"
 LOCK = "lock"
@@ -42,11 +41,7 @@ class Beginning:
 def read_baseline(path: Path) -> Baseline:
     """Return a checkpoint's path and the SHA-256 of its bytes."""
     require_regular(path)
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return Baseline(str(path), digest.hexdigest())
+    return Baseline(str(path), file_sha256(path))
 
 
 def read_beginning(save_dir: Path) -> Beginning | None:
