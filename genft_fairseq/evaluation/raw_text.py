@@ -91,10 +91,16 @@ class RawReferences:
             raise UserError(f"{file} cannot be read: {error}") from error
         return cls(file, lines, text_form([data]), language)
 
-    @property
-    def lowercase(self) -> bool:
-        """Whether case is to be disregarded, as the data has none."""
-        return self.form.words.is_lowercased
+    def lowercase(self, generated: Generated) -> bool:
+        """Tell whether case is to be disregarded: the data has none, as manifest or targets say."""
+        if self.form.words.is_lowercased:
+            return True
+        targets = [target for target in generated.targets if target]
+        return (
+            bool(targets)
+            and not any(map(_has_capitals, targets))
+            and any(map(_has_capitals, self.lines))
+        )
 
     def fit(self, generated: Generated) -> bool:
         """Tell whether these are the references that were tokenised; another set may be as long."""
@@ -146,7 +152,7 @@ def generated_figures(
     """
     raw = raw_references(data, split, language) if language else None
     if raw and raw.fit(generated):
-        figures = translation_figures(raw.texts(generated), raw.lines, raw.lowercase)
+        figures = translation_figures(raw.texts(generated), raw.lines, raw.lowercase(generated))
         return figures, raw.file
     if not all(generated.targets):
         return None, None
@@ -171,6 +177,10 @@ def _agree(raw: str, target: str) -> bool:
             return False
         left = left[place + len(part) :]
     return True
+
+
+def _has_capitals(text: str) -> bool:
+    return text != text.lower()
 
 
 def _letters(text: str) -> str:

@@ -47,7 +47,7 @@ def take_raw(evaluation: Evaluation, raw: RawReferences) -> None:
         )
     ]
     evaluation.test_set = fingerprint(evaluation.texts)
-    evaluation.lowercase = raw.lowercase
+    evaluation.lowercase = raw.lowercase(evaluation.generated)
 
 
 def score_translations(evaluation: Evaluation, is_raw: bool) -> None:

@@ -114,17 +114,21 @@ class _Seed:
         self.runs = {
             job.row: job for job in mine if isinstance(job, TrainingRun) and job.state == "finished"
         }
-        texts = {
-            (job.row, job.kind): references.texts(read_generated(job.output))
+        outputs = {
+            (job.row, job.kind): read_generated(job.output)
             for job in mine
             if isinstance(job, DecodingRun) and job.state == "finished" and job.output.exists()
         }
-        self._score(texts, references)
+        lowercase = any(map(references.lowercase, outputs.values()))
+        texts = {key: references.texts(generated) for key, generated in outputs.items()}
+        self._score(texts, references.lines, lowercase)
         for row, run in self.runs.items():
             self.equal_updates.setdefault(row, {}).update(training_figures(run.folder))
         self._equal_time()
 
-    def _score(self, texts: dict[tuple[str, str], list[str]], references: RawReferences) -> None:
+    def _score(
+        self, texts: dict[tuple[str, str], list[str]], references: list[str], lowercase: bool
+    ) -> None:
         standard = texts.get((STANDARD, DECODE))
         p_values: dict[str, float] = {}
         if standard is not None:
@@ -132,16 +136,14 @@ class _Seed:
                 f"{kind} {row}": text for (row, kind), text in texts.items()
             }
             del others[f"{DECODE} {STANDARD}"]
-            p_values = bleu_p_values(standard, others, references.lines, references.lowercase)
+            p_values = bleu_p_values(standard, others, references, lowercase)
         for (row, kind), text in texts.items():
-            figures = translation_figures(text, references.lines, references.lowercase)
+            figures = translation_figures(text, references, lowercase)
             self.signatures = {k: figures.pop(k) for k in ("bleu_signature", "chrf_signature")}
             if f"{kind} {row}" in p_values:
                 figures["p_value"] = p_values[f"{kind} {row}"]
             if self.is_only:
-                figures["intervals"] = translation_intervals(
-                    text, references.lines, references.lowercase
-                )
+                figures["intervals"] = translation_intervals(text, references, lowercase)
             (self.equal_time if kind == EQUAL_TIME else self.equal_updates)[row] = figures
 
     def _equal_time(self) -> None:

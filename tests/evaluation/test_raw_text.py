@@ -39,6 +39,16 @@ def test_targets_with_unknown_words_are_those_of_the_references(tmp_path, target
     assert figures == translation_figures(written, RAW)
 
 
+@pytest.mark.parametrize("capitals", [True, False])
+def test_targets_without_capitals_are_scored_without_regard_to_case(tmp_path, capitals):
+    """Where no manifest says that they were taken away."""
+    targets = RAW if capitals else [line.lower() for line in RAW]
+    written = [line.lower() for line in RAW]
+    figures, _ = generated_figures(output(targets, written), folder(tmp_path, RAW), "test", "de")
+    assert figures == translation_figures(written, RAW, lowercase=not capitals)
+    assert (figures["bleu"] == pytest.approx(100)) == (not capitals)
+
+
 @pytest.mark.parametrize(
     "targets",
     [
