@@ -275,7 +275,9 @@ def _bleu_in_validation(given: Settings) -> str | None:
         if not isinstance(values, dict):
             return f'{flag(name)} must be a JSON object, {{"name": value}}, but is {text!r}'
         for key, value in values.items() if name == "eval_bleu_args" else ():
-            kind = type(getattr(_GENERATION, key, None))
+            if not hasattr(_GENERATION, key):  # which fairseq would leave unread
+                return f"--eval-bleu-args: {key!r} is not a setting of fairseq-generate's search"
+            kind = type(getattr(_GENERATION, key))
             if kind in (int, float) and not isinstance(value, int | float):
                 return f"--eval-bleu-args: {key} must be a number, but is {value!r}"
     known = sorted(TOKENIZER_REGISTRY)

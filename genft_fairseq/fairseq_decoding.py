@@ -321,9 +321,28 @@ def _read_contexts_in_order() -> None:
     load = LanguageModelingTask.eval_lm_dataloader
 
     @wraps(load)
-    def eval_lm_dataloader(self: Any, *given: Any, **named: Any) -> Any:
-        if named.get("context_window"):
+    def eval_lm_dataloader(self: Any, dataset: Any, *given: Any, **named: Any) -> Any:
+        context = named.get("context_window", 0)
+        if context:
             named["num_workers"] = min(named.get("num_workers", 1), 1)
-        return load(self, *given, **named)
+        _require_positions(self.args, dataset.sizes, context, named.get("max_positions"))
+        return load(self, dataset, *given, **named)
 
     LanguageModelingTask.eval_lm_dataloader = eval_lm_dataloader
+
+
+def _require_positions(task: Any, sizes: Any, context: int, positions: Any) -> None:
+    """fairseq skips blocks that are longer than the model: its perplexity of no token is 1.
+
+    A sentence that is too long is skipped with a warning; blocks of one length are all too long.
+    """
+    if not isinstance(positions, int) or len(sizes) == 0:
+        return
+    blocks = str(task.sample_break_mode or "none") == "none"
+    longest = int(max(sizes) if blocks else min(sizes)) + context
+    if longest > positions:
+        raise UserError(
+            f"--tokens-per-sample {task.tokens_per_sample + context}: the text is read "
+            f"{longest} tokens at a time, but the model has {positions} positions: "
+            f"give at most {positions}"
+        )

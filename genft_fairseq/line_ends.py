@@ -149,7 +149,8 @@ def buffered_read(input: str, buffer_size: int) -> Iterator[list[str]]:
     if input == "-":
         stream = sys.stdin
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(newline="\n")
+            # Where no language is set, Python would read other bytes than UTF-8 as unknown words.
+            stream.reconfigure(newline="\n", errors="strict")
     elif Path(input).is_file():
         number_of_lines(input)
         stream = open(input, encoding="utf-8")  # noqa: SIM115

@@ -137,6 +137,14 @@ def test_a_carriage_return_in_standard_input(monkeypatch):
         next(read)
 
 
+def test_standard_input_that_is_not_utf_8(monkeypatch):
+    """Without a language Python itself would pass the bytes on as surrogates."""
+    stream = io.TextIOWrapper(io.BytesIO("caf\xe9\n".encode("latin-1")), "utf-8", "surrogateescape")
+    monkeypatch.setattr(sys, "stdin", stream)
+    with pytest.raises(UnicodeDecodeError):
+        next(buffered_read("-", 1))
+
+
 def test_a_file_of_fairseq_interactive_is_looked_through_at_once(tmp_path):
     file = write(tmp_path / "text", PLAIN.replace("seven ", "seven\r"))
     with pytest.raises(UserError, match="text: line 4 "):

@@ -39,6 +39,7 @@ def words(text):
         (["--eval-bleu", "--eval-bleu-args", "{beam: 5}"], ["--eval-bleu-args", "{beam: 5}"]),
         (["--eval-bleu", "--eval-bleu-args", "[5]"], ["--eval-bleu-args", "[5]"]),
         (["--eval-bleu", "--eval-bleu-args", '{"beam": "five"}'], ["--eval-bleu-args", "five"]),
+        (["--eval-bleu", "--eval-bleu-args", '{"lenpn": 1}'], ["--eval-bleu-args", "lenpn"]),
         (["--eval-bleu", "--eval-bleu-detok", "moze"], ["--eval-bleu-detok", "moze"]),
         (["--eval-bleu", "--eval-bleu-detok-args", "{"], ["--eval-bleu-detok-args", "{"]),
         (["--optimizer-overrides", "{lr"], ["--optimizer-overrides", "{lr"]),
@@ -399,3 +400,19 @@ def test_fusion_in_decoder_of_a_model_that_reads_one_text(arch, tmp_path):
     bert = ["--apply-bert-init"] if arch == "cmlm_transformer" else []
     done = train(data, tmp_path / "save", model, *CROSS_ENTROPY, *bert, check=False)
     assert_refused(done, "--task fid", "--arch", unwritten=tmp_path / "save")
+
+
+@pytest.mark.parametrize("break_mode", ["none", "eos"])
+@pytest.mark.parametrize("context", [0, 3])
+def test_blocks_longer_than_the_model(
+    break_mode, context, language_model_data, language_model_baseline
+):
+    """fairseq skips them, and prints the perplexity of what is left: of nothing, 1."""
+    command = [
+        *("fairseq-eval-lm", language_model_data, *PLUGIN, "--context-window", context),
+        *("--path", language_model_baseline / "checkpoint_last.pt"),
+        *("--sample-break-mode", break_mode, "--tokens-per-sample"),
+    ]
+    if break_mode == "none":
+        assert_refused(run(*command, 17, check=False), "--tokens-per-sample 17", "16")
+    assert "Evaluated 0 tokens" not in run(*command, 16).output
