@@ -62,4 +62,5 @@ def require_checkpoint(flag: str, path: str, save_dir: str | None = None) -> Non
         return
     meant = os.path.join(save_dir, path) if save_dir else path
     found = f": {meant} does (give its whole path)" if PathManager.isfile(meant) else ""
-    raise UserError(f"{flag} {path} does not exist{found}")
+    wrong = "is a folder" if os.path.isdir(path) else "does not exist"
+    raise UserError(f"{flag} {path} {wrong}{found}")
