@@ -10,6 +10,7 @@ Sampling is the exception: all sentences draw from one stream of random numbers,
 numbers a sentence gets depends on the others.  What it may draw does not.
 """
 
+import math
 import sys
 from functools import wraps
 from typing import Any
@@ -43,8 +44,8 @@ def apply() -> None:
 class SentenceSearch(search.Search):
     """One of fairseq's searches, within the limits of each sentence.
 
-    A rule forbids tokens to a hypothesis: it is as long as it may be, shorter than it must be, or
-    would repeat an n-gram.  Where nothing is left, because a prefix or an earlier rule has decided
+    A rule forbids tokens to a hypothesis: it is as long as it may be, shorter than it must be, would
+    repeat an n-gram, or would hold <unk> (``--unkpen inf``).  Where nothing is left, because a prefix or an earlier rule has decided
     already, the later rule does not apply to that hypothesis.  A sentence without any hypothesis to
     continue, and none that has ended, is continued as plain beam search would.
 
@@ -61,6 +62,7 @@ class SentenceSearch(search.Search):
         forbidding = (search.PrefixConstrainedBeamSearch, search.LexicallyConstrainedBeamSearch)
         self.search_forbids = isinstance(self.search, forbidding)
         self.min_len = generator.min_len
+        self.forbids_unknown = generator.unk_penalty == math.inf
         self.blocker = generator.repeat_ngram_blocker
         self.limits = limits
         self.has_ended = torch.zeros_like(limits, dtype=torch.bool)  # (B,), some hypothesis
@@ -119,10 +121,13 @@ class SentenceSearch(search.Search):
         self.has_ended = self.has_ended | ended.any(dim=1)
         return scores, tokens, beams
 
-    def _allowed(self, step: int, lprobs: Tensor, text: Tensor, ids: Tensor) -> Tensor:
+    def _allowed(self, step: int, lprobs: Tensor, text: Tensor, sentences: Tensor) -> Tensor:
         """Return the scores of a step, minus infinity for what a rule forbids."""
         B, K, V = lprobs.shape
-        end = torch.arange(V, device=lprobs.device) == self.eos
+        ids = torch.arange(V, device=lprobs.device)
+        end = ids == self.eos
+        if self.forbids_unknown:
+            lprobs = forbid_tokens(lprobs, ids == self.unk)
         full = self.limits <= step
         if full.any():
             lprobs = forbid_tokens(lprobs, full[:, None, None] & ~end)
@@ -133,7 +138,7 @@ class SentenceSearch(search.Search):
         rows = lprobs.reshape(B * K, V)
         if isinstance(self.search, search.PrefixConstrainedBeamSearch):
             # What it will forbid: one of the tokens that it allows must be left.
-            choice = self.search.apply_mask(rows[:, None], text, ids)[:, 0]
+            choice = self.search.apply_mask(rows[:, None], text, sentences)[:, 0]
             rows = forbid_tokens(rows, choice.isneginf())
         return self.blocker(text, rows.clone(), B, K, step).view(B, K, V)
 
@@ -165,9 +170,12 @@ def _search_sentence_by_sentence() -> None:
         if prefix_tokens is not None:
             place = torch.arange(prefix_tokens.size(1), device=prefix_tokens.device)
             prefix_tokens = prefix_tokens.masked_fill(place >= limits[:, None], self.pad)
-        kept = {name: getattr(self, name) for name in ("search", "repeat_ngram_blocker", "min_len")}
+        changed = ("search", "repeat_ngram_blocker", "min_len", "unk_penalty")
+        kept = {name: getattr(self, name) for name in changed}
         self.search = SentenceSearch(self, limits)
         self.repeat_ngram_blocker, self.min_len = None, 0
+        if self.unk_penalty == math.inf:
+            self.unk_penalty = 0.0
         try:
             found = generate(self, sample, prefix_tokens, *rest, **kw)
         finally:

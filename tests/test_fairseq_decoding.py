@@ -15,6 +15,7 @@ from genft_fairseq import fairseq_decoding
 from genft_fairseq.errors import UserError
 
 V = 15
+UNK = 3
 SOURCES = [
     [5, 6, 5, 7, 6, EOS],
     [4, EOS],
@@ -106,6 +107,11 @@ SEARCHES = {
     "source length, shortest": {"match_source_len": True, "min_len": 3},
     "length penalty": {"lenpen": 0.2, **GROWING},
     "unknown words": {"unkpen": -3.0},
+    "no unknown words": {"unkpen": math.inf},
+    "prefixes, no unknown words": {
+        "prefixes": [[5, UNK], [], [UNK], [], [], [4]],
+        "unkpen": math.inf,
+    },
     "n-grams": {"no_repeat_ngram_size": 2, "min_len": 6},
     "groups": {"diverse_beam_groups": 2},
     "groups, lengths": {"diverse_beam_groups": 2, **GROWING},
@@ -208,6 +214,19 @@ def test_a_row_with_nothing_left_keeps_its_scores(decode):
     assert_same({0: found[0]}, free)
     for number in (1, 2, 3):
         assert_same({number: found[number]}, decode([[number]], prefixes=prefixes, **flags))
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_an_unknown_word_of_the_prefix_stands(beam, decode):
+    """--unkpen inf is about the words that follow it, and about the other sentences."""
+    prefixes = [[5, UNK, 6], [UNK], [], [], [], []]
+    flags = {"beam": beam, "unkpen": math.inf, "prefixes": prefixes}
+    found = decode(BATCHES[0], **flags)
+    for number, hypotheses in found.items():
+        for text, score in hypotheses:
+            given = prefixes[number]
+            assert text[: len(given)] == given and UNK not in text[len(given) :]
+            assert math.isfinite(score)
 
 
 def test_an_end_in_the_prefix_ends(decode):
