@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.functional.ngrams import forbid_repeated_ngrams, forbid_tokens
+from genft_fairseq.functional.ngrams import forbid_repeated_ngrams_, forbid_tokens, forbid_tokens_
 
 
 def apply() -> None:
@@ -44,10 +44,11 @@ def apply() -> None:
 class SentenceSearch(search.Search):
     """One of fairseq's searches, within the limits of each sentence.
 
-    A rule forbids tokens to a hypothesis: it is as long as it may be, shorter than it must be, would
-    repeat an n-gram, or would hold <unk> (``--unkpen inf``).  Where nothing is left, because a prefix or an earlier rule has decided
-    already, the later rule does not apply to that hypothesis.  A sentence without any hypothesis to
-    continue, and none that has ended, is continued as plain beam search would.
+    A rule forbids tokens to a hypothesis: <unk> (``--unkpen inf``), all but the end where it is as
+    long as it may be, the end where it is shorter than it must be, or what would repeat an n-gram.
+    Where a prefix or an earlier rule has left nothing else, the later rule does not apply to that
+    hypothesis.  A sentence without any hypothesis to continue, and none that has ended, is
+    continued as plain beam search would.
 
     Args:
         generator: whose search, minimum length and n-gram length these are.
@@ -98,11 +99,11 @@ class SentenceSearch(search.Search):
         """Take a step; see ``fairseq.search.Search``."""
         B, K, V = lprobs.shape
         allowed = self._allowed(step, lprobs, prev_output_tokens, original_batch_idxs)
-        over = prev_output_tokens[:, -1].eq(self.eos).view(B, K, 1)
+        over = prev_output_tokens[:, -1].eq(self.eos).view(B, K)
         if step and over.any() and not isinstance(self.search, search.Sampling):
             # fairseq goes on with a hypothesis that has ended where there are few candidates, and
             # may return a longer text than that.  (In sampling it holds the place of its own.)
-            allowed = allowed.masked_fill(over, -torch.inf)
+            allowed[over] = -torch.inf
         # fairseq takes twice as many candidates as hypotheses, of a vocabulary that may have fewer.
         width = max(2 * K + 1, getattr(self.search, "sampling_topk", 0))
         if width > V:
@@ -122,25 +123,32 @@ class SentenceSearch(search.Search):
         return scores, tokens, beams
 
     def _allowed(self, step: int, lprobs: Tensor, text: Tensor, sentences: Tensor) -> Tensor:
-        """Return the scores of a step, minus infinity for what a rule forbids."""
+        """Return the scores of a step, minus infinity for what a rule forbids.
+
+        In place, as fairseq itself does: nobody reads the scores of a step afterwards.
+        """
         B, K, V = lprobs.shape
-        ids = torch.arange(V, device=lprobs.device)
-        end = ids == self.eos
+        rows = lprobs.view(B * K, V)
         if self.forbids_unknown:
-            lprobs = forbid_tokens(lprobs, ids == self.unk)
-        full = self.limits <= step
+            self._forbid(rows, self.unk)
+        full = (self.limits <= step).repeat_interleave(K)
         if full.any():
-            lprobs = forbid_tokens(lprobs, full[:, None, None] & ~end)
+            end = rows[:, self.eos].clone()
+            rows[full & ~end.isneginf()] = -torch.inf
+            rows[:, self.eos] = end
         if step < self.min_len:
-            lprobs = forbid_tokens(lprobs, end)
+            self._forbid(rows, self.eos)
         if self.blocker is None:
             return lprobs
-        rows = lprobs.reshape(B * K, V)
         if isinstance(self.search, search.PrefixConstrainedBeamSearch):
             # What it will forbid: one of the tokens that it allows must be left.
             choice = self.search.apply_mask(rows[:, None], text, sentences)[:, 0]
             rows = forbid_tokens(rows, choice.isneginf())
-        return self.blocker(text, rows.clone(), B, K, step).view(B, K, V)
+        return self.blocker(text, rows, B, K, step).view(B, K, V)
+
+    def _forbid(self, rows: Tensor, token: int) -> None:
+        ids = torch.full_like(rows[:, :1], token, dtype=torch.long)
+        forbid_tokens_(rows, ids, torch.ones_like(ids, dtype=torch.bool))
 
 
 def _forbid_repeated_ngrams(
@@ -152,7 +160,7 @@ def _forbid_repeated_ngrams(
     tokens, which are padding, occur nowhere in the text (facebookresearch/fairseq issue 5206).
     """
     text = tokens[:, 1 : step + 1]  # without the </s> in front, which the text may well end with
-    return lprobs.copy_(forbid_repeated_ngrams(lprobs, text, self.no_repeat_ngram_size))
+    return forbid_repeated_ngrams_(lprobs, text, self.no_repeat_ngram_size)
 
 
 def _search_sentence_by_sentence() -> None:

@@ -7,40 +7,37 @@ import torch
 from torch import Tensor
 
 
-def repeating_token_mask(tokens: Tensor, n: int, vocabulary: int) -> Tensor:
-    """Mark the tokens that would complete an n-gram which the text already holds.
+def ngram_completions(tokens: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Find the tokens that would complete an n-gram which the text already holds.
 
     R. Paulus, C. Xiong and R. Socher, *A Deep Reinforced Model for Abstractive Summarization*, ICLR
     2018, arXiv:1705.04304, forbid such tokens when decoding (there, n = 3).
 
     The naive formula, for one row::
 
-        seen = {tuple(row[i : i + n]) for i in range(len(row) - n + 1)}
-        mask = [(*row[len(row) - n + 1 :], v) in seen for v in range(vocabulary)]
+        last = row[len(row) - n + 1 :]
+        ends = [row[i + n - 1] for i in range(len(row) - n + 1)]
+        repeats = [row[i : i + n - 1] == last for i in range(len(row) - n + 1)]
 
     Args:
-        tokens: (B, T), token ids in [0, vocabulary); all of a row is text, so no padding.
+        tokens: (B, T), token ids; all of a row is text, so no padding.
         n: the length of an n-gram, at least 1.
-        vocabulary: V.
 
     Returns:
-        (B, V), bool.
+        (B, M), the last tokens of the M = max(T - n + 1, 0) n-grams; (B, M), bool, whether such a
+        token would repeat its n-gram.
 
     Raises:
         ValueError: n is smaller than 1.
     """
     if n < 1:
         raise ValueError(f"an n-gram has at least one token, but n is {n}")
-    B, T = tokens.shape
-    mask = tokens.new_zeros((B, vocabulary), dtype=torch.bool)
+    T = tokens.size(1)
     if n > T:
-        return mask
+        return tokens[:, :0], torch.zeros_like(tokens[:, :0], dtype=torch.bool)
     last = tokens[:, T - n + 1 :]  # (B, n-1): what the next token would complete
     begun = tokens.unfold(1, n, 1)  # (B, T-n+1, n)
-    repeats = (begun[..., :-1] == last[:, None]).all(dim=-1)  # (B, T-n+1)
-    # Counted, because a token that follows one occurrence may fail to follow another.
-    counts = torch.zeros((B, vocabulary), dtype=torch.int32, device=tokens.device)
-    return counts.scatter_add_(1, begun[..., -1], repeats.int()) > 0
+    return begun[..., -1], (begun[..., :-1] == last[:, None]).all(dim=-1)
 
 
 def forbid_tokens(scores: Tensor, forbidden: Tensor) -> Tensor:
@@ -62,26 +59,45 @@ def forbid_tokens(scores: Tensor, forbidden: Tensor) -> Tensor:
         (..., V), in the unit of ``scores``.
     """
     left = scores.masked_fill(forbidden, -torch.inf)
-    return torch.where(left.isneginf().all(dim=-1, keepdim=True), scores, left)
+    return torch.where(left.amax(dim=-1, keepdim=True).isneginf(), scores, left)
 
 
-def forbid_repeated_ngrams(scores: Tensor, tokens: Tensor, n: int) -> Tensor:
-    """Forbid the tokens of ``repeating_token_mask`` to rows that may go on with another one.
+def forbid_tokens_(scores: Tensor, ids: Tensor, forbidden: Tensor) -> Tensor:
+    """Forbid tokens by their ids, as ``forbid_tokens`` does, in place.
+
+    Without a mask of the vocabulary, and so in a tenth of its time.
 
     Args:
-        scores: (B, V), logits or log-probabilities of what comes next.
+        scores: (B, V), changed.
+        ids: (B, M), token ids, which may occur several times in a row.
+        forbidden: (B, M), bool, whether this occurrence forbids the token.
+
+    Returns:
+        the scores.
+    """
+    own = scores.gather(1, ids)
+    # The minimum, because one occurrence may forbid a token that another does not.
+    bounds = torch.full_like(own, torch.inf).masked_fill(forbidden, -torch.inf)
+    scores.scatter_reduce_(1, ids, bounds, reduce="amin")
+    nothing_left = scores.amax(dim=1, keepdim=True).isneginf()
+    return scores.scatter_(1, ids, torch.where(nothing_left, own, scores.gather(1, ids)))
+
+
+def forbid_repeated_ngrams_(scores: Tensor, tokens: Tensor, n: int) -> Tensor:
+    """Forbid the tokens that would repeat an n-gram to rows that may go on with another one.
+
+    Args:
+        scores: (B, V), logits or log-probabilities of what comes next; changed.
         tokens: (B, T), token ids in [0, V); all of a row is text, so no padding.
         n: the length of an n-gram; 0: nothing is forbidden.
 
     Returns:
-        (B, V), in the unit of ``scores``; see ``forbid_tokens``.
+        the scores; see ``forbid_tokens``.
 
     Raises:
         ValueError: n is negative.
     """
-    if n == 0:
-        return scores
-    return forbid_tokens(scores, repeating_token_mask(tokens, n, scores.size(-1)))
+    return forbid_tokens_(scores, *ngram_completions(tokens, n)) if n else scores
 
 
 def repeated_ngram_starts(tokens: Tensor, n: int, padding_idx: int) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genft_fairseq.functional.ngrams import forbid_repeated_ngrams
+from genft_fairseq.functional.ngrams import forbid_repeated_ngrams_
 from genft_fairseq.generation.decoder_input import unreplaced_decoder_input
 from genft_fairseq.generation.model_logits import model_logits
 from genft_fairseq.generation.prefix import read_prefix
@@ -58,7 +58,7 @@ def beam_continuations(
         logits = model_logits(model, net_output)[:, -1].float()  # (B*K, V)
         lprobs = logits.log_softmax(dim=-1)
         lprobs[:, padding_idx] = -torch.inf
-        lprobs = forbid_repeated_ngrams(lprobs, tokens, no_repeat_ngram_size)
+        forbid_repeated_ngrams_(lprobs, tokens, no_repeat_ngram_size)
         V = lprobs.size(-1)
         if beam > V - 1:
             raise ValueError(

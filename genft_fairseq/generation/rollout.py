@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genft_fairseq.functional.ngrams import forbid_repeated_ngrams
+from genft_fairseq.functional.ngrams import forbid_repeated_ngrams_
 from genft_fairseq.generation.decoder_input import unreplaced_decoder_input
 from genft_fairseq.generation.draws import uniform
 from genft_fairseq.generation.model_logits import model_logits
@@ -93,7 +93,7 @@ def continue_prefixes(
         logits[:, padding_idx] = -torch.inf
         if eos_idx is not None and position - P < min_length:
             logits[:, eos_idx] = -torch.inf
-        logits = forbid_repeated_ngrams(logits, tokens[:, :position], search.no_repeat_ngram_size)
+        forbid_repeated_ngrams_(logits, tokens[:, :position], search.no_repeat_ngram_size)
         draws = uniform(seed, *place[:, rows], position) if search.sampling else None
         chosen = choose_tokens(logits, search, draws)
         tokens[:, position] = torch.where(ended, padding_idx, chosen)

@@ -4,15 +4,16 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genft_fairseq.functional.ngrams import (
-    forbid_repeated_ngrams,
+    forbid_repeated_ngrams_,
     forbid_tokens,
+    forbid_tokens_,
+    ngram_completions,
     ngram_repetition,
     repeated_ngram_mask,
-    repeating_token_mask,
 )
 
 V = 4
@@ -20,7 +21,12 @@ V = 4
 
 def naive(row, n):
     seen = {tuple(row[i : i + n]) for i in range(len(row) - n + 1)}
-    return [(*row[len(row) - n + 1 :], v) in seen for v in range(V)]
+    return {v for v in range(V) if (*row[len(row) - n + 1 :], v) in seen}
+
+
+def repeating(rows, n):
+    found = zip(*ngram_completions(rows, n), strict=True)
+    return [set(ends[repeats].tolist()) for ends, repeats in found]
 
 
 @given(st.data(), st.integers(1, 4), st.integers(1, 5), st.integers(0, 12))
@@ -28,21 +34,18 @@ def test_equals_the_naive_formula(data, n, B, T):
     rows = data.draw(
         st.lists(st.lists(st.integers(0, V - 1), min_size=T, max_size=T), min_size=B, max_size=B)
     )
-    got = repeating_token_mask(torch.tensor(rows).view(B, T), n, V)
-    assert got.tolist() == [naive(row, n) for row in rows]
+    assert repeating(torch.tensor(rows).view(B, T), n) == [naive(row, n) for row in rows]
 
 
 def test_by_hand():
     """After 1 2 3 1 2, a 3 would repeat 1 2 3; before its end, 2 1 stands before 3 and 0."""
-    mask = repeating_token_mask(torch.tensor([[1, 2, 3, 1, 2]]), 3, V)
-    assert mask.nonzero().tolist() == [[0, 3]]
-    mask = repeating_token_mask(torch.tensor([[2, 1, 3, 2, 1, 0, 2, 1]]), 3, V)
-    assert mask.nonzero().tolist() == [[0, 0], [0, 3]]
+    assert repeating(torch.tensor([[1, 2, 3, 1, 2]]), 3) == [{3}]
+    assert repeating(torch.tensor([[2, 1, 3, 2, 1, 0, 2, 1]]), 3) == [{0, 3}]
 
 
 def test_an_ngram_has_a_token():
     with pytest.raises(ValueError, match="n is 0"):
-        repeating_token_mask(torch.tensor([[1]]), 0, V)
+        ngram_completions(torch.tensor([[1]]), 0)
 
 
 SCORE = st.one_of(st.floats(-9, 9, width=32), st.just(-math.inf))
@@ -77,17 +80,33 @@ def test_a_mask_is_expanded():
     assert torch.equal(got[1], scores[1])
 
 
+@settings(deadline=None)
+@given(st.data(), st.integers(0, 4), st.integers(0, 6))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_ids_forbid_as_a_mask_does(dtype, data, B, M):
+    rows = data.draw(st.lists(st.lists(SCORE, min_size=V, max_size=V), min_size=B, max_size=B))
+    given = st.lists(st.integers(0, V - 1), min_size=M, max_size=M)
+    ids = torch.tensor(data.draw(st.lists(given, min_size=B, max_size=B))).view(B, M).long()
+    given = st.lists(st.booleans(), min_size=M, max_size=M)
+    forbidden = torch.tensor(data.draw(st.lists(given, min_size=B, max_size=B))).view(B, M).bool()
+    scores = torch.tensor(rows).view(B, V).to(dtype)
+    mask = torch.zeros(B, V, dtype=torch.int).scatter_add_(1, ids, forbidden.int()) > 0
+    want = forbid_tokens(scores, mask)
+    got = forbid_tokens_(scores, ids, forbidden)
+    assert got is scores and torch.equal(got, want)
+
+
 def test_forbidding_by_hand():
     """After 0 1 2 3 0 a second 0 1 is forbidden; 0 0 1 1 0 may neither repeat 0 0 nor 0 1."""
     tokens = torch.tensor([[0, 1, 2, 3, 0], [0, 0, 1, 1, 0]])
-    scores = torch.arange(8.0).view(2, 4)
-    got = forbid_repeated_ngrams(scores, tokens, 2)
     nothing = -torch.inf
+    scores = torch.arange(8.0).view(2, 4)
+    assert forbid_repeated_ngrams_(scores.clone(), tokens, 0).tolist() == scores.tolist()
+    got = forbid_repeated_ngrams_(scores.clone(), tokens, 2)
     assert got.tolist() == [[0, nothing, 2, 3], [nothing, nothing, 6, 7]]
-    assert forbid_repeated_ngrams(scores, tokens, 0) is scores
-    assert scores.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
     # Where every token has been used, none is forbidden; the other row has one left.
-    got = forbid_repeated_ngrams(scores, torch.tensor([[0, 1, 2, 3], [0, 1, 2, 2]]), 1)
+    tokens = torch.tensor([[0, 1, 2, 3], [0, 1, 2, 2]])
+    got = forbid_repeated_ngrams_(scores.clone(), tokens, 1)
     assert got.tolist() == [[0, 1, 2, 3], [nothing, nothing, nothing, 7]]
 
 
