@@ -14,8 +14,8 @@ from torch import Tensor
 from genft_fairseq.errors import UserError
 
 _NO_ATTENTION = (
-    "--print-alignment and --replace-unk need a model whose decoder attends to a source text, and "
-    "returns its attention"
+    "--print-alignment and --replace-unk need the attention over the source, which this model does "
+    "not return"
 )
 
 

@@ -190,7 +190,7 @@ def _search_sentence_by_sentence() -> None:
             for name, value in kept.items():
                 setattr(self, name, value)
         if not all(found):
-            raise UserError("the model writes nothing: the scores of its tokens are not numbers")
+            raise UserError("the model predicts no token: its scores are not numbers (nan)")
         return found
 
     @wraps(finished)
@@ -219,8 +219,8 @@ def _limits(generator: Any, net_input: dict[str, Any]) -> Tensor:
     limits = limits.clamp(max=generator.max_len - 1)
     if generator.min_len > limits.max() and not generator.max_len_a:
         raise UserError(
-            f"--min-len {generator.min_len} is more than the {int(limits.max())} tokens that "
-            "--max-len-b and the model's positions allow"
+            f"--min-len {generator.min_len} is more than the maximum length, "
+            f"{int(limits.max())} tokens (--max-len-b, and the model's positions)"
         )
     return limits
 
@@ -288,8 +288,8 @@ def _require_constraints() -> None:
     def init_constraints(self: Any, batch_constraints: Tensor | None, beam_size: int) -> None:
         if batch_constraints is None:
             raise UserError(
-                "--constraints has no constraints to follow: fairseq-interactive --task translation"
-                " reads them behind each sentence, each after a tab"
+                "--constraints: no constraints found; only fairseq-interactive --task translation "
+                "reads them, after each sentence, separated by tabs"
             )
         init(self, batch_constraints, beam_size)
 
@@ -310,19 +310,18 @@ def _require_possible_options() -> None:
         context, block = cfg.eval_lm.context_window, getattr(cfg.task, "tokens_per_sample", None)
         if context and block and context >= block:
             raise UserError(
-                f"--context-window {context} must be less than --tokens-per-sample {block}, of "
-                "which it is a part"
+                f"--context-window {context} must be less than --tokens-per-sample {block}"
             )
         shards = max(cfg.dataset.num_shards, cfg.distributed_training.distributed_world_size)
         if context and shards > 1:
             raise UserError(
-                f"--context-window {context} needs the whole text in one process, but there are "
-                f"{shards} (--num-shards, --distributed-world-size)"
+                f"--context-window {context} needs the whole text in one process, got {shards} "
+                "processes or shards (--distributed-world-size, --num-shards)"
             )
         if cfg.generation.print_alignment == "soft" and main.__module__.endswith("interactive"):
             raise UserError(
-                "--print-alignment soft: fairseq-interactive prints hard alignments only, "
-                "fairseq-generate both"
+                "--print-alignment soft: fairseq-interactive supports hard only; fairseq-generate "
+                "supports both"
             )
         return call(cfg, main, **rest)
 

@@ -43,15 +43,15 @@ bpe_option = click.option(
     type=click.Choice(["auto", "none", "subword_nmt", "gpt2", "hugging_face", "sentencepiece"]),
     default="auto",
     show_default=True,
-    help="How pieces make up words; auto: by the files in DATA or beside the checkpoint.",
+    help="How subwords are joined; auto: by the files in DATA or beside the checkpoint.",
 )
 tokenizer_option = click.option(
     "--tokenizer",
     type=click.Choice(["auto", "none", "moses"]),
     default="auto",
     show_default=True,
-    help="How words make up text; auto: as MANIFEST.json of DATA says; where there is none, moses "
-    "for subword-nmt.",
+    help="Detokeniser of the output; auto: read from MANIFEST.json in DATA; without that file, "
+    "moses for subword-nmt.",
 )
 output_option = click.option("--output", type=FILE, help="Write the figures as JSON.")
 

@@ -97,7 +97,7 @@ NEEDS = {
     type=click.Choice(["auto", "none", "subword_nmt", "gpt2"]),
     default="auto",
     show_default=True,
-    help="How pieces make up text; auto: by the files in DATA or beside the checkpoint.",
+    help="How subwords are joined; auto: by the files in DATA or beside the checkpoint.",
 )
 @click.option(
     "--max-tokens", type=POSITIVE, help="Tokens predicted at a time (default: by memory)."
@@ -105,13 +105,13 @@ NEEDS = {
 @click.option(
     "--tokens-per-sample",
     type=POSITIVE,
-    help="Tokens of a block that is predicted, such as 1024 (default: as in training); with "
-    "--peer-compatible one more is read.",
+    help="Block length in tokens, such as 1024 (default: as in training); --peer-compatible "
+    "reads N + 1 tokens and predicts N.",
 )
 @click.option(
     "--peer-compatible",
     is_flag=True,
-    help="As the code behind the published tables computes, where it differs from the papers.",
+    help="Compute metrics as the authors' published code does, where it differs from the papers.",
 )
 @click.option("--output", type=click.Path(dir_okay=False), help="Write figures and texts as JSON.")
 @click.option(

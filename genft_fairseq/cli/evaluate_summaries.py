@@ -46,7 +46,7 @@ NEEDS = {
     "--max-len-a",
     type=Finite(0),
     default=0,
-    help="Most tokens of a summary grow by so many with each token of its source.",
+    help="Maximum length of a summary: a * source length + b tokens; this is a, --max-len-b is b.",
 )
 @click.option(
     "--min-len",
@@ -61,8 +61,8 @@ NEEDS = {
     type=click.Choice(LANGUAGES),
     default="en",
     show_default=True,
-    help="Language of the summaries. zh, ko, ja, th, lo, km, my: compare characters; the rest: "
-    "words.",
+    help="Language of the summaries. zh, ko, ja, th, lo, km, my: compare characters; all others: "
+    "compare words.",
 )
 @click.option("--no-stemming", is_flag=True, help="Compare English words as they are in ROUGE.")
 @bpe_option

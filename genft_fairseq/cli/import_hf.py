@@ -63,8 +63,8 @@ Made = tuple[dict[str, Any], list[str]]
 @click.option(
     "--pooling",
     type=click.Choice(["mean", "first"]),
-    help="Of an encoder whose folder does not say: a text's vector is the mean over its tokens "
-    "(default), or that of the first one (CLS).",
+    help="Vector of a text, for an encoder whose folder does not define it: mean over the tokens "
+    "(default), or the first token's (CLS).",
 )
 @json_option
 @click.pass_context

@@ -174,8 +174,8 @@ def pair_sizes(line: Tensor, markers: Markers, eos: int) -> tuple[int, Tensor]:
     if len(line) and bool(line[0] == markers.question) == markers.text:
         frame = "text" if markers.text else "symbols"
         raise UserError(
-            f"the lines of the data are not of prepare-fid.sh --frame {frame}: those of --frame "
-            f"text are read by --task fid alone, and told by the folder's {NAME}"
+            f"the data were not prepared with prepare-fid.sh --frame {frame}: --frame text needs "
+            f"--task fid, and {NAME} in the data folder"
         )
     if len(line) and line[-1] == eos:
         line = line[:-1]

@@ -127,8 +127,8 @@ def _block(asked: Evaluation, loaded: LoadedModel, tokens: int) -> int | None:
         )
     if asked.predicting and asked.peer_compatible and tokens <= block:
         raise UserError(
-            f"--peer-compatible predicts {block} tokens (--tokens-per-sample) of rows of "
-            f"{block + 1}, but {asked.split} holds {tokens}"
+            f"--peer-compatible needs one row of {block + 1} tokens (--tokens-per-sample "
+            f"{block}, plus one), but {asked.split} holds {tokens}"
         )
     return None if by_line else block
 

@@ -115,8 +115,8 @@ def require_one_form(translations: Sequence[str], references: Sequence[str]) -> 
     if (mine is None) != (theirs is None):
         which, other = ("translations", "references")[:: 1 if theirs is None else -1]
         raise UserError(
-            f"the {which} hold subwords ({mine or theirs!r:.60}), but the {other} do not: join "
-            "them by --remove-bpe, or by --bpe and --tokenizer, of fairseq-generate"
+            f"the {which} hold subwords ({mine or theirs!r:.60}), but the {other} do not: decode "
+            "with --remove-bpe, or with --bpe and --tokenizer"
         )
 
 

@@ -49,9 +49,9 @@ class BiEncoderConfig(FairseqDataclass):
     hugging_face: Optional[str] = field(  # noqa: UP045 (fairseq reads this type)
         default=None,
         metadata={
-            "help": "a BERT or RoBERTa as tower: folder of genft import-hf. What it is, not its "
-            "parameters: those are given by --finetune-from-model DIR/model.pt. (A checkpoint "
-            "holds the description of the model instead)"
+            "help": "encoder: a BERT or RoBERTa in a folder that genft import-hf has written. Only "
+            "the architecture is read; load the parameters by --finetune-from-model DIR/model.pt "
+            "(in a checkpoint, this setting holds the model's description)"
         },
     )
     encoder_layers: int = field(default=6, metadata={"help": "layers of a tower"})
@@ -83,15 +83,15 @@ class BiEncoderConfig(FairseqDataclass):
     pooling: Optional[ChoiceEnum(POOLING)] = field(  # type: ignore[valid-type]  # noqa: UP045
         default=None,
         metadata={
-            "help": "a text's vector: the mean over its tokens, or that of the first one (default: "
-            "the imported encoder's, else mean)"
+            "help": "vector of a text: mean over its tokens, or the first token's (default: as the "
+            "imported encoder's configuration says, else mean)"
         },
     )
     l2_normalize: bool = field(
         default=False,
         metadata={
-            "help": "vectors of length 1: scores are cosines (always, where the imported encoder's "
-            "configuration says so)"
+            "help": "normalise vectors to length 1, so that scores are cosines (always on if the "
+            "imported encoder's configuration says so)"
         },
     )
     score_scale: float = field(
@@ -160,7 +160,7 @@ class BiEncoderModel(BaseFairseqModel):
             if setting.name in _OF_TRANSFORMERS and str(given) != str(setting.default):
                 raise UserError(
                     f"--{setting.name.replace('_', '-')} {given} has no effect with "
-                    "--hugging-face: the imported model says what it is"
+                    "--hugging-face: the imported model defines it"
                 )
         _check_scale(cfg)
         described = described_encoder(str(cfg.hugging_face))
