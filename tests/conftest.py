@@ -53,15 +53,17 @@ def _loggers() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _attention_of_float64_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+def _attention_of_float64_in_float64() -> Iterator[None]:
     """Keep fairseq's attention from rounding a float64 model to float32.
 
     How a sum in float32 is rounded depends on its length and on the processor, so that the same row
     alone and in a batch would differ by far more than these tests allow.
     """
     utils = sys.modules.get("fairseq.utils")
-    if utils is not None:
-        monkeypatch.setattr(utils, "softmax", _softmax)
+    with pytest.MonkeyPatch.context() as patch:  # the test's own is its to undo
+        if utils is not None:
+            patch.setattr(utils, "softmax", _softmax)
+        yield
 
 
 def _softmax(x: torch.Tensor, dim: int, onnx_trace: bool = False) -> torch.Tensor:

@@ -96,7 +96,7 @@ REFUSED = {
     "no JSON": (lambda folder: os.truncate(folder / "config.json", 9), "config.json is not JSON"),
     "other model": (
         configured(model_type="gpt_neo"),
-        "model_type must be one of t5, bart, encoder-decoder (or gpt2), but is gpt_neo",
+        "but is gpt_neo",
     ),
     "activation": (configured(activation_function="silu"), "which fairseq has, but is silu"),
     "epsilon": (configured(layer_norm_epsilon=1e-6), "layer_norm_epsilon must be 1e-05, as in"),
