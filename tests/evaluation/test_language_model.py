@@ -105,7 +105,7 @@ def test_token_figures_of_the_peers(loaded, rows, stream, block):
             loaded, "test", max_tokens=max_tokens, block=block, peer_rows=rows
         ).figures(peer_compatible=True)
         assert {name: found[name] for name in want} == pytest.approx(want, rel=1e-5)
-        assert set(found) - set(want) == {"unknown"}
+        assert set(found) - set(want) == {"unknown", "perplexity_interval", "accuracy_interval"}
     ours = lm.token_figures(loaded, "test", block=block).figures()
     assert ours["tokens"] == 143 and ours["perplexity"] != pytest.approx(want["perplexity"])
 
