@@ -227,7 +227,8 @@ def note(results: Figures) -> str:
     ]
     text = (
         f"{'; '.join(said)}. ROUGE (F-measure), rep-n, repeating and novel 3-grams in percent. "
-        f"Seconds: {clock} time of the updates; a summary: wall clock. Perplexity: of a validation "
+        f"Training s: {clock} time of the updates; seconds a summary: wall clock. "
+        "Perplexity: of a validation "
         "token, at the last validation."
     )
     if BASELINE in results["systems"]:
