@@ -1,7 +1,16 @@
-"""What a user needs of a refusal: a status, one line, the flag or file, and nothing written."""
+"""What a user needs of a refusal: a status, one line, the flag or file, and nothing written.
 
+The words of a message are not tested, so that anybody may improve them.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from genft_fairseq.errors import UserError
 
 
 def assert_refused(done: Any, *named: object, unwritten: Path | None = None) -> None:
@@ -17,8 +26,37 @@ def assert_refused(done: Any, *named: object, unwritten: Path | None = None) -> 
     lines = done.stderr.strip().splitlines()
     line = lines[-1] if lines else ""
     assert ": error: " in line, done.stderr
+    _assert_names(line, named)
+    _assert_unwritten(unwritten)
+
+
+@contextmanager
+def refuses(
+    *named: object,
+    error: type[Exception] | tuple[type[Exception], ...] = UserError,
+    unwritten: Path | None = None,
+) -> Iterator[None]:
+    """Check that what is called inside raises ``error``, in one line that names all of ``named``.
+
+    Args:
+        named: the flag, file or argument, and the offending value.
+        error: the type that is raised; ``ValueError`` where the Python API refuses.
+        unwritten: a folder that must be absent, or empty.
+    """
+    with pytest.raises(error) as raised:
+        yield
+    message = str(raised.value)
+    assert len(message.splitlines()) == 1, message
+    _assert_names(message, named)
+    _assert_unwritten(unwritten)
+
+
+def _assert_names(line: str, named: tuple[object, ...]) -> None:
     missing = [str(name) for name in named if str(name) not in line]
     assert not missing, f"{missing} not in: {line}"
-    if unwritten is not None and unwritten.exists():
-        written = sorted(path.name for path in unwritten.iterdir())
-        assert not written, f"{unwritten} holds {written}"
+
+
+def _assert_unwritten(folder: Path | None) -> None:
+    if folder is not None and folder.exists():
+        written = sorted(path.name for path in folder.iterdir())
+        assert not written, f"{folder} holds {written}"
