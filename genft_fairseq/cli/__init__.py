@@ -5,38 +5,50 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 
 import click
 
 from genft_fairseq import __version__
-from genft_fairseq.cli.average_checkpoints import average_checkpoints
-from genft_fairseq.cli.compare import compare
-from genft_fairseq.cli.doctor import doctor
 from genft_fairseq.cli.ending import EPILOG, status_of
-from genft_fairseq.cli.evaluate_lm import evaluate_lm
-from genft_fairseq.cli.evaluate_qa import evaluate_qa
-from genft_fairseq.cli.evaluate_summaries import evaluate_summaries
-from genft_fairseq.cli.export_hf import export_hf
-from genft_fairseq.cli.import_hf import import_hf
-from genft_fairseq.cli.modes import finetune, inference, test, train
-from genft_fairseq.cli.preprocess import preprocess
-from genft_fairseq.cli.report import report
-from genft_fairseq.cli.retrieve import retrieve
-from genft_fairseq.cli.user_dir import user_dir
+
+_NAMES = (
+    *("train", "finetune", "test", "inference"),
+    *("average-checkpoints", "compare", "doctor", "evaluate-lm", "evaluate-qa"),
+    *("evaluate-summaries", "export-hf", "import-hf", "preprocess", "report", "retrieve"),
+    "user-dir",
+)
+# Commands that have no file of their own name.
+_FILES = dict.fromkeys(("train", "finetune", "test", "inference"), "modes")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
+class _Commands(Mapping[str, click.Command]):
+    """The commands by name, each imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in _NAMES:
+            raise KeyError(name)
+        variable = name.replace("-", "_")
+        module = import_module(f"genft_fairseq.cli.{_FILES.get(name, variable)}")
+        command: click.Command = getattr(module, variable)
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_NAMES)
+
+    def __len__(self) -> int:
+        return len(_NAMES)
+
+
+@click.group(
+    commands=_Commands(),
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EPILOG,
+)
 @click.version_option(__version__, prog_name="genft")
 def genft() -> None:
     """Train fairseq models that generate well, and measure whether they do."""
-
-
-for command in (
-    *(train, finetune, test, inference),
-    *(average_checkpoints, compare, doctor, evaluate_lm, evaluate_qa, evaluate_summaries),
-    *(export_hf, import_hf, preprocess, report, retrieve, user_dir),
-):
-    genft.add_command(command)
 
 
 def _hold_standard_streams() -> None:

@@ -1,5 +1,6 @@
 """``genft doctor``: what is installed, what works, and what to do about the rest."""
 
+import contextlib
 import importlib
 import importlib.metadata
 import platform
@@ -153,6 +154,8 @@ def _torch() -> str:
 
 
 def _fairseq() -> Iterator[Check]:
+    with contextlib.suppress(Exception):  # fairseq_error keeps it
+        genft_fairseq.register()
     error, sources = genft_fairseq.fairseq_error, _distributions("fairseq")
     if error is not None:
         found = f"{type(error).__name__}: {error}".splitlines()[0]
