@@ -13,9 +13,6 @@ from functools import partial
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 import genft_fairseq
 from genft_fairseq.cli.json_output import dump, json_option
@@ -222,6 +219,10 @@ def _registered() -> Check:
 
 
 def _print(checks: list[Check]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(box=None, show_header=False, pad_edge=False)
     for _ in range(3):
         table.add_column(overflow="fold")  # nothing is cut off: people send it to each other

@@ -14,7 +14,6 @@ from genft_fairseq.cli.evaluation import (
     split_option,
 )
 from genft_fairseq.cli.json_output import dump, json_option
-from genft_fairseq.cli.language_model_view import show_completions, show_figures
 
 
 class Number(click.FloatRange):
@@ -151,6 +150,8 @@ def evaluate_lm(
         figures, log = _evaluate(begin, **options)
 
         def show_all() -> None:
+            from genft_fairseq.cli.language_model_view import show_completions, show_figures
+
             show_figures(figures)
             if log:
                 show_completions(log, show)

@@ -24,7 +24,6 @@ from genft_fairseq.cli.evaluation import (
     split_option,
 )
 from genft_fairseq.cli.json_output import dump, json_option
-from genft_fairseq.cli.question_answering_view import show_figures
 
 NEEDS = {
     "--path": (*DECODING, "limit", "cpu"),
@@ -128,7 +127,8 @@ def _require_what_to_score(context: click.Context) -> None:
 
 
 def _evaluate(begin: Begin, **options: Any) -> Found:
-    # Imported here: they bring in fairseq, which --help does not need.
+    # Imported here: they bring in fairseq and rich, which --help does not need.
+    from genft_fairseq.cli.question_answering_view import show_figures
     from genft_fairseq.evaluation.decoding import Decoding
     from genft_fairseq.evaluation.question_answering_run import Evaluation, evaluate
 

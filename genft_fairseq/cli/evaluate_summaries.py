@@ -26,7 +26,6 @@ from genft_fairseq.cli.evaluation import (
     split_option,
 )
 from genft_fairseq.cli.json_output import dump, json_option
-from genft_fairseq.cli.summarization_view import show_examples, show_figures
 
 SEARCH = (*DECODING, "max_len_a", "min_len")
 NEEDS = {
@@ -158,7 +157,8 @@ def _require_what_to_score(context: click.Context) -> None:
 
 
 def _evaluate(begin: Begin, show: int, no_stemming: bool, **options: Any) -> Found:
-    # Imported here: they bring in fairseq, which --help does not need.
+    # Imported here: they bring in fairseq and rich, which --help does not need.
+    from genft_fairseq.cli.summarization_view import show_examples, show_figures
     from genft_fairseq.evaluation.summarization_run import Evaluation, SummaryDecoding, evaluate
 
     decoding = SummaryDecoding(**{name: options.pop(name) for name in SEARCH})

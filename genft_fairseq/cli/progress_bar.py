@@ -6,36 +6,31 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+# rich is imported when a bar is shown: --help does not need it.
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn, Task
+    from rich.text import Text
 
 
-class _PerSecond(ProgressColumn):
-    def __init__(self, unit: str, digits: int):
-        self.unit = unit
-        self.digits = digits
-        super().__init__()
+def _per_second(default_unit: str, digits: int) -> "ProgressColumn":
+    from rich.progress import ProgressColumn
+    from rich.text import Text
 
-    def render(self, task: Task) -> Text:
-        if task.total is None:  # nobody knows how much there is
-            return Text()
-        speed = task.finished_speed or task.speed or 0
-        unit = task.fields.get("unit", self.unit)
-        return Text(f"{speed:,.{self.digits}f} {unit}/s", style="dim")
+    class PerSecond(ProgressColumn):
+        def render(self, task: "Task") -> "Text":
+            if task.total is None:  # nobody knows how much there is
+                return Text()
+            speed = task.finished_speed or task.speed or 0
+            unit = task.fields.get("unit", default_unit)
+            return Text(f"{speed:,.{digits}f} {unit}/s", style="dim")
+
+    return PerSecond()
 
 
 @contextmanager
-def working_bar(quiet: bool, unit: str = "tokens", digits: int = 0) -> Iterator[Progress]:
+def working_bar(quiet: bool, unit: str = "tokens", digits: int = 0) -> Iterator["Progress"]:
     """Show a progress bar for tasks that are counted in a unit.
 
     Standard output is kept for what a command finds: what libraries print meanwhile goes to
@@ -46,12 +41,21 @@ def working_bar(quiet: bool, unit: str = "tokens", digits: int = 0) -> Iterator[
         unit: what the work is counted in; a task may have a ``unit`` of its own.
         digits: of units a second.
     """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     console = Console(stderr=True, quiet=quiet)
     bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        _PerSecond(unit, digits),
+        _per_second(unit, digits),
         TimeRemainingColumn(),
         console=console,
         transient=True,
@@ -74,7 +78,7 @@ def shown_steps(quiet: bool, first: str) -> Iterator[Callable[[str], None]]:
         yield lambda name: bar.update(step, description=name)
 
 
-def number_of_lines(path: Path, bar: Progress) -> int | None:
+def number_of_lines(path: Path, bar: "Progress") -> int | None:
     """Count the lines of a file, gzipped or not, so that a bar can tell the time left.
 
     Returns:

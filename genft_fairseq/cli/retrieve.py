@@ -11,7 +11,6 @@ import click
 from genft_fairseq.cli.json_output import dump, json_option
 from genft_fairseq.cli.progress_bar import working_bar
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.evidence import recall_figures
 from genft_fairseq.evaluation.records import require_writable, write_whole
 
 POSITIVE = click.IntRange(min=1)
@@ -142,6 +141,7 @@ def _retrieve(
     # Imported here: they bring in torch, which --help does not need.
     from genft_fairseq.cli import retrievers
     from genft_fairseq.data.question_file import read_questions
+    from genft_fairseq.evaluation.evidence import recall_figures
 
     questions = list(read_questions(question_file))
     with working_bar(quiet, "passages") as bar:

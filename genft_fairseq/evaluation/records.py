@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import hashlib
-import importlib.metadata
 import json
 import os
 import platform
@@ -38,8 +37,10 @@ def processor() -> str:
 
 def versions(*more: str) -> dict[str, str]:
     """Return the versions of Python, this package, what all results depend on, and ``more``."""
+    from importlib import metadata  # here: it takes longer to import than this package
+
     ours = {"python": platform.python_version(), "genft_fairseq": genft_fairseq.__version__}
-    return ours | {name: importlib.metadata.version(name) for name in (*PACKAGES, *more)}
+    return ours | {name: metadata.version(name) for name in (*PACKAGES, *more)}
 
 
 def provenance_line(record: dict[str, Any]) -> str:
