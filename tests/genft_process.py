@@ -15,8 +15,11 @@ from typing import NoReturn
 import forked_process
 from fairseq_commands import Done
 
-from genft_fairseq import cli
+from genft_fairseq import cli, register
 
+# What commands import when they are asked for is imported once, before all forks.
+register()
+dict(cli.genft.commands)
 TIMEOUT = 60  # seconds, for what takes one
 
 

@@ -23,6 +23,7 @@ FOUNDATION = {
 }
 MAY_IMPORT: dict[str, set[str]] = {
     "functional": set(),
+    "patches": {"functional", "generation"},
     "data": set(),
     "generation": {"functional"},
     "criterions": {"functional", "generation"},
