@@ -60,7 +60,7 @@ class _RegisterWhenImported:
 
     def __init__(self) -> None:
         self._unfinished: set[str] = set()
-        self._has_fairseq = False
+        self._due = False
 
     def find_spec(
         self, name: str, path: Any = None, target: ModuleType | None = None
@@ -68,7 +68,7 @@ class _RegisterWhenImported:
         """Find fairseq or a module of this package by the finders that follow."""
         if _registered or not (name == "fairseq" or name.startswith("genft_fairseq.")):
             return None
-        following = sys.meta_path[sys.meta_path.index(self) + 1 :]  # type: ignore[arg-type]
+        following = sys.meta_path[sys.meta_path.index(self) + 1 :]
         found = (finder.find_spec(name, path, target) for finder in following)
         spec = next(filter(None, found), None)
         if spec is not None and spec.loader is not None:
@@ -83,10 +83,11 @@ class _RegisterWhenImported:
         self._unfinished.add(name)
         try:
             execute(module)
-            self._has_fairseq = self._has_fairseq or name == "fairseq"
+            self._due = self._due or name == "fairseq"
         finally:
             self._unfinished.discard(name)
-            if self._has_fairseq and not self._unfinished:
+            if self._due and not self._unfinished:
+                self._due = False
                 register()
 
 
@@ -99,7 +100,7 @@ if __name__ != "genft_fairseq":
     for _name, _module in list(sys.modules.items()):
         if _name.partition(".")[0] == "genft_fairseq":
             sys.modules[__name__ + _name.removeprefix("genft_fairseq")] = _module
-elif "fairseq" in sys.modules:
+elif sys.modules.get("fairseq"):
     register()
 else:
-    sys.meta_path.insert(0, _RegisterWhenImported())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _RegisterWhenImported())
