@@ -54,8 +54,8 @@ def register() -> None:
 class _RegisterWhenImported:
     """A finder that calls ``register`` as soon as fairseq has been imported.
 
-    A module of this package may be the first to import fairseq, and what is registered needs that
-    module.  ``register`` is therefore called when the last such module has been imported, too.
+    What imports fairseq first may be one of its commands, or a module of this package. ``register``
+    needs these complete, so that it waits for the last of them.
     """
 
     def __init__(self) -> None:
@@ -65,8 +65,9 @@ class _RegisterWhenImported:
     def find_spec(
         self, name: str, path: Any = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find fairseq or a module of this package by the finders that follow."""
-        if _registered or not (name == "fairseq" or name.startswith("genft_fairseq.")):
+        """Find fairseq, a command of its, or a module of this package by the other finders."""
+        watched = name == "fairseq" or name.startswith(("fairseq_cli.", "genft_fairseq."))
+        if _registered or not watched:
             return None
         following = sys.meta_path[sys.meta_path.index(self) + 1 :]
         found = (finder.find_spec(name, path, target) for finder in following)
