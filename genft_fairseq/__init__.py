@@ -54,8 +54,8 @@ def register() -> None:
 class _RegisterWhenImported:
     """A finder that calls ``register`` as soon as fairseq has been imported.
 
-    What imports fairseq first may be one of its commands, or a module of this package. ``register``
-    needs these complete, so that it waits for the last of them.
+    What imports fairseq first may be one of its commands, or a module of this package.  ``register``
+    needs these complete, so it waits for the last of them.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class _RegisterWhenImported:
     def find_spec(
         self, name: str, path: Any = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find fairseq, a command of its, or a module of this package by the other finders."""
+        """Find fairseq, its commands and the modules of this package by the other finders."""
         watched = name == "fairseq" or name.startswith(("fairseq_cli.", "genft_fairseq."))
         if _registered or not watched:
             return None

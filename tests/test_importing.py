@@ -98,6 +98,7 @@ def known(dataset, config):
 if __name__ == "__main__":
     import genft_fairseq
     assert "fairseq" not in sys.modules
+    import fairseq_cli.train  # half imported when fairseq is complete, and patched
     import_user_dir(genft_fairseq.__path__[0])
     assert registered()
     genft_fairseq.register()
