@@ -54,8 +54,8 @@ def register() -> None:
 class _RegisterWhenImported:
     """A finder that calls ``register`` as soon as fairseq has been imported.
 
-    What imports fairseq first may be one of its commands, or a module of this package.  ``register``
-    needs these complete, so it waits for the last of them.
+    What imports fairseq may be one of its commands or a module of this package.  ``register`` needs
+    these complete, so it waits for the last of them.
     """
 
     def __init__(self) -> None:
