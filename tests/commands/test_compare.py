@@ -16,6 +16,7 @@ import psutil
 import pytest
 import yaml
 from fairseq_commands import BIN, TINY_TRANSLATION, Done
+from refusals import assert_refused
 from warm_python import warm_python
 
 from genft_fairseq import cli
@@ -86,6 +87,7 @@ class Calls:
     results: dict
     added: Done
     results_added: dict
+    untouched: bool  # the first seed's runs, by the last call
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +105,16 @@ def comparison(new_study) -> Calls:
     results = json.loads((study.output / "results.json").read_text())
     study.config |= {"seeds": [1, 1001], "strategies": ["standard"], "decodings": []}
     study.write()
+    before = times(study, "seed-1/standard/*")
     added = run_compare(study)
+    untouched = times(study, "seed-1/standard/*") == before
     results_added = json.loads((study.output / "results.json").read_text())
-    return Calls(study, interrupted, continued, results, added, results_added)
+    return Calls(study, interrupted, continued, results, added, results_added, untouched)
+
+
+def times(study: Study, pattern: str) -> dict[Path, int]:
+    """When each file of the runs was last written."""
+    return {path: path.stat().st_mtime_ns for path in study.output.glob(pattern)}
 
 
 def run_compare(study: Study, until: Callable[[], object] | None = None) -> Done:
@@ -141,12 +150,11 @@ def finished(study: Study, name: str, seed: int = 1) -> dict:
 def test_interrupted(comparison):
     done = comparison.interrupted
     assert done.returncode == 128 + signal.SIGTERM
-    assert done.error == "genft compare: SIGTERM; the same command continues"
     assert done.stdout == ""
+    assert "SIGTERM" in done.error and "Traceback" not in done.stderr
 
 
 def test_continued(comparison):
-    assert "continued at" in comparison.continued.stderr
     resumed = []
     for name in ("standard", "auxiliary"):
         run = finished(comparison.study, name)
@@ -166,10 +174,9 @@ def test_continued(comparison):
 def test_a_failure_is_reported_and_the_others_go_on(comparison):
     done = comparison.continued
     assert done.returncode == 1
-    reason = "fairseq-train: error: --unlikelihood-alpha must lie in [0, inf), but is -3.0"
-    assert f"failed    train: broken, seed 1: {reason} (see " in done.stderr
-    assert "| broken | failed |" in done.stdout
-    assert f"train: broken, seed 1 failed: {reason} (runs/seed-1/broken/train.log)" in done.stdout
+    assert "--unlikelihood-alpha" in done.stderr and "runs/seed-1/broken/train.log" in done.stdout
+    (failure,) = comparison.results["systems"]["broken"]["failures"]
+    assert "--unlikelihood-alpha" in failure["error"] and "-3" in failure["error"]
 
 
 def test_results(comparison):
@@ -196,10 +203,7 @@ def test_results(comparison):
 def test_a_seed_is_added(comparison):
     done, output = comparison.added, comparison.study.output
     assert done.returncode == 0, done.stderr
-    started = [line for line in done.stderr.splitlines() if line.startswith("started")]
-    assert started == [
-        *("started   train: standard, seed 1001", "started   decode: standard, seed 1001")
-    ]
+    assert comparison.untouched
     bleu = comparison.results_added["systems"]["standard"]["equal_updates"]["bleu"]
     before = comparison.results["systems"]["standard"]["equal_updates"]["bleu"]["seeds"]
     assert list(bleu["seeds"]) == ["1", "1001"] and bleu["seeds"]["1"] == before["1"]
@@ -228,13 +232,13 @@ def test_done_already(comparison, call, tmp_path):
     study = comparison.study
     page = tmp_path / "README.md"
     page.write_text("Title\n<!-- comparison:begin -->\nold\n<!-- comparison:end -->\nrest\n")
-    before = {path: path.stat().st_mtime_ns for path in study.output.glob("seed-*/*/*")}
+    before = times(study, "seed-*/*/*")
     done = call(study.path, "--json", "--page", page)
     assert (done.returncode, done.stderr) == (0, "")
     results = json.loads(done.stdout)
     assert results["seeds"] == [1, 1001]
-    assert before == {path: path.stat().st_mtime_ns for path in study.output.glob("seed-*/*/*")}
-    assert "| standard |" in page.read_text() and "old" not in page.read_text()
+    assert times(study, "seed-*/*/*") == before
+    assert "standard" in page.read_text() and "old" not in page.read_text()
     assert json.loads((tmp_path / "results.json").read_text()) == results
     assert (tmp_path / "curves.svg").exists()
 
@@ -248,11 +252,8 @@ def test_a_changed_baseline_is_refused(comparison, call):
         done = call(study.path)
     finally:
         baseline.write_bytes(original)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        f"genft: error: {baseline} has changed since the runs in {study.output} started from it: "
-        "remove that folder or change output\n"
-    )
+    assert_refused(done, baseline, study.output)
+    assert done.stdout == ""
 
 
 def test_another_command_is_refused(comparison, call):
@@ -261,11 +262,8 @@ def test_another_command_is_refused(comparison, call):
     done = call(study.path)
     study.write()
     folder = study.output / "seed-1" / "standard"
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        f"genft: error: {folder} was trained by another command (see {folder}/command): remove "
-        "that folder or change output\n"
-    )
+    assert_refused(done, folder / "command")
+    assert done.stdout == ""
 
 
 def test_what_failed_may_have_other_flags(comparison, call):
@@ -282,19 +280,15 @@ def test_two_calls_at_once_are_refused(comparison, call):
     with (study.output / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = call(study.path)
-    assert done.returncode == 2
-    assert done.stderr == f"genft: error: another genft compare works in {study.output}\n"
+    assert_refused(done, study.output)
 
 
 def test_a_dry_run_writes_nothing(new_study, call):
     study = new_study()
     done = call(study.write(), "--dry-run")
     assert done.returncode == 0, done.stderr
-    titles, commands = done.stdout.splitlines()[::2], done.stdout.splitlines()[1::2]
-    assert titles[:3] == [
-        *("# decode: baseline", "# train: standard, seed 1", "# decode: standard, seed 1")
-    ]
-    assert len(titles) == 1 + 2 * 5
+    commands = [line for line in done.stdout.splitlines() if not line.startswith("#")]
+    assert len(commands) == 1 + 2 * 5
     assert {command.split()[0] for command in commands} == {"fairseq-train", "fairseq-generate"}
     assert not study.output.exists()
 
@@ -309,30 +303,15 @@ def test_bad_input_writes_nothing(new_study, call, tmp_path):
     (full / "results.json").mkdir(parents=True)
     (full / "page.md").write_text("<!-- comparison:begin -->\n<!-- comparison:end -->\n")
     data = study.config["data"]
-    for changes, arguments, message in (
-        ({"update": 3}, (), f"{study.path}: there is no key update; did you mean updates?"),
-        (
-            {"references": "two.de"},
-            (),
-            f"{study.folder}/two.de has 2 lines, but the test set 12 sentences",
-        ),
-        (
-            {"source_lang": "fr"},
-            (),
-            f"{data} has no test set test.fr-de.fr: is it the output of fairseq-preprocess "
-            "--testpref?",
-        ),
-        ({"baseline": "no.pt"}, (), f"{study.folder}/no.pt "),
-        ({}, ("--page", page), f"--page {page}: <!-- comparison:begin --> and "),
-        (
-            {},
-            ("--page", full / "page.md"),
-            f"--page {full}/results.json cannot be written: ",
-        ),
-        ({}, ("--page", tmp_path / "x"), f"--page {tmp_path}/x cannot be read: No such file"),
+    for changes, arguments, named in (
+        ({"update": 3}, (), [study.path, "update"]),
+        ({"references": "two.de"}, (), [study.folder / "two.de", "2", "12"]),
+        ({"source_lang": "fr"}, (), [data, "test.fr-de.fr"]),
+        ({"baseline": "no.pt"}, (), [study.folder / "no.pt"]),
+        ({}, ("--page", page), ["--page", page, "<!-- comparison:begin -->"]),
+        ({}, ("--page", full / "page.md"), ["--page", full / "results.json"]),
+        ({}, ("--page", tmp_path / "x"), ["--page", tmp_path / "x"]),
     ):
         done = call(study.write(**changes), *arguments)
-        assert done.returncode == 2
-        assert done.stderr.startswith(f"genft: error: {message}"), done.stderr
+        assert_refused(done, *named, unwritten=study.output)
         assert done.stderr.count("\n") == 1
-        assert not study.output.exists()

@@ -13,9 +13,10 @@ import torch
 from click.testing import CliRunner
 from fairseq_commands import TINY_TRANSLATION, USER_DIR, run, train
 from fid_folder import TINY_FID, evidence_of, keys_and_values, line_of, write_fid_folder
+from genft_process import genft as genft_process
+from refusals import assert_refused
 
 from genft_fairseq.cli import genft
-from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.decoding import Decoding, build_generator
 from genft_fairseq.evaluation.reading_model import load_reader
 
@@ -207,9 +208,7 @@ def test_table_and_files(data, checkpoint, tmp_path):
         *("--predictions", predictions, "--language", "other"),
     )
     assert shown.exit_code == 0, shown.output
-    for row in ("exact match, %", "F1, %", "BLEU", "recall at 1, %", "evidence right, %"):
-        assert row in shown.stdout
-    assert "cache bytes a question" in shown.stdout and f"written: {predictions}" in shown.stdout
+    assert "BLEU" in shown.stdout and str(predictions) in shown.stdout
     figures = json.loads(output.read_text())
     assert (figures["questions"], figures["language"]) == (2, "other")
     assert figures["exact_match"] == 1 / 2  # London is not the london
@@ -224,8 +223,7 @@ def test_two_runs(data, decoded, tmp_path):
     figures = figures_of(data, "--predictions-from", written, "--baseline", other)
     assert figures["baseline"]["exact_match"] == 0
     assert 0 < figures["baseline"]["exact_match_p_value"] < 1
-    shown = evaluate(data, "--predictions-from", written, "--baseline", other)
-    assert "baseline" in shown.stdout
+    assert evaluate(data, "--predictions-from", written, "--baseline", other).exit_code == 0
     same = figures_of(data, "--predictions-from", other, "--baseline", other)
     assert same["baseline"]["f1_p_value"] == 1
 
@@ -314,7 +312,6 @@ def test_passages_of_references_are_read_by_score(tmp_path):
     figures = figures_of(*flags)
     assert (figures["recall_1"], figures["evidence_accuracy"]) == (1 / 2, 1)
     assert figures["passage_order"] == {"keep": False, "examples": 2, "changed": 1, "unscored": 1}
-    assert "1 of 2 examples" in evaluate(*flags).stdout
     kept = figures_of(*flags, "--keep-order")
     assert (kept["recall_1"], kept["evidence_accuracy"]) == (0, 1 / 2)
     assert kept["passage_order"] == {"keep": True, "examples": 2, "changed": 0, "unscored": 0}
@@ -513,58 +510,42 @@ def test_fusion_in_decoder(fusion, tmp_path):
 # --- what is refused -----------------------------------------------------------------------------
 
 
-def refused(*arguments):
-    """The one line of the error, whoever found it."""
-    shown = evaluate(*arguments)
-    assert shown.exit_code != 0
-    if isinstance(shown.exception, UserError):
-        assert "\n" not in str(shown.exception)
-        return str(shown.exception)
-    assert isinstance(shown.exception, SystemExit), shown.exception
-    return shown.output.strip().splitlines()[-1]
-
-
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "named"),
     [
-        ([], "give either --path"),
-        (["--path", "x.pt"], "--path names x.pt, which does not exist"),
-        (["--path", "{model}", "--predictions-from", "{answers}"], "give either --path"),
-        (["--path", "{model}", "--n-context", 2], "--n-context 2 is of --task fid, but "),
-        (["--path", "{model}", "--split", "dev"], "holds no dev.fid.jsonl, the right answers of"),
-        (["--path", "{model}", "--split", "valid2"], "--split 'valid2': "),
-        (["--path", "{model}", "--beam", 0], "0 is not in the range x>=1"),
-        (["--path", "{model}", "--beam", 999], "keeps more hypotheses than there are tokens"),
-        (["--path", "{model}", "--lenpen", "nan"], "'nan' is not a finite number"),
-        (["--path", "{model}", "--language", "kr"], "'kr' is not one of "),
-        (["--path", "{model}", "--references", "{two}"], "5 binarized questions, but {two} 2"),
-        (["--path", "{model}", "--output", "/proc/no/f"], "--output /proc/no/f cannot be written"),
-        (["--path", "{model}", "--baseline", "{four}"], "{four} holds 4 predictions, but "),
-        (["--predictions-from", "{four}"], "5 questions: 1 are missing"),
-        (["--predictions-from", "{six}"], "5 questions: 1 too many"),
-        (["--predictions-from", "{gap}"], "no answer to 2 of the questions 0 to 4, 1 the first"),
-        (["--predictions-from", "{ids}"], "prediction 0 answers the question with id q1, but "),
-        (["--predictions-from", "{latin}"], "{latin} is not UTF-8"),
-        (["--predictions-from", "{few}"], "{few} has no answer to 3 of the 5 questions"),
-        (["--predictions-from", "{few}"], "id q1"),
-        (["--predictions-from", "{many}"], "{many} answers 2 questions"),
-        (["--predictions-from", "{many}"], "id x8"),
-        (["--predictions-from", "{odd}"], "{odd}: the answer to the question with id 'q0'"),
-        (["--predictions-from", "{few}", "--references", "{noqas}"], "{noqas}: data[0].paragraphs"),
-        (["--predictions-from", "{few}", "--references", "{noid}"], "{noid}: data[0].paragraphs["),
-        (["--predictions-from", "{few}", "--references", "{twice}"], "'q0'"),
-        (["--predictions-from", "{few}", "--references", "{notexts}"], "{notexts}: data[0].par"),
-        (["--predictions-from", "{few}", "--references", "{nodata}"], "{nodata} holds no question"),
-        (["--predictions-from", "{few}", "--references", "{listed}"], "{listed}: data must be"),
-        (["--predictions-from", "{four}", "--keep-order"], "--keep-order needs --references"),
-        (["--predictions-from", "{answers}", "--beam", 2], "--beam 2 needs --path"),
-        (["--predictions-from", "{answers}", "--limit", 2], "--limit 2 needs --path"),
-        (["--predictions-from", "{answers}", "--references", "{unsaid}"], "passage 0 has no text"),
-        (["--predictions-from", "{unnamed}"], "answer 1 must be an object with a text named pred"),
-        (["--predictions-from", "{pointing}"], "pointer must be the number of a passage, but is"),
+        ([], ["--path", "--predictions-from"]),
+        (["--path", "{model}", "--predictions-from", "{answers}"], ["--path"]),
+        (["--path", "{model}", "--n-context", 2], ["--n-context", 2, "--task fid"]),
+        (["--path", "{model}", "--split", "dev"], ["dev.fid.jsonl"]),
+        (["--path", "{model}", "--split", "valid2"], ["--split", "valid2"]),
+        (["--path", "{model}", "--beam", 0], ["--beam", 0]),
+        (["--path", "{model}", "--beam", 999], ["--beam", 999]),
+        (["--path", "{model}", "--lenpen", "nan"], ["--lenpen", "nan"]),
+        (["--path", "{model}", "--language", "kr"], ["--language", "kr"]),
+        (["--path", "{model}", "--references", "{two}"], ["{two}", 5, 2]),
+        (["--path", "{model}", "--baseline", "{four}"], ["{four}", 4]),
+        (["--predictions-from", "{four}"], ["{four}", 5]),
+        (["--predictions-from", "{six}"], ["{six}", 5]),
+        (["--predictions-from", "{gap}"], ["{gap}", 2]),
+        (["--predictions-from", "{ids}"], ["{ids}", "q1"]),
+        (["--predictions-from", "{few}"], ["{few}", 3, 5, "q1"]),
+        (["--predictions-from", "{many}"], ["{many}", 2, "x8"]),
+        (["--predictions-from", "{odd}"], ["{odd}", "q0"]),
+        (["--predictions-from", "{few}", "--references", "{noqas}"], ["{noqas}", "data[0]"]),
+        (["--predictions-from", "{few}", "--references", "{noid}"], ["{noid}", "data[0]"]),
+        (["--predictions-from", "{few}", "--references", "{twice}"], ["{twice}", "q0"]),
+        (["--predictions-from", "{few}", "--references", "{notexts}"], ["{notexts}", "data[0]"]),
+        (["--predictions-from", "{few}", "--references", "{nodata}"], ["{nodata}"]),
+        (["--predictions-from", "{few}", "--references", "{listed}"], ["{listed}", "data"]),
+        (["--predictions-from", "{four}", "--keep-order"], ["--keep-order", "--references"]),
+        (["--predictions-from", "{answers}", "--beam", 2], ["--beam", 2, "--path"]),
+        (["--predictions-from", "{answers}", "--limit", 2], ["--limit", 2, "--path"]),
+        (["--predictions-from", "{answers}", "--references", "{unsaid}"], ["{unsaid}", 0]),
+        (["--predictions-from", "{unnamed}"], ["{unnamed}", 1]),
+        (["--predictions-from", "{pointing}"], ["{pointing}", "pointer", -1]),
     ],
 )
-def test_what_does_not_fit(data, checkpoint, flags, said, tmp_path):
+def test_what_does_not_fit(data, checkpoint, flags, named, tmp_path):
     """Nothing is written, not even where that was asked for."""
     files = {
         "answers.txt": "x\n" * 5,
@@ -588,8 +569,7 @@ def test_what_does_not_fit(data, checkpoint, flags, said, tmp_path):
         "listed.json": json.dumps({"version": "1.1", "data": {"title": ""}}),
         "unsaid.fid.jsonl": '{"question": "?", "answers": ["x"], "ctxs": [{"title": ""}]}\n',
     }
-    names = {"model": checkpoint, "latin": tmp_path / "latin.txt"}
-    names["latin"].write_bytes(b"caf\xe9\n" * 5)
+    names = {"model": checkpoint}
     for name, text in files.items():
         (tmp_path / name).write_text(text)
         names[name.split(".")[0]] = tmp_path / name
@@ -598,39 +578,43 @@ def test_what_does_not_fit(data, checkpoint, flags, said, tmp_path):
         shutil.copy(data / "valid.fid.jsonl", data / "valid2.fid.jsonl")
     words = [str(flag).format(**names) for flag in flags]
     target = tmp_path / "out" / "figures.json"
-    outputs = [] if "--output" in words else ["--output", target, "--predictions", f"{target}l"]
-    assert said.format(**names) in refused(data, *words, *outputs)
-    assert not target.parent.exists()
+    done = genft_process(
+        *("evaluate-qa", data, *words, "--output", target, "--predictions", f"{target}l")
+    )
+    named = [str(word).format(**names) for word in named]
+    assert_refused(done, *named, unwritten=target.parent)
 
 
 def test_without_a_data_folder(checkpoint, tmp_path):
     answers = tmp_path / "answers.txt"
     answers.write_text("x\n")
-    assert "--path needs DATA" in refused("--path", checkpoint)
-    assert "needs DATA or --references" in refused("--predictions-from", answers)
     flags = ("--predictions-from", answers, "--references", answers)
-    assert "--split test needs DATA" in refused(*flags, "--split", "test")
-    assert "example 0 is no JSON" in refused(*flags)
-    same = ("--output", "f", "--predictions", "f")
-    assert "--output and --predictions are both f" in refused(*flags, *same)
+    for given, named in (
+        (("--path", checkpoint), ["--path", "DATA"]),
+        (flags[:2], ["DATA", "--references"]),
+        ((*flags, "--split", "test"), ["--split", "test", "DATA"]),
+        (flags, [answers, 0]),
+        ((*flags, "--output", "f", "--predictions", "f"), ["--output", "--predictions", "f"]),
+    ):
+        assert_refused(genft_process("evaluate-qa", *given), *named)
 
 
 def test_a_folder_that_was_not_prepared(data, checkpoint, tmp_path):
     """The error names the splits that have right answers, or the flag that gives them."""
     bare = shutil.copytree(data, tmp_path / "bare")
     (bare / "test.fid.jsonl").unlink()
-    said = refused(bare, "--path", checkpoint)
-    assert "holds no test.fid.jsonl" in said and "it has those of train, valid (--split)" in said
+    asked = ("evaluate-qa", bare, "--path", checkpoint)
+    assert_refused(genft_process(*asked), "test.fid.jsonl", "--split", "train", "valid")
     for split in ("train", "valid"):
         (bare / f"{split}.fid.jsonl").unlink()
-    assert "name a file of them with --references" in refused(bare, "--path", checkpoint)
+    assert_refused(genft_process(*asked), "test.fid.jsonl", "--references")
     figures = figures_of(
         *(bare, "--path", checkpoint, "--cpu", "--references", data / "test.fid.jsonl")
     )
     assert figures["exact_match"] == EXACT
     (bare / "dict.answer.txt").unlink()
-    flags = ("--references", data / "test.fid.jsonl")
-    assert "holds no dict.answer.txt" in refused(bare, "--path", checkpoint, *flags)
+    done = genft_process(*asked, "--references", data / "test.fid.jsonl")
+    assert_refused(done, "dict.answer.txt")
 
 
 def test_questions_that_are_too_long(data, tmp_path):
@@ -639,9 +623,8 @@ def test_questions_that_are_too_long(data, tmp_path):
         *("--max-update", 1, "--disable-validation", "--max-source-positions", 30),
         *("--skip-invalid-size-inputs-valid-test", "--max-tokens", 1000),
     )
-    said = refused(data, "--path", tmp_path / "checkpoint_last.pt", "--cpu")
-    assert said.startswith("1 of 5 questions are longer with what is read with them than the")
-    assert "number 2: " in said
+    done = genft_process("evaluate-qa", data, "--path", tmp_path / "checkpoint_last.pt", "--cpu")
+    assert_refused(done, 1, 5, 30, 2)
 
 
 def test_other_checkpoints(data, checkpoint, tmp_path):
@@ -650,12 +633,13 @@ def test_other_checkpoints(data, checkpoint, tmp_path):
     for name in ("question", "answer"):
         with (other / f"dict.{name}.txt").open("a") as file:
             file.write("another 1\n")
-    assert "was trained with a dictionary of " in refused(other, "--path", checkpoint)
+    assert_refused(genft_process("evaluate-qa", other, "--path", checkpoint), "dictionary")
     state = torch.load(checkpoint, weights_only=False)
     broken = tmp_path / "broken.pt"
     state["model"]["encoder.layers.0.fc1.weight"][0, 0] = float("nan")
     torch.save(state, broken)
-    assert "encoder.layers.0.fc1.weight, some of which is no" in refused(data, "--path", broken)
+    asked = ("evaluate-qa", data, "--path", broken)
+    assert_refused(genft_process(*asked), broken, "encoder.layers.0.fc1.weight")
     state["cfg"]["task"]["source_lang"] = None
     torch.save(state, broken)
-    assert "reads no question and writes no answer" in refused(data, "--path", broken)
+    assert_refused(genft_process(*asked), broken)

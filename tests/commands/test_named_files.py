@@ -5,9 +5,7 @@ from types import SimpleNamespace
 import pytest
 from fairseq import models
 from fairseq_commands import TINY_TRANSLATION, moved, parameters, train
-from refusals import assert_refused
-
-from genft_fairseq.errors import UserError
+from refusals import assert_refused, refuses
 
 CRITERION = ["--criterion", "scalegrad", "--max-update", 2]
 
@@ -32,7 +30,7 @@ def test_a_name_relative_to_the_save_folder(
     done = train(
         translation_data, save_dir, model, "--restore-file", "checkpoint_7.pt", check=False
     )
-    assert_refused(done, "--restore-file checkpoint_7.pt", save_dir / "checkpoint_7.pt")
+    assert_refused(done, "--restore-file", save_dir / "checkpoint_7.pt")
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["default", "whole path"])
@@ -60,7 +58,7 @@ def test_pretrained_parts(side, tmp_path):
     """fairseq's speech models only warn that it is missing; a trained model needs it no more."""
     name = f"load_pretrained_{side}_from"
     cfg = SimpleNamespace(**{name: str(tmp_path / "none.pt")}, arch="no_such_model")
-    with pytest.raises(UserError, match=rf"--load-pretrained-{side}-from {tmp_path}/none\.pt"):
+    with refuses(f"--load-pretrained-{side}-from", tmp_path / "none.pt"):
         models.build_model(cfg, None)
     with pytest.raises(AssertionError, match="no_such_model"):
         models.build_model(cfg, None, from_checkpoint=True)

@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from fairseq_commands import TINY_LANGUAGE_MODEL, TINY_TRANSLATION, moved, parameters, train
+from refusals import assert_refused
 
 TRANSLATION = {
     "generative_rollout": ["--rollout-rate", 0.5, "--rollout-search", "sampling", "--gamma", 0.5],
@@ -73,34 +74,33 @@ def test_fine_tuning_from_plain_fairseq(task, criterion, flags, trained, request
 
 
 @pytest.mark.parametrize(
-    ("task", "criterion", "flags", "message"),
+    ("task", "criterion", "flags", "named"),
     [
-        ("translation", "generative_rollout", ["--rollout-rate", 2], "--rollout-rate must lie in"),
-        ("translation", "generative_rollout", ["--left-pad-target"], "leave out --left-pad"),
-        ("translation", "minimum_risk", ["--risk-candidates", 0], "--risk-candidates must lie in"),
-        ("language_model", "minimum_risk", [], "needs sources and targets"),
+        ("translation", "generative_rollout", ["--rollout-rate", 2], ["--rollout-rate", 2]),
+        ("translation", "generative_rollout", ["--left-pad-target"], ["--left-pad-target"]),
+        ("translation", "minimum_risk", ["--risk-candidates", 0], ["--risk-candidates", 0]),
+        ("language_model", "minimum_risk", [], ["minimum_risk"]),
         (
             "language_model",
             "sequence_unlikelihood",
             ["--sequence-prefix-length", 16],
-            "--sequence-prefix-length must be smaller than the block, --tokens-per-sample 16",
+            ["--sequence-prefix-length", "--tokens-per-sample", 16],
         ),
         (
             "translation",
             "sequence_unlikelihood",
             ["--task", "translation_lev", "--arch", "cmlm_transformer", "--noise", "random_mask"],
-            "--criterion sequence_unlikelihood needs a model that writes from left to right",
+            ["--criterion sequence_unlikelihood"],
         ),
         (
             "translation",
             "generative_rollout",
             ["--arch", "nonautoregressive_transformer", "--num-workers", 0],
-            "--criterion generative_rollout needs a model that writes from left to right",
+            ["--criterion generative_rollout"],
         ),
     ],
 )
-def test_refused_in_one_line(task, criterion, flags, message, trained, tmp_path):
+def test_refused_in_one_line(task, criterion, flags, named, trained, tmp_path):
     done, _ = trained(task, tmp_path / "save", criterion, *flags, "--max-update", 1, check=False)
-    assert done.returncode != 0
-    assert message in done.error and "Traceback" not in done.stderr
+    assert_refused(done, *named)
     assert not list((tmp_path / "save").glob("*.pt"))  # not even crash.pt

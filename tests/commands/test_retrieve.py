@@ -10,13 +10,14 @@ import pytest
 import tiny_retrieval
 from click.testing import CliRunner
 from fairseq_commands import OPTIMISATION, USER_DIR, run
+from genft_process import genft as genft_process
+from refusals import assert_refused, refuses
 from sentence_encoder_folder import PASSAGES, save_sentence_encoder, vectors
 from sentence_encoder_folder import QUESTIONS as ENCODED
 from tiny_gpt2 import call
 
 from genft_fairseq.cli import genft
 from genft_fairseq.data.fid_json import read_examples
-from genft_fairseq.errors import UserError
 
 TABLE = (
     "id\ttext\ttitle\n"
@@ -78,7 +79,7 @@ def test_by_words(given, tmp_path):
 
 def test_the_table_is_for_people(given, tmp_path):
     output = retrieve(*given).output
-    assert "recall@1         0.7500" in output and "recall@20" not in output
+    assert "0.7500" in output and not output.startswith("{")
     assert len(found(tmp_path / "found.jsonl")["x"].passages) == 4
 
 
@@ -125,27 +126,23 @@ def test_questions_in_every_format(given, tmp_path, name, content):
 
 
 MISTAKES = {
-    "a malformed row": (
-        {"table": TABLE + "e\tonly two\n"},
-        [],
-        r"table.tsv: line 6 has 2 columns, but must have 3: id, text and title, a tab between them",
-    ),
+    "a malformed row": ({"table": TABLE + "e\tonly two\n"}, [], ["table.tsv", "line 6", 2, 3]),
     "a question without text": (
         {"questions": '{"question": "  "}'},
         [],
-        "questions.jsonl: example 0 has no question",
+        ["questions.jsonl", "example 0"],
     ),
-    "k1": ({}, ["--k1", "-1"], r"--k1 must lie in \[0, inf\), but is -1"),
-    "no table": ({"table": ""}, [], "table.tsv holds no passage"),
+    "k1": ({}, ["--k1", "-1"], ["--k1", -1]),
+    "no table": ({"table": ""}, [], ["table.tsv"]),
 }
 
 
-@pytest.mark.parametrize(("files", "flags", "message"), MISTAKES.values(), ids=MISTAKES)
-def test_mistakes_leave_nothing_behind(given, tmp_path, files, flags, message):
+@pytest.mark.parametrize(("files", "flags", "named"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_leave_nothing_behind(given, tmp_path, files, flags, named):
     for name, text in files.items():
         (tmp_path / f"{name}.{'tsv' if name == 'table' else 'jsonl'}").write_text(text)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(UserError, match=message):
+    with refuses(*named):
         retrieve(*given, *flags, "--index", tmp_path / "index")
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -155,9 +152,7 @@ def test_an_index_of_another_table_is_refused(given, tmp_path):
     (tmp_path / "found.jsonl").unlink()
     given[0] = tmp_path / "other.tsv"
     given[0].write_text(TABLE.replace("Berlin is", "Berlin was"))
-    with pytest.raises(
-        UserError, match=r"index was built from another passage table, table.tsv .*"
-    ):
+    with refuses(tmp_path / "index", "table.tsv"):
         retrieve(*given, "--index", tmp_path / "index")
     assert not (tmp_path / "found.jsonl").exists()
 
@@ -166,7 +161,7 @@ def test_a_folder_of_something_else_is_not_written_to(given, tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "thesis.txt").write_text("years of work")
-    with pytest.raises(UserError, match="mine is not empty: name a new folder"):
+    with refuses(folder):
         retrieve(*given, "--index", folder)
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
 
@@ -175,24 +170,23 @@ def test_a_folder_of_something_else_is_not_written_to(given, tmp_path):
 def test_what_is_read_is_not_written_to(given, read):
     before = given[read].read_bytes()
     given[4] = given[read]
-    with pytest.raises(UserError, match=f"--output {given[read]} is what is read"):
+    with refuses("--output", given[read]):
         retrieve(*given)
     assert given[read].read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "named"),
     [
-        (["--method", "dense"], "--method dense needs --path"),
-        (["--method", "dense", "--path", "x.pt"], "--path x.pt needs --data"),
-        (["--method", "dense", "--path", ".", "--data", "."], "--data . is for a checkpoint"),
-        (["--path", "x.pt"], "--path needs --method dense, but it is bm25"),
-        (["--method", "dense", "--k1", "2"], "--k1 needs --method bm25, but it is dense"),
+        (["--method", "dense"], ["--method dense", "--path"]),
+        (["--method", "dense", "--path", "x.pt"], ["--path", "x.pt", "--data"]),
+        (["--method", "dense", "--path", ".", "--data", "."], ["--data", "."]),
+        (["--path", "x.pt"], ["--path", "--method", "bm25"]),
+        (["--method", "dense", "--k1", "2"], ["--k1", "--method", "dense"]),
     ],
 )
-def test_flags_that_would_do_nothing(given, flags, message):
-    result = CliRunner().invoke(genft, ["retrieve", *map(str, given), *flags])
-    assert result.exit_code == 2 and message in result.output
+def test_flags_that_would_do_nothing(given, flags, named):
+    assert_refused(genft_process("retrieve", *given, *flags), *named)
 
 
 # --- by vectors ----------------------------------------------------------------------------------
@@ -255,7 +249,7 @@ def test_vectors_are_kept_and_batches_change_nothing(trained, tmp_path):
 def test_vectors_of_another_checkpoint_or_method_are_refused(trained, tmp_path):
     index = tmp_path / "index"
     dense(trained, tmp_path / "1.jsonl", "--index", index)
-    with pytest.raises(UserError, match="is an index for dense, not for bm25"):
+    with refuses(index, "dense", "bm25"):
         retrieve(
             *(trained / "table.tsv", "--questions", trained / "questions.tsv"),
             *("--output", tmp_path / "2.jsonl", "--index", index),
@@ -263,13 +257,8 @@ def test_vectors_of_another_checkpoint_or_method_are_refused(trained, tmp_path):
     record = json.loads((index / "index.json").read_text())
     record["options"]["checkpoint"] = "0" * 64
     (index / "index.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match="was built with checkpoint 0000"):
+    with refuses(index, "0000"):
         dense(trained, tmp_path / "2.jsonl", "--index", index)
-
-
-def test_a_checkpoint_that_is_not_there(trained, tmp_path):
-    with pytest.raises(UserError, match=r"--path names none.pt, which does not exist"):
-        dense(trained, tmp_path / "1.jsonl", "--path", "none.pt")
 
 
 # --- by a pretrained encoder ----------------------------------------------------------------------
@@ -324,7 +313,7 @@ def test_an_index_of_another_encoder(pretrained, tmp_path):
     moved = shutil.copytree(pretrained / "st", tmp_path / "moved")
     retrieve(*arguments, "--path", moved)
     (moved / "1_Pooling" / "config.json").write_text('{"pooling_mode": "cls"}')
-    with pytest.raises(UserError, match="index was built with checkpoint"):
+    with refuses(tmp_path / "index"):
         retrieve(*arguments, "--path", moved)
 
 

@@ -15,6 +15,7 @@ from fairseq_commands import (
     run_warm,
     train,
 )
+from refusals import assert_refused
 
 MODELS = {"translation": TINY_TRANSLATION, "language_model": TINY_LANGUAGE_MODEL}
 TASKS = list(MODELS)
@@ -83,12 +84,11 @@ def test_two_spawned_processes_equal_one(translation_data, tmp_path):
         *("--max-update", 3, "--gold-probability", 0.4, "--mix", "sample"),
     ]
     model = sampling("translation")
-    done = train(
+    train(
         *(translation_data, tmp_path / "two", model, *flags),
         *("--distributed-world-size", 2, "--ddp-backend", "pytorch_ddp"),
         run=run_warm,
     )
-    assert "training on 2 CPU processes" in done.output
     train(translation_data, tmp_path / "one", model, *flags, "--update-freq", 2)
     want, got = last(tmp_path / "one"), last(tmp_path / "two")
     for name in want:
@@ -103,62 +103,34 @@ def test_two_spawned_processes_equal_one(translation_data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("task", "flags", "expected"),
+    ("task", "flags", "named"),
     [
-        (
-            "translation",
-            ["--gold-probability", 1.5],
-            "--gold-probability must lie in [0, 1], but is 1.5",
-        ),
+        ("translation", ["--gold-probability", 1.5], ["--gold-probability", 1.5]),
         (
             "language_model",
             ["--gold-schedule", "exponential", "--gold-k", 1],
-            "--gold-schedule exponential would never leave gold: --gold-k must be below 1, "
-            "but is 1.0",
+            ["--gold-schedule", "exponential", "--gold-k", 1],
         ),
-        (
-            "translation",
-            ["--gold-schedule", "sigmoid"],
-            "argument --gold-schedule: invalid choice: 'sigmoid'",
-        ),
-        ("language_model", ["--mix", "beam"], "argument --mix: invalid choice: 'beam'"),
+        ("translation", ["--gold-schedule", "sigmoid"], ["--gold-schedule", "sigmoid"]),
+        ("language_model", ["--mix", "beam"], ["--mix", "beam"]),
         (
             "language_model",
             [
                 *("--mix", "expected_embedding", "--adaptive-input"),
                 *("--adaptive-input-cutoff", "8,16"),
             ],
-            "--mix expected_embedding needs a decoder with one embedding matrix, but this one has "
-            "AdaptiveInput",
+            ["--mix", "expected_embedding", "AdaptiveInput"],
         ),
     ],
 )
-def test_a_mistake_ends_with_one_line(task, flags, expected, request, tmp_path):
+def test_a_mistake_ends_with_one_line(task, flags, named, request, tmp_path):
     data = request.getfixturevalue(f"{task}_data")
     done = train(
         *(data, tmp_path / "save", sampling(task), "--criterion", "cross_entropy"),
         *("--max-update", 2, *flags),
         check=False,
     )
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr, done.stderr
-    assert expected in done.error
-    assert not list((tmp_path / "save").glob("*"))
-
-
-def test_non_autoregressive_models_are_refused(translation_data, tmp_path):
-    arch = ["--task", "scheduled_sampling_translation", "-s", "en", "-t", "de"]
-    arch += ["--arch", "nonautoregressive_transformer", "--encoder-layers", "1"]
-    arch += ["--decoder-layers", "1", "--encoder-embed-dim", "16", "--decoder-embed-dim", "16"]
-    done = train(
-        *(translation_data, tmp_path / "save", arch, "--criterion", "cross_entropy"),
-        *("--max-update", 2),
-        check=False,
-    )
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr, done.stderr
-    assert "not autoregressive (its decoder is NATransformerDecoder)" in done.error
-    assert not list((tmp_path / "save").glob("*"))
+    assert_refused(done, *named, unwritten=tmp_path / "save")
 
 
 def test_what_was_trained_decodes_like_any_other(translation_data, tmp_path):
@@ -195,7 +167,7 @@ checkpoint: {{save_dir: {save_dir}, no_epoch_checkpoints: true}}
 """
 
 
-def hydra_train(data: Path, folder: Path, check: bool = True, **task: object):
+def hydra_train(data: Path, folder: Path, **task: object):
     (folder / "config").mkdir()
     yaml = HYDRA_YAML.format(user_dir=USER_DIR, data=data, save_dir=folder / "save", **task)
     (folder / "config" / "tiny.yaml").write_text(yaml)
@@ -203,7 +175,6 @@ def hydra_train(data: Path, folder: Path, check: bool = True, **task: object):
         "fairseq-hydra-train",
         *(f"--config-dir={folder / 'config'}", "--config-name=tiny"),
         f"hydra.run.dir={folder / 'hydra'}",
-        check=check,
     )
 
 
@@ -215,13 +186,3 @@ def test_hydra_builds_the_task(language_model_data, tmp_path):
     assert (str(task["gold_schedule"]), task["gold_probability"]) == ("composite", 0.9)
     assert (task["gold_k"], str(task["mix"])) == (0.5, "sample")
     assert state["optimizer_history"][-1]["num_updates"] == 2
-
-
-def test_hydra_shows_one_line_too(language_model_data, tmp_path):
-    done = hydra_train(
-        language_model_data, tmp_path, check=False, schedule="composite", probability=1.5
-    )
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
-    assert "--gold-probability must lie in [0, 1], but is 1.5" in done.error
-    assert not list((tmp_path / "save").glob("*.pt"))

@@ -91,32 +91,23 @@ checkpoint: {{save_dir: {save_dir}, no_epoch_checkpoints: true}}
 """
 
 
-def hydra_train(data: Path, folder: Path, gamma: float, run=run_warm, check: bool = True):
+def hydra_train(data: Path, folder: Path, gamma: float):
     (folder / "config").mkdir()
     yaml = HYDRA_YAML.format(user_dir=USER_DIR, data=data, save_dir=folder / "save", gamma=gamma)
     (folder / "config" / "tiny.yaml").write_text(yaml)
-    return run(
+    return run_cold(
         "fairseq-hydra-train",
         *(f"--config-dir={folder / 'config'}", "--config-name=tiny"),
         f"hydra.run.dir={folder / 'hydra'}",
-        check=check,
     )
 
 
 def test_hydra_train_with_a_yaml(language_model_data, tmp_path):
-    hydra_train(language_model_data, tmp_path, gamma=0.4, run=run_cold)
+    hydra_train(language_model_data, tmp_path, gamma=0.4)
     state = torch.load(tmp_path / "save" / "checkpoint_last.pt", weights_only=False)
     criterion = state["cfg"]["criterion"]
     assert (criterion["_name"], criterion["gamma"]) == ("scalegrad", 0.4)
     assert state["optimizer_history"][-1]["num_updates"] == 2
-
-
-def test_hydra_shows_one_line_too(language_model_data, tmp_path):
-    done = hydra_train(language_model_data, tmp_path, gamma=1.5, check=False)
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
-    assert "--gamma must lie in (0, 1], but is 1.5" in done.error
-    assert not list((tmp_path / "save").glob("*.pt"))
 
 
 PLUGIN_FLAGS = [
@@ -136,8 +127,7 @@ def two_processes(data: Path, folder: Path, *flags: object):
 @pytest.mark.parametrize("backend", ["pytorch_ddp", "legacy_ddp"])
 def test_two_cpu_processes_equal_one(backend, translation_data, tmp_path):
     """``--cpu --distributed-world-size 2`` alone; the parameters of one process, two batches."""
-    done = two_processes(translation_data, tmp_path / "two", "--ddp-backend", backend)
-    assert "training on 2 CPU processes" in done.output
+    two_processes(translation_data, tmp_path / "two", "--ddp-backend", backend)
     train(
         *(translation_data, tmp_path / "one", TINY_TRANSLATION, *PLUGIN_FLAGS),
         *("--update-freq", 2, "--max-update", 3),
@@ -192,7 +182,7 @@ def test_batch_buckets(translation_data, tmp_path):
         *(translation_data, tmp_path, TINY_TRANSLATION, "--criterion", "unlikelihood"),
         *("--num-batch-buckets", 3, "--max-update", 2),
     )
-    assert "bucketing target lengths" in done.output
+    assert "bucketing target lengths" in done.output  # in fairseq's words
     assert (tmp_path / "checkpoint_last.pt").exists()
 
 

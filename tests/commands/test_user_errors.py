@@ -314,6 +314,7 @@ def test_an_empty_text(text, translation_data, tmp_path):
     [
         ({"criterion": {"_name": "scalegrad", "gamm": 0.5}}, ["criterion.gamm"]),
         ({"criterion": {"_name": "scalegrad", "gamma": "half"}}, ["criterion.gamma", "half"]),
+        ({"criterion": {"_name": "scalegrad", "gamma": 1.5}}, ["--gamma", "1.5"]),
         ({"optimizer": {"_name": "adamm"}}, ["--optimizer", "adamm"]),
         ({"criterion": {"_name": "scalegrat"}}, ["--criterion", "scalegrat"]),
         ({"common": {"log_interval": 0}}, ["--log-interval", "0"]),
