@@ -43,7 +43,7 @@ def invoke(*arguments, broken=False):
 def test_files_and_what_there_is_to_see(tmp_path):
     figures, text = tmp_path / "new" / "figures.json", tmp_path / "text.txt"
     done = invoke("--output", figures, "--text", text)
-    assert done.stdout == f"counted: 3\nwritten: {figures}\nwritten: {text}\n"
+    assert all(shown in done.stdout for shown in ("counted: 3", str(figures), str(text)))
     assert (json.loads(figures.read_text()), text.read_text()) == ({"count": 3}, "three\n")
 
 
@@ -60,19 +60,21 @@ def test_nothing_is_written_where_the_work_fails(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "named"),
     [
-        (["--how-far", 2], "--how-far 2 needs --far"),
-        (["--how-far", 1], "--how-far 1 needs --far"),  # the default, but somebody meant it
-        (["--fast"], "--fast needs --far"),  # the first condition comes first
-        (["--fast", "--far"], "--fast needs --json"),
-        (["--output", "f", "--text", "./f"], "--output and --text are both f: name two files"),
+        (["--how-far", 2], ["--how-far 2", "--far"]),
+        (["--how-far", 1], ["--how-far 1", "--far"]),  # the default, but somebody meant it
+        (["--fast"], ["--fast", "--far"]),
+        (["--fast", "--far"], ["--fast", "--json"]),
+        (["--output", "f", "--text", "./f"], ["--output", "--text", "f"]),
     ],
 )
-def test_what_is_refused_before_the_work(flags, said, tmp_path, monkeypatch):
+def test_what_is_refused_before_the_work(flags, named, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = invoke(*flags, broken=True)
-    assert done.exit_code == 2 and said in done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert done.exit_code == 2 and all(word in line for word in named)
+    assert list(tmp_path.iterdir()) == []
     assert invoke("--fast", "--far", "--json", "--how-far", 3).exit_code == 0
 
 
@@ -81,6 +83,6 @@ def test_what_is_read_is_not_written(tmp_path):
     given = tmp_path / "given.txt"
     given.write_text("precious")
     done = invoke("--given", given, "--text", tmp_path / "." / "given.txt")
-    assert done.exit_code == 2 and "--text would overwrite" in done.output
+    assert done.exit_code == 2 and "--text" in done.output and "given.txt" in done.output
     assert given.read_text() == "precious"
     assert invoke("--given", given, "--text", tmp_path / "other.txt").exit_code == 0

@@ -2,10 +2,10 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from warm_python import warm_python
 
 CHILD = """
 import subprocess, sys
@@ -17,8 +17,12 @@ with followed_log(Path(sys.argv[1])) as log:
 """
 
 
+def start(log: Path, stdout: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([str(warm_python().python), "-c", CHILD, str(log)], stdout=stdout)
+
+
 def follow(log: Path, stdout: int) -> None:
-    subprocess.run([sys.executable, "-c", CHILD, log], stdout=stdout, check=True, timeout=60)
+    assert start(log, stdout).wait(timeout=60) == 0
 
 
 @pytest.fixture
@@ -47,7 +51,7 @@ def test_a_log_that_is_standard_output_too_is_not_fed_to_itself(log: Path) -> No
 def test_a_pipe_that_does_not_wait_loses_nothing(log: Path) -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    process = subprocess.Popen([sys.executable, "-c", CHILD, log], stdout=writing)
+    process = start(log, writing)
     os.close(writing)
     with open(reading, "rb") as stream:
         assert stream.read().decode() == TEXT

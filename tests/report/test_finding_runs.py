@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 import pytest
+from refusals import refuses
 from report.run_maker import generated, language_model_evaluation, make_run
 
-from genft_fairseq.errors import UserError
 from genft_fairseq.report.gather import gather
 from genft_fairseq.report.run_folders import find
 
@@ -75,9 +75,8 @@ def test_nothing_to_report_is_an_error_that_names_the_path(tmp_path: Path, where
     (tmp_path / "text.json").write_text('{"path": 1}')
     (tmp_path / "list.json").write_text("[1, 2]")
     (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(UserError, match=where.replace(".", r"\.")) as raised:
+    with refuses(tmp_path / where):
         find(str(tmp_path / where))
-    assert "\n" not in str(raised.value)
 
 
 def test_links_are_followed_once(tmp_path: Path) -> None:
@@ -96,7 +95,7 @@ def test_a_log_is_known_by_a_line_of_training_too(tmp_path: Path) -> None:
 
 def test_other_texts_are_no_logs(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("error: not a log\n")
-    with pytest.raises(UserError, match=r"README\.md is no log of fairseq-train"):
+    with refuses(tmp_path / "README.md"):
         find(str(tmp_path / "README.md"))
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import refuses
 from report.run_maker import DONE, checkpoint, data_folder, log_lines, make_run
 
-from genft_fairseq.errors import UserError
 from genft_fairseq.report.data_fingerprint import read_data
 from genft_fairseq.report.gather import require_one_data_set
 from genft_fairseq.report.run_folders import find
@@ -27,7 +27,7 @@ def test_figures_command_seed_versions(tmp_path: Path) -> None:
     assert training.found.seed == 7
     assert training.command is not None and training.command.startswith("fairseq-train data-bin/x")
     assert training.versions == "python 3.11.7, torch 2.13.0"
-    assert training.data is not None and str(training.data) == "data-bin/x (no longer there)"
+    assert training.data is not None and "data-bin/x" in str(training.data)
 
 
 def test_cost_of_a_finished_run(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_each_run_finds_the_data_beside_it(tmp_path: Path, monkeypatch: pytest.M
         data_folder(tmp_path / project / "data-bin" / "x", project.encode())
         runs.append(make_run(tmp_path / project / "runs" / "mle"))
     monkeypatch.chdir(tmp_path / "a")
-    with pytest.raises(UserError, match="--different-data"):
+    with refuses("--different-data"):
         require_one_data_set([read(run) for run in runs])
 
 
@@ -174,6 +174,6 @@ def test_runs_on_different_data_are_refused(tmp_path: Path) -> None:
     data_folder(tmp_path / "a")
     data_folder(tmp_path / "b", b"other")
     runs = [read(make_run(tmp_path / f"run-{n}", data=str(tmp_path / n))) for n in "ab"]
-    with pytest.raises(UserError, match=r"run-a was trained on .*/a \(.*run-b on .*--different"):
+    with refuses("run-a", tmp_path / "a", "run-b", tmp_path / "b", "--different-data"):
         require_one_data_set(runs)
     require_one_data_set([runs[0], runs[0]])

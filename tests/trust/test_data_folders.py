@@ -16,6 +16,7 @@ from fairseq_commands import TINY_LANGUAGE_MODEL, TINY_TRANSLATION, train
 from fid_folder import TINY_FID, keys_and_values, write_fid_folder
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import assert_refused
 from tiny_gpt2 import write_tokeniser
 from trust.damage import assert_read_or_refused, damaged, fuzz, refusal
 
@@ -77,46 +78,43 @@ def header(number=6, magic=b"MMIDIDX\0\0", version=1, code=8):
 
 
 BROKEN = {
-    "another file": ("idx", lambda _: b"<html>404</html>" * 10, "is no index of fairseq-preproc"),
-    "version": ("idx", lambda b: header(version=2) + b[26:], "its header is none of fairseq's"),
-    "kind": ("idx", lambda b: header(code=99) + b[26:], "its header is none of fairseq's"),
-    "sentences": ("idx", lambda b: header(number=1 << 60) + b[26:], "is cut short: it holds"),
-    "size": ("idx", lambda b: b[:26] + b"\xff\xff\xff\xff" + b[30:], "do not agree"),
-    "place": ("idx", lambda b: b[:-8] + bytes(8), "do not agree"),
-    "cut": ("bin", lambda b: b[:-1], "train.bin is cut short: it holds 43 bytes of 44"),
-    "token": (
-        "bin",
-        lambda b: b[:-2] + b"\x18\0",
-        "the token 24, but the dictionary beside it has",
-    ),
+    "another file": ("idx", lambda _: b"<html>404</html>" * 10, []),
+    "version": ("idx", lambda b: header(version=2) + b[26:], []),
+    "kind": ("idx", lambda b: header(code=99) + b[26:], []),
+    "sentences": ("idx", lambda b: header(number=1 << 60) + b[26:], []),
+    "size": ("idx", lambda b: b[:26] + b"\xff\xff\xff\xff" + b[30:], []),
+    "place": ("idx", lambda b: b[:-8] + bytes(8), []),
+    "cut": ("bin", lambda b: b[:-1], [43, 44]),
+    "token": ("bin", lambda b: b[:-2] + b"\x18\0", [24]),
 }
 
 
-@pytest.mark.parametrize(("ending", "change", "said"), BROKEN.values(), ids=BROKEN)
-def test_what_is_said_of_an_index(ending, change, said, small, folder):
+@pytest.mark.parametrize(("ending", "change", "named"), BROKEN.values(), ids=BROKEN)
+def test_what_is_said_of_an_index(ending, change, named, small, folder):
     shutil.copytree(small, folder, dirs_exist_ok=True)
     path = folder / f"train.{ending}"
     path.write_bytes(change(path.read_bytes()))
-    assert said in str(refusal(lambda: read(folder)))
+    line = assert_read_or_refused(lambda: read(folder), folder / "train", folder=folder)
+    assert line is not None and all(str(number) in line for number in named)
 
 
 DICTIONARIES = {
-    "no count": (b"a 1\nb\n", "dict.txt: line 2 must be a symbol and its count, but is 'b\\n'"),
-    "another count": (b"a 1.5\n", "line 1 must be a symbol and its count"),
-    "twice": (b"a 1\nb 1\na 1\n", "dict.txt: line 3 holds 'a' again"),
-    "fairseq's own": (b"<pad> 1\n", "line 1 holds '<pad>' again"),
-    "no UTF-8": (b"\xff 1\n", "dict.txt is not UTF-8"),
-    "a page": (b"<html>404</html>\n", "line 1 must be a symbol and its count"),
-    "a huge count": (b"a " + b"9" * 5000 + b"\n", "line 1 must be a symbol and its count"),
+    "no count": (b"a 1\nb\n", "line 2"),
+    "another count": (b"a 1.5\n", "line 1"),
+    "twice": (b"a 1\nb 1\na 1\n", "line 3"),
+    "fairseq's own": (b"<pad> 1\n", "line 1"),
+    "no UTF-8": (b"\xff 1\n", "UTF-8"),
+    "a page": (b"<html>404</html>\n", "line 1"),
+    "a huge count": (b"a " + b"9" * 5000 + b"\n", "line 1"),
 }
 
 
-@pytest.mark.parametrize(("content", "said"), DICTIONARIES.values(), ids=DICTIONARIES)
-def test_what_is_said_of_a_dictionary(content, said, folder):
+@pytest.mark.parametrize(("content", "named"), DICTIONARIES.values(), ids=DICTIONARIES)
+def test_what_is_said_of_a_dictionary(content, named, folder):
     path = folder / "dict.txt"
     path.write_bytes(content)
     line = assert_read_or_refused(lambda: Dictionary.load(str(path)), path, folder=folder)
-    assert line is not None and said in line
+    assert line is not None and named in line
 
 
 def test_dictionaries_and_data_of_other_makes_are_read(folder):
@@ -135,16 +133,13 @@ def test_the_second_part_of_data_is_looked_at_too(small, folder):
     for ending in ("idx", "bin"):
         shutil.copy(small / f"train.{ending}", folder / f"train1.{ending}")
     (folder / "train1.bin").write_bytes(b"")
-    assert "train1.bin is cut short" in str(refusal(lambda: read(folder)))
+    assert "train1.bin" in str(refusal(lambda: read(folder)))
 
 
 def test_alignments_that_are_no_pairs():
     require_pairs([torch.ones(2), torch.ones(0)], "here")
     line = refusal(lambda: require_pairs([torch.ones(2), torch.ones(3)], "here"))
-    assert line == (
-        "here: the alignment of example 1 is of 3 numbers, which are no pairs: prepare the folder "
-        "again"
-    )
+    assert line is not None and all(named in line for named in ("here", "example 1", "3"))
 
 
 # --- what else lies in a folder -------------------------------------------------------------------
@@ -179,7 +174,7 @@ def test_damaged_pieces_of_gpt2(name, folder, data):
 def test_codes_without_a_merge(folder):
     (folder / "bpe.codes").write_bytes(b"#version: 0.2\n")
     line = refusal(lambda: text_pieces(folder, Dictionary()))
-    assert line == f"{folder}/bpe.codes holds no merge of two pieces"
+    assert line is not None and f"{folder}/bpe.codes" in line
 
 
 # --- by the commands ------------------------------------------------------------------------------
@@ -193,8 +188,7 @@ def test_a_token_beyond_the_dictionary_is_no_error_of_the_model(language_model_d
     content.tofile(data / "train.bin")
     save = folder / "save"
     done = train(data, save, TINY_LANGUAGE_MODEL, "--max-update", 2, check=False)
-    assert done.returncode != 0 and "Traceback" not in done.stderr
-    assert f"{data}/train.bin holds the token 60000, but the dictionary" in done.error
+    assert_refused(done, data / "train.bin", 60000)
     assert not list(save.glob("*.pt"))
 
 
@@ -203,8 +197,7 @@ def test_a_damaged_dictionary_is_named(translation_data, folder):
     with (data / "dict.de.txt").open("a") as stream:
         stream.write("half a li")
     done = train(data, folder / "save", TINY_TRANSLATION, "--max-update", 2, check=False)
-    assert done.returncode != 0 and "Traceback" not in done.stderr
-    assert f"{data}/dict.de.txt: line " in done.error
+    assert_refused(done, data / "dict.de.txt", "line ")
 
 
 def test_damaged_alignments_of_passages(folder):
@@ -214,5 +207,4 @@ def test_damaged_alignments_of_passages(folder):
         builder.add_item(torch.IntTensor([0, 1, 0]))
     builder.finalize(str(data / "train.align.question-answer.idx"))
     done = train(data, folder / "save", TINY_FID, "--source-pointing", check=False)
-    assert done.returncode != 0 and "Traceback" not in done.stderr
-    assert "which are no pairs: prepare the folder again" in done.error
+    assert_refused(done, "train", "example 0", 3)

@@ -4,16 +4,16 @@ import json
 import shutil
 
 import pytest
-from click.testing import CliRunner
 from encoder_decoder_folder import import_model
+from genft_process import genft
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models.tiny_hugging_face import save
+from refusals import assert_refused
 from sentence_encoder_folder import save_sentence_encoder
 from tiny_gpt2 import hugging_face_folder
 from trust.damage import as_json, assert_read_or_refused, changed, damaged, fuzz
 
-from genft_fairseq.cli import genft
 from genft_fairseq.data.model_tokeniser import ModelTokeniser
 from genft_fairseq.interchange import encoder_decoder_folder, sentence_encoder
 from genft_fairseq.interchange import hugging_face_folder as of_gpt2
@@ -110,15 +110,15 @@ def test_values_of_other_kinds(kind, name, folder, request, data):
 
 
 SIZES = {
-    "layers": ("gpt2", {"n_layer": 10**9}, "n_layer must be at most 1000, but is 1000000000"),
-    "words": ("gpt2", {"vocab_size": 10**9}, "parameters, but the files beside it hold"),
-    "width": ("t5", {"d_model": 10**6}, "parameters, but the files beside it hold"),
-    "layers of T5": ("t5", {"num_layers": 10**9}, "num_layers must be at most 1000"),
+    "layers": ("gpt2", {"n_layer": 10**9}, ["n_layer", "1000000000"]),
+    "words": ("gpt2", {"vocab_size": 10**9}, []),
+    "width": ("t5", {"d_model": 10**6}, []),
+    "layers of T5": ("t5", {"num_layers": 10**9}, ["num_layers", "1000000000"]),
 }
 
 
-@pytest.mark.parametrize(("kind", "change", "said"), SIZES.values(), ids=SIZES)
-def test_a_model_that_no_memory_holds(kind, change, said, folder, request):
+@pytest.mark.parametrize(("kind", "change", "named"), SIZES.values(), ids=SIZES)
+def test_a_model_that_no_memory_holds(kind, change, named, folder, request):
     """Its configuration says so in a few bytes: the weights beside it say otherwise."""
     source = shutil.copytree(request.getfixturevalue(kind), folder / "hf")
     content = json.loads((source / "config.json").read_text())
@@ -131,7 +131,7 @@ def test_a_model_that_no_memory_holds(kind, change, said, folder, request):
             of_gpt2.read_weights(source, found[1])
 
     line = assert_read_or_refused(load, source, folder=folder)
-    assert line is not None and said in line
+    assert line is not None and all(name in line for name in named)
 
 
 # --- what genft import-hf leaves ------------------------------------------------------------------
@@ -176,6 +176,6 @@ def test_the_command_writes_nothing_of_a_damaged_folder(gpt2, folder):
     source = shutil.copytree(gpt2, folder / "hf")
     whole = (source / "model.safetensors").read_bytes()
     (source / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    done = CliRunner().invoke(genft, ["import-hf", str(source), str(folder / "out")])
-    assert done.exit_code != 0 and "cannot be read" in str(done.exception)
+    done = genft("import-hf", source, folder / "out")
+    assert_refused(done, source / "model.safetensors")
     assert [path.name for path in folder.iterdir()] == ["hf"]
