@@ -140,10 +140,11 @@ def test_begin_go_on_and_refuse(of, tmp_path, capfd, monkeypatch, warm_python):
 
     # what `genft report` reads
     kept = (save_dir / "genft.log").read_text()
-    assert kept.count("| done training in ") == 2 and " | versions: python " in kept
+    assert kept.count("| done training in ") == 2
     assert shlex.split((save_dir / "command").read_text())[-2:] == ["--max-update", "4"]
     (found,) = gather([str(save_dir)]).trainings
     assert (found.state, sorted(found.figures("training"))) == ("finished", [1, 2, 3, 4])
+    assert found.versions
 
     before = {path: path.stat().st_mtime_ns for path in save_dir.iterdir()}
     result = CliRunner().invoke(genft, finetune(4))  # fairseq-train would make a fifth

@@ -86,18 +86,6 @@ def test_fine_tuning_from_plain_fairseq(task, criterion, flags, trained, request
             ["--sequence-prefix-length", 16],
             ["--sequence-prefix-length", "--tokens-per-sample", 16],
         ),
-        (
-            "translation",
-            "sequence_unlikelihood",
-            ["--task", "translation_lev", "--arch", "cmlm_transformer", "--noise", "random_mask"],
-            ["--criterion sequence_unlikelihood"],
-        ),
-        (
-            "translation",
-            "generative_rollout",
-            ["--arch", "nonautoregressive_transformer", "--num-workers", 0],
-            ["--criterion generative_rollout"],
-        ),
     ],
 )
 def test_refused_in_one_line(task, criterion, flags, named, trained, tmp_path):

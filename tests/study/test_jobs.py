@@ -71,7 +71,7 @@ FOREVER = "import time; time.sleep(600)"
         (
             "",
             {"finish": FileNotFoundError(2, "No such file", "last.pt")},
-            "No such file: 'last.pt'",
+            "last.pt",
         ),
         ("", {"ended": FULL}, "No space left"),
         (FOREVER, {"watch": FULL}, "No space left"),  # and it is not left running
