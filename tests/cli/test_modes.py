@@ -249,7 +249,7 @@ def test_results_and_input(place):
     assert words[words.index("--gen-subset") + 1] == "valid"
     words = printed("inference", data, "--path", path, "--input", path, "--dry-run")
     assert words[-3:] == ["--input", path, "--cpu"]
-    refuse("--input", "no", of=("inference", data, "--path", path, "--input", "no"))
+    refuse("--input", "gone.txt", of=("inference", data, "--path", path, "--input", "gone.txt"))
 
 
 def test_fine_tuning_needs_a_baseline(place):

@@ -60,7 +60,7 @@ def test_refusals_come_before_anything_is_written(tmp_path: Path) -> None:
     refuse("--output", of=(folder, *out, *out))
     refuse("--output", folder / "r.json", of=(folder / "r.json", "--output", folder / "r.json"))
     refuse("--output", "/proc/r.html", of=(folder, "--output", "/proc/r.html"))
-    refuse("--baseline", "other", "mle", of=(folder, *out, "--baseline", "other"))
+    refuse("--baseline", "mel", "mle", of=(folder, *out, "--baseline", "mel"))
     for name in ("results.json", "notes.md"):
         (folder / name).write_text("{}")
         refuse(folder / name, of=(folder, "--output", folder / name))

@@ -137,7 +137,7 @@ def test_options_of_training_run_no_code(flag, folder, translation_data):
         *(translation_data, folder / "save", model, "--max-update", 1, flag, code(marker)),
         check=False,
     )
-    assert_refused(done, flag, "__import__")
+    assert_refused(done, "__import__")
     assert not marker.exists() and not list(folder.glob("save/*.pt"))
 
 
