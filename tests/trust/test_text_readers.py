@@ -254,7 +254,7 @@ def test_a_log_with_a_line_of_one_word(folder):
 
 def test_the_line_of_an_error_is_one_line(folder):
     """What a file holds can neither end a line nor speak to the terminal."""
-    questions = [Question("a\nb", "?", ("me",), ())]
+    questions = [Question("p\nq", "?", ("me",), ())]
     path = folder / "p.jsonl"
     path.write_bytes(_lines({"prediction": "me", "id": "\x1b[2Jc\u2028d"}))
     line = assert_read_or_refused(
@@ -262,4 +262,4 @@ def test_the_line_of_an_error_is_one_line(folder):
         path,
         folder=folder,
     )
-    assert line is not None and r"\x1b[2Jc\u2028d" in line and "a b" in line
+    assert line is not None and r"\x1b[2Jc\u2028d" in line and "p q" in line
