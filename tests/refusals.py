@@ -3,6 +3,7 @@
 The words of a message are not tested, so that anybody may improve them.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ def assert_refused(done: Any, *named: object, unwritten: Path | None = None) -> 
     lines = done.stderr.strip().splitlines()
     line = lines[-1] if lines else ""
     assert ": error: " in line, done.stderr
-    _assert_names(line, named)
+    assert_names(line, *named)
     _assert_unwritten(unwritten)
 
 
@@ -47,13 +48,20 @@ def refuses(
         yield
     message = str(raised.value)
     assert len(message.splitlines()) == 1, message
-    _assert_names(message, named)
+    assert_names(message, *named)
     _assert_unwritten(unwritten)
 
 
-def _assert_names(line: str, named: tuple[object, ...]) -> None:
-    missing = [str(name) for name in named if str(name) not in line]
+def assert_names(line: str, *named: object) -> None:
+    """Check that a line names a flag, a file, a value; a number stands alone, not in a path."""
+    missing = [str(name) for name in named if not _is_named(name, line)]
     assert not missing, f"{missing} not in: {line}"
+
+
+def _is_named(name: object, line: str) -> bool:
+    if isinstance(name, int | float):
+        return re.search(rf"(?<![\w./-]){re.escape(str(name))}(?!\w|\.\d)", line) is not None
+    return str(name) in line
 
 
 def _assert_unwritten(folder: Path | None) -> None:

@@ -72,7 +72,7 @@ def choose_tokens(logits: Tensor, search: Search, draws: Tensor | None = None) -
     if not search.sampling:
         return logits.argmax(dim=-1)
     if draws is None:
-        raise ValueError("sampling needs a draw for each row")
+        raise ValueError("sampling needs draws, one for each row")
     block = CPU_BLOCK_ELEMENTS if logits.device.type == "cpu" else GPU_BLOCK_ELEMENTS
     rows = max(1, block // logits.size(-1))
     parts = zip(logits.split(rows), draws.split(rows), strict=True)

@@ -100,7 +100,7 @@ class GroupedQueryAttention(MultiheadAttention):
             self._remember_sharing(incremental_state, query.size(1))
             return found
         if before_softmax:
-            raise ValueError("grouped heads return no scores before the softmax")
+            raise ValueError("before_softmax is not supported with grouped heads")
         source = query if self.self_attention else key
         k, v, padding = self._read(source, key_padding_mask, incremental_state, static_kv)
         T, R, _ = query.shape

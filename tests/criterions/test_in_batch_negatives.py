@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from fairseq.logging import metrics
+from refusals import refuses
 
 from genft_fairseq.criterions.in_batch_negatives import (
     InBatchNegativesCriterion,
     InBatchNegativesCriterionConfig,
 )
-from genft_fairseq.errors import UserError
 
 TASK = SimpleNamespace(ranks_passages=True)
 # Odds 1 : 3 and 1 : 1 : 2, the third passage left out for the first question.
@@ -62,5 +62,5 @@ def test_figures_are_means_over_all_questions():
 
 
 def test_another_task_is_refused():
-    with pytest.raises(UserError, match="--task retrieval, but the task is SimpleNamespace"):
+    with refuses("--task retrieval", "SimpleNamespace"):
         InBatchNegativesCriterion(InBatchNegativesCriterionConfig(), SimpleNamespace())

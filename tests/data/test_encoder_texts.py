@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 from fairseq.data import Dictionary
+from refusals import refuses
 
 from genft_fairseq.data import encoder_texts
 from genft_fairseq.data.encoder_texts import EncoderTexts
 from genft_fairseq.data.fid_lines import Markers, marker_symbols
 from genft_fairseq.data.retrieval_dataset import RetrievalDataset
-from genft_fairseq.errors import UserError
 
 SAID = {"pooling": "mean", "normalize": True, "longest": 12}
 SYMBOLS = {"question": ["<s>", "p"], "passage": ["<s>"], "between": []}
@@ -80,5 +80,5 @@ def test_a_broken_description_is_named(tmp_path, broken):
     path = tmp_path / "hugging_face.json"
     texts = {**SAID, **SYMBOLS, **broken}
     path.write_text(json.dumps({"source": {}, "target": {}, "texts": texts}))
-    with pytest.raises(UserError, match=r"hugging_face\.json"):
+    with refuses("hugging_face.json"):
         encoder_texts.read(tmp_path)

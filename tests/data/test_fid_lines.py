@@ -1,13 +1,12 @@
 """Source lines of a question and its passages, cut up and joined to pairs."""
 
-import pytest
 import torch
 from fairseq.data import Dictionary
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import refuses
 
 from genft_fairseq.data.fid_lines import Markers, pair_sizes, pairs_of, split_line
-from genft_fairseq.errors import UserError
 
 EOS = 2
 MARKERS = Markers(question=4, title=5, context=6, passages=(7, 8, 9))
@@ -45,7 +44,7 @@ def test_a_line_of_text_worked_by_hand():
     ]
     assert split_line(line[:3], markers, EOS)[1] == []
     for wrong, of in ((line, MARKERS), (line[3:], markers)):
-        with pytest.raises(UserError, match="--frame"):
+        with refuses("--frame"):
             pair_sizes(wrong, of, EOS)
 
 
@@ -95,7 +94,7 @@ def test_markers_of_a_dictionary():
 def test_a_dictionary_of_other_data():
     dictionary = Dictionary()
     dictionary.add_symbol("<title>")
-    with pytest.raises(UserError, match=r"dict.txt has no symbol <question>, <context>: make the"):
+    with refuses("dict.txt", "<question>", "<context>"):
         Markers.of(dictionary, "dict.txt")
     eos = dictionary.eos()  # text needs no symbols
     assert Markers.of(dictionary, "dict.txt", text=True) == Markers(eos, eos, eos, (), True)

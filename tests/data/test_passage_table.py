@@ -7,10 +7,10 @@ import io
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refuses
 
 from genft_fairseq.data.fid_json import Passage
 from genft_fairseq.data.passage_table import PassageTable, passage_rows
-from genft_fairseq.errors import UserError
 
 HEADER = "id\ttext\ttitle\n"
 
@@ -82,36 +82,33 @@ def test_rows_without_an_id_are_numbered():
 
 
 MALFORMED = {
-    "too few columns": ("3\tx", "line 3 has 2 columns, but must have 3"),
-    "one column": ("3", "line 3 has 1 column, but must have 3"),
-    "a blank line": ("", "line 3 has 1 column"),
-    "too many columns": ("3\tx\ty\tz", "line 3 has 4 columns, but must have 3"),
-    "too many columns with quotes": ('3\t"x"\ty\tz', "line 3 has 4 columns"),
-    "too many columns, too long for csv": (
-        '3\t"' + 200_000 * "x" + '"\ty\tz',
-        "line 3 has 4 columns",
-    ),
-    "an empty text": ("3\t \ty", r"line 3 \(id 3\) has an empty text"),
-    "a quoted empty text": ('3\t""\ty', r"line 3 \(id 3\) has an empty text"),
-    "an empty id": ("\tx\ty", "line 3 has an empty id"),
-    "an id again": ("1\tx\ty", "line 3: id 1 was given to an earlier passage"),
-    "not UTF-8": (b"3\t\xff\ty", "line 3 is not UTF-8: invalid start byte at byte 2"),
+    "too few columns": "3\tx",
+    "one column": "3",
+    "a blank line": "",
+    "too many columns": "3\tx\ty\tz",
+    "too many columns with quotes": '3\t"x"\ty\tz',
+    "too many columns, too long for csv": '3\t"' + 200_000 * "x" + '"\ty\tz',
+    "an empty text": "3\t \ty",
+    "a quoted empty text": '3\t""\ty',
+    "an empty id": "\tx\ty",
+    "an id again": "1\tx\ty",
+    "not UTF-8": b"3\t\xff\ty",
 }
 
 
 @pytest.mark.parametrize("name", ["table.tsv", "table.tsv.gz"])
-@pytest.mark.parametrize(("row", "message"), MALFORMED.values(), ids=MALFORMED)
-def test_a_malformed_row_is_named_by_its_line(tmp_path, row, message, name):
+@pytest.mark.parametrize("row", MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_row_is_named_by_its_line(tmp_path, row, name):
     row = row if isinstance(row, bytes) else row.encode()
     path = written(tmp_path, (HEADER + "1\ta\tb\n").encode() + row + b"\n4\tc\td\n", name)
-    with pytest.raises(UserError, match=f"^{path}: {message}"):
+    with refuses(path, 3):
         list(PassageTable(path))
 
 
 @pytest.mark.parametrize("first", ["x1", "007", "12345678901", "é"])
 def test_ids_need_not_be_numbers(tmp_path, first):
     path = written(tmp_path, f"{HEADER}{first}\ta\tb\n7\tc\td\n{first}\te\tf\n")
-    with pytest.raises(UserError, match=f"line 4: id {first} was given"):
+    with refuses(path, 4, first):
         list(PassageTable(path))
 
 
@@ -123,13 +120,13 @@ def test_ids_far_apart_are_told_apart(tmp_path):
 
 @pytest.mark.parametrize("text", ["id\ttitle\ttext\n1\ta\tb\n", "1\ta\tb\n"])
 def test_a_table_without_its_header(tmp_path, text):
-    with pytest.raises(UserError, match="line 1 must be the header id<TAB>text<TAB>title, but is"):
+    with refuses("table.tsv", 1):
         list(PassageTable(written(tmp_path, text)))
 
 
 @pytest.mark.parametrize("text", ["", HEADER])
 def test_a_table_without_passages(tmp_path, text):
-    with pytest.raises(UserError, match="holds no passage"):
+    with refuses("table.tsv"):
         list(PassageTable(written(tmp_path, text)))
 
 
@@ -138,12 +135,12 @@ def test_a_table_cut_short(tmp_path):
         tmp_path, HEADER + "".join(f"{n}\ttext {n * n}\tb\n" for n in range(9999)), "t.gz"
     )
     path.write_bytes(path.read_bytes()[:-3000])
-    with pytest.raises(UserError, match=r"cannot be read beyond line \d+: Compressed file ended"):
+    with refuses(path):
         list(PassageTable(path))
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match="cannot be read: No such file"):
+    with refuses(tmp_path / "none.tsv"):
         list(PassageTable(tmp_path / "none.tsv"))
 
 

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 from fairseq_commands import REPOSITORY
+from refusals import refuses
 
 from genft_fairseq.data.prepared_tokeniser import PreparedTokenizer, PreparedTokenizerConfig
-from genft_fairseq.errors import UserError
 
 TEXT = [
     "Ein Mann mit „rot-grünem“ Hut – und Schal.",
@@ -59,16 +59,16 @@ def test_truecased_text(tmp_path):
     assert own.encode("Der Hut.").startswith("der ")
     assert own.decode("der Hut . ein Mann") == "Der Hut. Ein Mann"
     (data / "truecase-model.de").write_text("odd")
-    with pytest.raises(UserError, match=r"truecase-model\.de"):
+    with refuses("truecase-model.de"):
         tokeniser(data)
     (data / "truecase-model.de").unlink()
-    with pytest.raises(UserError, match=r"truecase-model\.de"):
+    with refuses("truecase-model.de"):
         tokeniser(data)
 
 
 @pytest.mark.parametrize("given", ["", "nowhere"])
 def test_a_folder_without_a_manifest(given):
-    with pytest.raises(UserError, match=f"--prepared-data .*'{given}'"):
+    with refuses("--prepared-data", repr(given)):
         tokeniser(given)
 
 

@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from refusals import assert_names
 from warm_python import WarmPython
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -51,14 +52,21 @@ class Script:
         assert (result.returncode, result.stderr) == (0, ""), result.stderr
         return result.stdout
 
-    def complain(self, *arguments: object, **environment: str) -> str:
-        """Run the script, require exit code 2 and one line on stderr, and return its message."""
+    def complain(
+        self, *arguments: object, named: Iterable[object] = (), **environment: str
+    ) -> str:
+        """Run the script, require exit code 2 and one line on stderr, and return its message.
+
+        The line names all of ``named``: the flag or file, and the offending value.
+        """
         result = self.run(*arguments, **environment)
         assert result.returncode == 2, result
         lines = result.stderr.splitlines()
         assert len(lines) == 1, result.stderr
         assert lines[0].startswith(f"{self.name}: ")
-        return lines[0].removeprefix(f"{self.name}: ")
+        message = lines[0].removeprefix(f"{self.name}: ")
+        assert_names(message, *named)
+        return message
 
     def kill_when(
         self, ready: Callable[[], bool], *arguments: object, how: int = signal.SIGKILL

@@ -35,48 +35,48 @@ BOTH = "--valid-percent and --test-percent split --text, which is not given"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "named"),
     [
-        ([], "give --text FILE, or --train FILE and --valid FILE (see --help)"),
-        (["--train", "BOOK"], "give --text FILE, or --train FILE and --valid FILE (see --help)"),
+        ([], ('--text', 'FILE', '--train', '--valid')),
+        (["--train", "BOOK"], ('--text', 'FILE', '--train', '--valid')),
         (
             ["--text", "BOOK", "--valid", "BOOK"],
-            "give --text, or --train and --valid, but not both",
+            ('--text', '--train', '--valid'),
         ),
         (
             ["--text", "BOOK", "--test", "BOOK", "--test-percent", "3"],
-            "--test-percent 3 holds test text out, but --test gives it: one of them",
+            ('--test-percent', 3, '--test'),
         ),
-        (["--train=BOOK", "--valid=BOOK", "--valid=BOOK"], "give --valid once"),
+        (["--train=BOOK", "--valid=BOOK", "--valid=BOOK"], ('--valid',)),
         (["--train=BOOK", "--valid=BOOK", "--test-percent=3"], BOTH),
-        (["--text", "/nowhere"], "--text: there is no file /nowhere"),
-        (["--text"], "--text needs a value (see --help)"),
-        (["--text", "BOOK", "--from", "x"], "unknown option --from (see --help)"),
-        (["--limit", "0"], "--limit must be a positive integer, but is 0"),
-        (["--valid-percent", "0"], "--valid-percent must be a whole number from 1 to 99, but is 0"),
-        (["--test-percent", "5%"], "--test-percent must be a whole number from 0 to 99, but is 5%"),
+        (["--text", "/nowhere"], ('--text', '/nowhere')),
+        (["--text"], ('--text',)),
+        (["--text", "BOOK", "--from", "x"], ('--from',)),
+        (["--limit", "0"], ('--limit', 0)),
+        (["--valid-percent", "0"], ('--valid-percent', 0)),
+        (["--test-percent", "5%"], ('--test-percent', '5%')),
         (
             ["--text", "BOOK", "--valid-percent", "60", "--test-percent", "40"],
-            "--valid-percent 60 and --test-percent 40 leave no training text",
+            ('--valid-percent', 60, '--test-percent', 40),
         ),
-        (["--lines", "cut"], "--lines must be join, keep or each, but is cut"),
-        (["--bpe", "gpt3"], "--bpe must be subword-nmt or gpt2, but is gpt3"),
-        (["--tokenise", "on"], "--tokenise must be none or moses, but is on"),
+        (["--lines", "cut"], ('--lines', 'cut')),
+        (["--bpe", "gpt3"], ('--bpe', 'gpt2', 'gpt3')),
+        (["--tokenise", "on"], ('--tokenise', 'on')),
         (
             ["--text", "BOOK", "--bpe", "gpt2", "--tokenise", "moses"],
-            "--tokenise moses needs --bpe subword-nmt: GPT-2's pieces are those of plain text",
+            ('--tokenise', 'moses', '--bpe', "GPT-2's"),
         ),
         (
             ["--text", "BOOK", "--gpt2-bpe", "/"],
-            "--gpt2-bpe needs --bpe gpt2, but --bpe is subword-nmt",
+            ('--gpt2-bpe', '--bpe', 'gpt2'),
         ),
         (
             ["--text", "BOOK", "--bpe", "gpt2", "--gpt2-bpe", "/nowhere"],
-            "--gpt2-bpe: there is no folder /nowhere",
+            ('--gpt2-bpe', '/nowhere'),
         ),
         (
             ["--text", "BOOK", "--bpe", "gpt2", "--gpt2-bpe", str(DATA_PREP)],
-            f"--gpt2-bpe: there is no file {DATA_PREP}/encoder.json",
+            ('--gpt2-bpe', f'{DATA_PREP}/encoder.json'),
         ),
     ],
 )
@@ -95,15 +95,15 @@ def test_help_names_every_option(prepare):
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "named"),
     [
-        (b"", "is empty"),
-        (gzip.compress(b""), "is empty"),
-        ("eins\nzwei\nfünf\n".encode("latin-1"), "is not UTF-8 in line 3"),
-        (gzip.compress(os.urandom(3000).hex().encode())[:-100], "is a truncated or damaged gzip"),
-        (b" \n\t\n\n", "holds no text"),
-        (10_000 * b"Is this one?\n", "has more than 100000 characters without a blank line: if "),
-        (b"One.\n\nTwo.\n", "is too small to be split: 2 paragraphs, which blank "),
+        (b"", ()),
+        (gzip.compress(b""), ()),
+        ("eins\nzwei\nfünf\n".encode("latin-1"), ('UTF-8', 3)),
+        (gzip.compress(os.urandom(3000).hex().encode())[:-100], ()),
+        (b" \n\t\n\n", ()),
+        (10_000 * b"Is this one?\n", (100000,)),
+        (b"One.\n\nTwo.\n", (2,)),
     ],
     ids=["empty", "empty gzip", "latin-1", "cut gzip", "blank", "no blank line", "small"],
 )

@@ -191,12 +191,12 @@ def test_wrong_options(prepare, out):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "named"),
     [
-        ("all_val.txt", "--from: there is no file FOLDER/all_val.txt"),
+        ("all_val.txt", ('--from', 'FOLDER/all_val.txt')),
         (
             "dailymail_stories.tgz",
-            "--from: there is neither dailymail_stories.tgz nor dailymail/stories in FOLDER",
+            ('--from', 'dailymail_stories.tgz', 'dailymail/stories', 'FOLDER'),
         ),
     ],
 )

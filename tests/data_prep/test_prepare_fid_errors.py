@@ -29,33 +29,33 @@ BOTH = "give --train FILE and --valid FILE (see --help)"
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("given", "named"),
     [
         ([], BOTH),
         (["--train", "FILE"], BOTH),
         (["--valid", "FILE", "--test", "FILE"], BOTH),
-        (["--train=FILE", "--train=FILE"], "give --train once"),
-        (["--valid=FILE", "--valid=FILE"], "give --valid once"),
-        (["--train", "/nowhere"], "--train: there is no file /nowhere"),
-        (["--test", "/"], "--test: there is no file /"),
-        (["--train"], "--train needs a value (see --help)"),
-        (["--max-passage"], "--max-passage needs a value (see --help)"),
-        (["--max-passages", "0"], "--max-passages must be a positive integer, but is 0"),
-        (["--max-question", "x"], "--max-question must be a positive integer, but is x"),
-        (["--max-title", "-1"], "--max-title must be a positive integer, but is -1"),
-        (["--max-passage=1.5"], "--max-passage must be a positive integer, but is 1.5"),
-        (["--max-answer", "-1"], "--max-answer must be a whole number from 0 up, but is -1"),
-        (["--max-length", "9"], "unknown option --max-length (see --help)"),
-        (["--limit", "0"], "--limit must be a positive integer, but is 0"),
-        (["--frame", "plain"], "--frame must be symbols or text, but is plain"),
-        (["--tokenise", "spacy"], "--tokenise must be moses or none, but is spacy"),
+        (["--train=FILE", "--train=FILE"], ('--train',)),
+        (["--valid=FILE", "--valid=FILE"], ('--valid',)),
+        (["--train", "/nowhere"], ('--train', '/nowhere')),
+        (["--test", "/"], ('--test', '/')),
+        (["--train"], ('--train',)),
+        (["--max-passage"], ('--max-passage',)),
+        (["--max-passages", "0"], ('--max-passages', 0)),
+        (["--max-question", "x"], ('--max-question',)),
+        (["--max-title", "-1"], ('--max-title', -1)),
+        (["--max-passage=1.5"], ('--max-passage', 1.5)),
+        (["--max-answer", "-1"], ('--max-answer', -1)),
+        (["--max-length", "9"], ('--max-length',)),
+        (["--limit", "0"], ('--limit', 0)),
+        (["--frame", "plain"], ('--frame', 'plain')),
+        (["--tokenise", "spacy"], ('--tokenise', 'spacy')),
         (
             ["--train=FILE", "--valid=FILE", "--dict-from", "/nowhere"],
-            "--dict-from: there is no folder /nowhere",
+            ('--dict-from', '/nowhere'),
         ),
         (
             ["--train=FILE", "--valid=FILE", "--dict-from", "FOLDER"],
-            "--dict-from: there is no file FOLDER/bpe.codes",
+            ('--dict-from', 'FOLDER/bpe.codes'),
         ),
     ],
 )
@@ -78,12 +78,12 @@ def test_help_names_every_option(script, name):
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "named"),
     [
-        (b"", "FILE is empty"),
+        (b"", ('FILE',)),
         (
             gzip.compress(json.dumps(DATA_PREP.as_posix()).encode())[:-9],
-            "FILE is a truncated or damaged gzip",
+            ('FILE',),
         ),
     ],
     ids=["empty", "cut gzip"],

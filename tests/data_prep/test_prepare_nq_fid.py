@@ -97,17 +97,17 @@ def prepare(script):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "named"),
     [
-        ("NQ-open.dev.jsonl", "--from: there is no file FOLDER/NQ-open.dev.jsonl"),
-        ("psgs_w100.tsv.gz", "--from: there is no file FOLDER/psgs_w100.tsv"),
+        ("NQ-open.dev.jsonl", ('--from', 'FOLDER/NQ-open.dev.jsonl')),
+        ("psgs_w100.tsv.gz", ('--from', 'FOLDER/psgs_w100.tsv')),
         (
             "dataindex.tar.gz",
-            "--from: there is neither dataindex.tar.gz nor NQ.train.idx.json in FOLDER",
+            ('--from', 'dataindex.tar.gz', 'NQ.train.idx.json', 'FOLDER'),
         ),
         (
             "nq_passages.tar.gz",
-            "--from: there is neither nq_passages.tar.gz nor nq_passages/train.json in FOLDER",
+            ('--from', 'nq_passages.tar.gz', 'nq_passages/train.json', 'FOLDER'),
         ),
     ],
 )
@@ -161,17 +161,17 @@ def test_passages_go_with_places_in_the_split(official):
 
 
 @pytest.mark.parametrize(
-    ("chosen", "found", "count", "message"),
+    ("chosen", "found", "count", "named"),
     [
-        ([2], {"0": []}, None, "index asks for question 2, but there are 2"),
-        ([-1], {"0": []}, None, "index asks for question -1, but there are 2"),
-        (["a"], {"0": []}, None, "index asks for question 'a', but there are 2"),
-        ([1], {"1": []}, None, "found must have a list of the passages for question 0"),
-        ([1], {"0": ["1", "2"]}, 3, "found must have a list of 3 passages for question 0"),
-        ([1], {"0": ["1", "x"]}, None, "found: a passage of question 0 has no number for an id"),
-        ([1], {"0": ["-1"]}, None, "found: a passage of question 0 has no number for an id"),
-        ({}, {"0": []}, None, "index must hold a list of JSON"),
-        ([1], [], None, "found must hold a dict of JSON"),
+        ([2], {"0": []}, None, (2,)),
+        ([-1], {"0": []}, None, (-1, 2)),
+        (["a"], {"0": []}, None, (2,)),
+        ([1], {"1": []}, None, (0,)),
+        ([1], {"0": ["1", "2"]}, 3, (3, 0)),
+        ([1], {"0": ["1", "x"]}, None, (0,)),
+        ([1], {"0": ["-1"]}, None, (0,)),
+        ({}, {"0": []}, None, ()),
+        ([1], [], None, ()),
     ],
 )
 def test_files_that_do_not_go_together(official, chosen, found, count, message):

@@ -161,14 +161,14 @@ def test_a_whole_file_has_a_checksum(tmp_path, ids):
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "named"),
     [
-        (b"", "is empty"),
-        (bytes(81), "is cut, or no file of 16-bit ids: it has an odd number of bytes, 81"),
-        (bytes(78), "holds 39 ids, which do not fill one block (--block-length is 40)"),
+        (b"", ()),
+        (bytes(81), ('16-bit', 81)),
+        (bytes(78), (39, '--block-length', 40)),
         (
             bytes(2 * 53) + b"\x51\xc4" + bytes(100) + b"\xff\xff",
-            "holds 50257 at position 53 (the first is 0), but GPT-2's ids are 0 to 50256",
+            (53, "GPT-2's"),
         ),
     ],
     ids=["empty", "odd", "short", "above"],

@@ -30,15 +30,15 @@ def prepared(toy, tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "named"),
     [
-        (["--limit", "3"], "unknown option --limit (see --help)"),
-        (["--only"], "--only needs a value (see --help)"),
+        (["--limit", "3"], ('--limit',)),
+        (["--only"], ('--only',)),
         (
             ["--only", "summaries"],
-            "--only must be language_modeling or translation, but is summaries",
+            ('--only', 'language_modeling', 'summaries'),
         ),
-        (["--workers", "two"], "--workers must be a positive integer, but is two"),
+        (["--workers", "two"], ('--workers', 'two')),
     ],
 )
 def test_wrong_options(toy, tmp_path, arguments, message):

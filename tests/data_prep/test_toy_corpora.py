@@ -718,13 +718,13 @@ def test_only_one_corpus(corpus: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "named"),
     [
-        (["OUT", "--only", "speech"], "argument --only: invalid choice: 'speech'"),
-        (["OUT", "--seed", "-1"], "--seed: must be a whole number, 0 or more, but is -1"),
-        (["OUT", "--seed", "x"], "--seed: must be a whole number, 0 or more, but is x"),
-        ([], "the following arguments are required: OUT_DIR"),
-        (["a_file"], "cannot write to a_file: "),
+        (["OUT", "--only", "speech"], ('--only', 'speech')),
+        (["OUT", "--seed", "-1"], ('--seed', -1)),
+        (["OUT", "--seed", "x"], ('--seed',)),
+        ([], ('OUT_DIR',)),
+        (["a_file"], ('a_file',)),
     ],
 )
 def test_errors_are_one_line(

@@ -34,16 +34,16 @@ TINY = dict.fromkeys(SPLITS, b" \n = Title = \n \n One line . \n")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "named"),
     [
-        (["--version", "raw"], "unknown option --version (see --help)"),
-        (["--unpinned", "yes"], "unknown option yes (see --help)"),
-        (["--from"], "--from needs a value (see --help)"),
-        (["--from", "/nowhere"], "--from: there is no folder /nowhere"),
-        (["--bpe", "gpt3"], "--bpe must be gpt2, subword-nmt or none, but is gpt3"),
-        (["--blank-lines", "on"], "--blank-lines must be keep or drop, but is on"),
-        (["--bpe=none", "--gpt2-bpe=/"], "--gpt2-bpe needs --bpe gpt2, but --bpe is none"),
-        (["--limit=0"], "--limit must be a positive integer, but is 0"),
+        (["--version", "raw"], ('--version',)),
+        (["--unpinned", "yes"], ('yes',)),
+        (["--from"], ('--from',)),
+        (["--from", "/nowhere"], ('--from', '/nowhere')),
+        (["--bpe", "gpt3"], ('--bpe', 'gpt2', 'gpt3')),
+        (["--blank-lines", "on"], ('--blank-lines', 'on')),
+        (["--bpe=none", "--gpt2-bpe=/"], ('--gpt2-bpe', '--bpe', 'gpt2', 'none')),
+        (["--limit=0"], ('--limit', 0)),
     ],
 )
 def test_wrong_options(both, out, arguments, message):

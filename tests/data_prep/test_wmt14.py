@@ -101,15 +101,14 @@ def test_a_missing_member_is_named(en_de, raw, out):
 
 
 @pytest.mark.parametrize(
-    ("german", "message"),
+    ("german", "named"),
     [
         (
             b"eins\n",
-            "parallel files of unequal length: members/europarl-v7.de-en.en has 2 lines, "
-            "members/europarl-v7.de-en.de has 1",
+            ('members/europarl-v7.de-en.en', 2, 'members/europarl-v7.de-en.de', 1),
         ),
-        ("eins\nfünf\n".encode("latin-1"), "members/europarl-v7.de-en.de is not UTF-8 in line 2"),
-        (b"", "members/europarl-v7.de-en.de is empty"),
+        ("eins\nfünf\n".encode("latin-1"), ('members/europarl-v7.de-en.de', 'UTF-8', 2)),
+        (b"", ('members/europarl-v7.de-en.de',)),
     ],
 )
 def test_bad_text(en_de, raw, out, german, message):

@@ -126,6 +126,6 @@ def test_nothing_is_left_behind_where_decoding_fails():
     model = SimpleNamespace(decoder=Decoder())
     generator = SimpleNamespace(model=Ensemble(), beam_size=1)
     cost = DecodingCost(CPU)
-    with pytest.raises(RuntimeError, match="no"), cost.watching(generator, model, 2):
+    with pytest.raises(RuntimeError), cost.watching(generator, model, 2):
         raise RuntimeError("no")
     assert cost.questions == 0 and "forward" not in vars(model.decoder)

@@ -11,6 +11,7 @@ import reference
 import torch
 from click.testing import CliRunner
 from fairseq_commands import TINY_LANGUAGE_MODEL, USER_DIR, run, train
+from refusals import assert_names, refuses
 
 from genft_fairseq.cli import genft
 from genft_fairseq.errors import UserError
@@ -121,8 +122,7 @@ def test_rows_of_the_peers_that_do_not_fit(data, checkpoint, tmp_path):
         *("--testpref", tmp_path / "text", "--srcdict", data / "dict.txt"),
     )
     done = evaluate(tmp_path / "bin", *flags, "--tokens-per-sample", 4, "--output", output)
-    assert isinstance(done.exception, UserError)
-    assert "--tokens-per-sample" in str(done.exception) and "test holds 4" in str(done.exception)
+    assert_refuses(done, "--tokens-per-sample", "test", 4)
     assert not output.parent.exists()
     fits = evaluate(tmp_path / "bin", *flags, "--tokens-per-sample", 3, "--json")
     assert json.loads(fits.stdout)["tokens"] == 3
@@ -217,9 +217,8 @@ def test_another_dictionary(data, checkpoint, tmp_path):
     text = tmp_path / "text"
     text.write_text("some other words\n")
     run("fairseq-preprocess", "--only-source", "--destdir", tmp_path, "--trainpref", text)
-    with pytest.raises(UserError) as raised:
+    with refuses(16, tmp_path / "dict.txt", 8):
         lm.load_language_model(str(tmp_path), checkpoint, cpu=True)
-    assert f"a dictionary of 16 symbols, but {tmp_path}/dict.txt has 8: give" in str(raised.value)
 
 
 def test_empty_split(data, checkpoint, tmp_path):
@@ -229,11 +228,16 @@ def test_empty_split(data, checkpoint, tmp_path):
         *("--testpref", tmp_path / "empty", "--srcdict", data / "dict.txt"),
     )
     done = evaluate(tmp_path / "bin", "--path", checkpoint)
-    assert isinstance(done.exception, UserError)
-    assert str(done.exception) == f"--split test: {tmp_path}/bin/test holds no token"
+    assert_refuses(done, "--split", tmp_path / "bin" / "test")
 
 
 # --- the command ----------------------------------------------------------------------------------
+
+
+def assert_refuses(done, *named):
+    assert isinstance(done.exception, UserError), done.exception
+    assert "\n" not in str(done.exception)
+    assert_names(str(done.exception), *named)
 
 
 def evaluate(data, *arguments):
@@ -262,15 +266,7 @@ def test_command(shown, tmp_path):
     assert figures["human"]["uniq_seq"] == 13
     assert 0 <= figures["model"]["seq_rep_4"] < 1
     table = shown()
-    for title in (
-        f"{figures['perplexity']:.2f}",
-        "rep/16",
-        "wrep/512",
-        "seq-rep-4, words",
-        "diversity",
-        "human: w5 w6 w7",
-    ):
-        assert title in table
+    assert f"{figures['perplexity']:.2f}" in table and "w5 w6 w7" in table
 
 
 def test_modes(data, checkpoint, shown):
@@ -282,7 +278,6 @@ def test_modes(data, checkpoint, shown):
         del figures["seconds"]
     assert {**completed, **tokens} == both
     assert "model" not in tokens and "perplexity" not in completed
-    assert "seq-rep" not in evaluate(data, "--path", checkpoint, "--mode", "tokens").stdout
     for n in (1, 2, 3, 4):  # each continuation's own, of which the figure is the mean
         own = [completion[f"seq_rep_{n}"] for completion in completed["completions"]]
         assert statistics.fmean(own) == pytest.approx(completed["model"][f"seq_rep_{n}"])
@@ -331,24 +326,24 @@ def test_other_searches(shown):
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "named"),
     [
-        (["--top-p", "0.9"], "--top-p 0.9 needs --search sampling"),
-        (["--seed", "1"], "--seed 1 needs --search sampling"),
-        (["--beam", "3"], "--beam 3 needs --search beam"),
-        (["--mode", "tokens", "--limit", "3"], "--limit 3 needs --mode completions or --mode both"),
-        (["--mode", "completions", "--max-tokens", "9"], "9 needs --mode tokens or --mode both"),
-        (["--top-p", "0", "--search", "sampling"], "0.0 is not in the range 0<x<=1"),
-        (["--top-p", "nan", "--search", "sampling"], "is not"),
-        (["--temperature", "nan", "--search", "sampling"], "is not"),
-        (["--output", "a", "--completions", "./a"], "are both a: name two files"),
-        (["--mode", "all"], "'all' is not one of 'tokens', 'completions', 'both'"),
+        (["--top-p", "0.9"], ("--top-p", 0.9, "--search")),
+        (["--seed", "1"], ("--seed", 1, "--search")),
+        (["--beam", "3"], ("--beam", 3, "--search")),
+        (["--mode", "tokens", "--limit", "3"], ("--limit", 3, "--mode")),
+        (["--mode", "completions", "--max-tokens", "9"], ("--max-tokens", 9, "--mode")),
+        (["--top-p", "0", "--search", "sampling"], ("--top-p", 0.0)),
+        (["--top-p", "nan", "--search", "sampling"], ("--top-p", "nan")),
+        (["--temperature", "nan", "--search", "sampling"], ("--temperature", "nan")),
+        (["--output", "a", "--completions", "./a"], ("--output", "--completions")),
+        (["--mode", "all"], ("--mode", "all")),
     ],
 )
-def test_flags_without_effect_or_out_of_range(data, checkpoint, flags, said):
+def test_flags_without_effect_or_out_of_range(data, checkpoint, flags, named):
     done = evaluate(data, "--path", checkpoint, *flags)
     assert done.exit_code == 2
-    assert said in " ".join(done.output.split())
+    assert_names(" ".join(done.output.split()), *named)
 
 
 def test_other_blocks(loaded, data, checkpoint):
@@ -359,26 +354,24 @@ def test_other_blocks(loaded, data, checkpoint):
     assert (shorter["tokens_per_sample"], as_trained["tokens_per_sample"]) == (2, 24)
     assert shorter["rep_16"] == 0 < as_trained["rep_16"]
     assert shorter["perplexity"] != pytest.approx(as_trained["perplexity"], rel=1e-3)
-    refused = evaluate(data, *flags, "--tokens-per-sample", 25)
-    said = "--tokens-per-sample must be at most the model's 24 positions, but is 25"
-    assert str(refused.exception) == said
+    assert_refuses(evaluate(data, *flags, "--tokens-per-sample", 25), "--tokens-per-sample", 25, 24)
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "named"),
     [
-        (["--search", "beam", "--beam", 16], "--beam 16 keeps more hypotheses than there are tok"),
-        (["--max-tokens", 23], "--max-tokens must be at least the 24 of a block (--tokens-per-sam"),
-        (["--split", ""], "--split '': "),
-        (["--split", "dev"], "bin holds test, train, valid"),
-        (["--path", "/"], "--path names /, which is no file"),
+        (["--search", "beam", "--beam", 16], ("--beam", 16)),
+        (["--max-tokens", 23], ("--max-tokens", 23, 24)),
+        (["--split", ""], ("--split",)),
+        (["--split", "dev"], ("--split", "dev", "valid")),
+        (["--path", "/"], ("--path", "/")),
     ],
 )
-def test_what_does_not_fit_the_model_or_the_data(data, checkpoint, flags, said, tmp_path):
+def test_what_does_not_fit_the_model_or_the_data(data, checkpoint, flags, named, tmp_path):
     output = tmp_path / "new" / "figures.json"
     short = ["--path", checkpoint, "--prefix-length", 5, "--length", 10, "--output", output]
     done = evaluate(data, *short, *flags)
-    assert isinstance(done.exception, UserError) and said in str(done.exception)
+    assert_refuses(done, *named)
     assert not output.parent.exists()
 
 
@@ -392,7 +385,7 @@ def broken(checkpoint, path, value):
 def test_a_model_that_is_broken(data, checkpoint, tmp_path):
     for value in (math.nan, math.inf):
         path = broken(checkpoint, tmp_path / "broken.pt", value)
-        with pytest.raises(UserError, match=r"holds decoder.layers.0.fc1.weight, some of which is"):
+        with refuses(path, "decoder.layers.0.fc1.weight"):
             lm.load_language_model(str(data), path, cpu=True)
 
 
@@ -403,9 +396,7 @@ def test_text_that_the_dictionary_does_not_know(data, checkpoint, tmp_path):
         *("fairseq-preprocess", "--only-source", "--destdir", tmp_path / "bin"),
         *("--testpref", tmp_path / "text", "--srcdict", data / "dict.txt"),
     )
-    done = evaluate(tmp_path / "bin", "--path", checkpoint)
-    said = "--split test: 150 of the first 203 tokens are <unk>: was the text split into the pieces"
-    assert str(done.exception).startswith(said)
+    assert_refuses(evaluate(tmp_path / "bin", "--path", checkpoint), "--split test", 150, 203)
 
 
 def test_other_ways_of_training(data, tmp_path):
@@ -437,4 +428,4 @@ def test_other_ways_of_training(data, tmp_path):
     figures = json.loads(evaluate(data, "--path", path, *theirs).stdout)
     assert (figures["tokens_per_sample"], figures["tokens"]) == (24, 143 // 25 * 24)
     done = evaluate(data, "--path", path, *short, "--tokens-per-sample", 9)
-    assert str(done.exception).startswith("--tokens-per-sample 9: the model reads line by line")
+    assert_refuses(done, "--tokens-per-sample", 9)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from fairseq.data import Dictionary
+from refusals import refuses
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from genft_fairseq.cli.decoding_options import bpe_option
-from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.pieces import KINDS, Pieces, mark_spans, words
 
 # GPT-2's alphabet of bytes is printable ASCII as itself, and Ġ for a space.
@@ -95,7 +95,7 @@ def test_gpt2(gpt2):
 
 def test_gpt2_without_its_files(gpt2, tmp_path):
     (gpt2 / "vocab.bpe").unlink()
-    with pytest.raises(UserError, match=r"--bpe gpt2 needs encoder.json and vocab.bpe in .* or x"):
+    with refuses("--bpe", "gpt2", tmp_path, "x", "vocab.bpe"):
         Pieces(dictionary_of(["0"]), "gpt2", [tmp_path, Path("x")])
     assert Pieces(dictionary_of(["0"]), "auto", [tmp_path]).kind == "none"
 
@@ -159,8 +159,7 @@ def test_an_imported_models_tokeniser(model_folder, gpt2):
 
 
 def test_an_imported_models_tokeniser_is_not_there(tmp_path):
-    said = r"--bpe hugging_face needs hugging_face.json and its tokeniser in .* or x"
-    with pytest.raises(UserError, match=said):
+    with refuses("--bpe", "hugging_face", tmp_path, "x"):
         Pieces(None, "hugging_face", [tmp_path, Path("x")])
 
 

@@ -7,9 +7,9 @@ import pytest
 import reference
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import refuses
 
 from genft_fairseq.cli.evaluate_qa import LANGUAGES as OFFERED
-from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.evidence import pointing_figures, recall_figures, reranked
 from genft_fairseq.evaluation.long_answers import long_answer_figures
 from genft_fairseq.evaluation.question_answering import (
@@ -66,7 +66,7 @@ def test_every_punctuation_of_unicode_and_no_other_sign():
 
 def test_languages():
     assert OFFERED == LANGUAGES
-    with pytest.raises(UserError, match=r"--language .* kr"):
+    with refuses("--language", "kr"):
         normalised("x", "kr")
 
 
@@ -108,7 +108,7 @@ def test_the_best_answer_counts_for_each_figure_alone():
     # As good against two of them, in any order.
     tied = Score(False, pytest.approx(2 / 3))
     assert score("b c", ["b", "c"]) == score("b c", ["c", "b"]) == tied
-    with pytest.raises(UserError, match="without a right one"):
+    with refuses():
         score("b", [])
 
 
@@ -201,7 +201,7 @@ def test_the_interval_is_the_bootstraps():
     narrow = mean_interval(np.arange(10), level=0.5)
     wide = mean_interval(np.arange(10), level=0.99)
     assert wide[0] < narrow[0] < 4.5 < narrow[1] < wide[1]
-    with pytest.raises(UserError, match="not a finite number"):
+    with refuses():
         mean_interval([1.0, float("nan")])
 
 
@@ -242,7 +242,6 @@ def test_long_answers_of_other_alphabets():
     korean = long_answer_figures(["서울 시"], [["서울"]], "ko")
     assert korean["rouge_1"] == pytest.approx(2 * (2 / 3) / (2 / 3 + 1))
     assert korean["rouge_2"] == pytest.approx(2 * (1 / 2) / (1 / 2 + 1))
-    assert korean["rouge_tokeniser"] == "Unicode characters"
     assert "tok:char" in korean["bleu_signature"]
     assert "tok:zh" in long_answer_figures(["北京"], [["北京"]], "zh")["bleu_signature"]
 

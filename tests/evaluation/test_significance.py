@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from refusals import refuses
 from sacrebleu.metrics import BLEU, CHRF
 
-from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.significance import (
     bleu_p_values,
     mean_interval,
@@ -22,7 +22,7 @@ def test_bleu():
     assert p_values["worse"] < 0.01
     assert p_values["same"] > 0.5
     assert bleu_p_values(REFERENCES, {}, REFERENCES) == {}
-    with pytest.raises(UserError, match="1 translations by other of 60 references"):
+    with refuses("other", 1, 60):
         bleu_p_values(REFERENCES, {"other": ["x"]}, REFERENCES)
 
 
@@ -32,11 +32,11 @@ def test_mean():
     assert mean_p_value(values, values + 0.5 + 0.1 * random.normal(size=50)) == 1 / 1001
     assert mean_p_value(values, values) == 1.0
     assert mean_p_value(values, -values) > 0.05
-    with pytest.raises(UserError, match="cannot pair 3 texts with 50"):
+    with refuses(3, 50):
         mean_p_value(values, [1.0, 2.0, 3.0])
-    with pytest.raises(UserError, match="two at least"):
+    with refuses():
         mean_p_value([1.0], [2.0])
-    with pytest.raises(UserError, match="not a finite number"):
+    with refuses():
         mean_p_value([1.0, 2.0], [float("nan"), 2.0])
 
 

@@ -2,10 +2,9 @@
 
 import math
 
-import pytest
 import torch
+from refusals import refuses
 
-from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.training_runs import (
     command_of,
     last_validation,
@@ -29,7 +28,7 @@ def test_last_validation(tmp_path):
         **{"epoch": 2, "loss": -1e-05, "ppl": 10.2, "gnorm": math.inf, "num_updates": 140}
     }
     (tmp_path / "train.log").write_text(LOG.splitlines()[0])
-    with pytest.raises(UserError, match=r"train\.log has no figures on the validation set"):
+    with refuses(tmp_path / "train.log"):
         last_validation(tmp_path)
 
 

@@ -1,8 +1,8 @@
 """Reading fairseq-generate's output, and the figures of translations."""
 
 import pytest
+from refusals import refuses
 
-from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.translation import (
     read_generated,
     read_translations,
@@ -31,7 +31,7 @@ def test_reads_in_the_order_of_the_test_set(tmp_path):
 def test_a_missing_sentence_is_not_passed_over(tmp_path):
     path = tmp_path / "generate-test.txt"
     path.write_text("D-0\t-1\ta\nD-2\t-1\tc\n")
-    with pytest.raises(UserError, match="one translation of every sentence"):
+    with refuses(path):
         read_translations(path)
 
 
@@ -50,7 +50,7 @@ def test_figures():
     assert repeating["rep_1"] == pytest.approx((4 / 8 + 0) / 2)
     assert repeating["rep_2"] == pytest.approx(3 / 7)
     assert repeating["rep_3"] == pytest.approx(2 / 6)
-    with pytest.raises(UserError, match="1 translations of 2 references"):
+    with refuses(1, 2):
         translation_figures(["a"], references)
 
 
@@ -78,7 +78,7 @@ def test_subwords_do_not_compare_with_words(subword):
     """Whichever side holds them; figures of both in subwords are a choice."""
     words = ["Hunde bellen", "x@y @@ a@@b"]
     for sides in (([subword, "b"], words), (words, [subword, "b"])):
-        with pytest.raises(UserError, match="subwords"):
+        with refuses(subword):
             translation_figures(*sides)
     assert translation_figures([subword], [subword], tokenised=True)["length_ratio"] == 1
 

@@ -46,5 +46,5 @@ def test_what_cannot_be_read_is_said(generated):
         raise UserError("another model wrote it")
 
     path = generated("H-0\t-0.1\tthe c@@ at")
-    with pytest.raises(UserError, match="another model wrote it"):
+    with pytest.raises(UserError):
         texts(path, refuse)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refuses
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -164,7 +165,7 @@ def test_the_gradient_is_there_once():
     p = problem(PLAIN)
     total, _ = chunked(p, PLAIN, 4)
     total.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="only once"):
+    with refuses(error=RuntimeError):
         total.backward()
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import refuses
 
 from genft_fairseq.functional.token_mixing import (
     DECAYS,
@@ -133,7 +134,7 @@ def test_never_outside_the_minimum_and_one(name):
 
 def test_confidence_has_no_probability():
     assert "confidence" in SCHEDULES
-    with pytest.raises(ValueError, match="the schedule confidence has no probability"):
+    with refuses("confidence", error=ValueError):
         GoldSchedule("confidence").at(3, 4)
 
 

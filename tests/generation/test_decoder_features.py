@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from criterions.tiny_fairseq import KINDS, assert_same, tiny_model, tiny_sample, tiny_task
 from fairseq.distributed.module_proxy_wrapper import ModuleProxyWrapper
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
+from refusals import refuses
 from torch import nn
 
 from genft_fairseq.errors import UnsuitableModel
@@ -151,21 +152,21 @@ def other_models():
     wide.decoder.output_projection = nn.Sequential(nn.Linear(8, 15))
     normalised = tiny_model(task)
     nn.utils.weight_norm(normalised.decoder.output_projection)
-    return {
-        "adaptive softmax": adaptive,
-        "overrides get_normalized_probs": overridden,
-        "OwnDecoder has an output layer of its own": own_layer,
-        "the output layer is Sequential": wide,
-        "the output layer is Linear": normalised,
-        "Linear has no decoder": nn.Linear(1, 1),
-    }
+    return [
+        ((), adaptive),
+        (("get_normalized_probs",), overridden),
+        (("OwnDecoder",), own_layer),
+        (("Sequential",), wide),
+        (("Linear",), normalised),
+        (("Linear",), nn.Linear(1, 1)),
+    ]
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_what_is_more_than_a_matrix_is_named():
-    for message, model in other_models().items():
-        with pytest.raises(NoProjection, match=message):
+    for named, model in other_models():
+        with refuses(*named, error=NoProjection):
             output_projection(model)
 
 
@@ -173,7 +174,7 @@ def test_parameters_that_are_spread_are_refused():
     model = tiny_model(tiny_task("language"))
     kind = type("FullyShardedDataParallel", (type(model),), {})
     model.__class__ = kind
-    with pytest.raises(UnsuitableModel, match=r"--loss-chunk-size .* fully_sharded"):
+    with refuses("--loss-chunk-size", "fully_sharded", error=UnsuitableModel):
         output_projection(model)
 
 
@@ -191,7 +192,7 @@ def test_a_forward_that_changes_the_logits_is_refused(kind, part):
     model, net_input = tiny_model(task), tiny_sample(task)["net_input"]
     owner = model if part == "model" else model.decoder
     owner.__class__ = type("Capped", (type(owner),), {"forward": capped})
-    with pytest.raises(UnsuitableModel, match=r"Capped.* changes the logits"):  # noqa: SIM117
+    with refuses("Capped", error=UnsuitableModel):  # noqa: SIM117
         with features_only(model, output_projection(model)):
             model(**net_input)
     assert model(**net_input)[0].size(-1) == 15
@@ -200,9 +201,9 @@ def test_a_forward_that_changes_the_logits_is_refused(kind, part):
 def test_what_was_put_in_the_place_of_a_layer_is_named():
     model = tiny_model(tiny_task("language"))
     model.decoder.output_layer = lambda features: features
-    with pytest.raises(NoProjection, match="has an output layer of its own"):
+    with refuses(type(model.decoder).__name__, error=NoProjection):
         output_projection(model)
     del model.decoder.output_layer
     model.decoder.output_projection.forward = lambda features: features
-    with pytest.raises(NoProjection, match="the output layer is Linear"):
+    with refuses("Linear", error=NoProjection):
         output_projection(model)

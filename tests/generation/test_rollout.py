@@ -5,6 +5,7 @@ import torch
 from fairseq.data import Dictionary
 from fairseq.models.transformer_lm import TransformerLanguageModel, TransformerLanguageModelConfig
 from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
+from refusals import refuses
 
 from genft_fairseq.generation.rollout import continue_prefixes
 from genft_fairseq.generation.token_choice import Search
@@ -79,9 +80,9 @@ def test_padding_is_never_chosen_and_end_of_sentence_does_not_stop(model):
 def test_too_long_for_the_model(model):
     prefix = torch.full((1, 20), 5)
     assert continue_prefixes(model, prefix, 13, PAD).shape == (1, 13)  # the last is not read
-    with pytest.raises(ValueError, match="need 33 positions, but the model has 32"):
+    with refuses(33, 32, error=ValueError):
         continue_prefixes(model, prefix, 14, PAD)
-    with pytest.raises(ValueError, match="at least one token"):
+    with refuses(error=ValueError):
         continue_prefixes(model, prefix[:, :0], 3, PAD)
 
 

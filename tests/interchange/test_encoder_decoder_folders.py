@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from encoder_decoder_folder import import_model
 from fairseq_commands import parameters
 from models.tiny_hugging_face import TEXT, save, save_half
+from refusals import assert_names
 from safetensors.torch import load_file, save_file
 from tiny_gpt2 import altered, call, refusal
 from tokenizers import Tokenizer
@@ -45,12 +46,12 @@ def test_a_tokeniser_elsewhere(folders, tmp_path):
     folder = shutil.copytree(folders / "t5", tmp_path / "hf")
     (folder / "tokenizer.json").unlink()
     line = refusal("import-hf", folder, tmp_path / "out", "--tokeniser", folders / "bart")
-    assert f"{folders / 'bart' / 'tokenizer.json'} has ids up to 289, but" in line
+    assert_names(line, folders / "bart" / "tokenizer.json", 289)
     line = refusal("import-hf", folder, tmp_path / "out", "--target-tokeniser", tmp_path)
-    assert line.endswith("add --tokeniser DIR")
+    assert_names(line, folder, "--tokeniser")
     given = ["--tokeniser", folders / "t5"]
     line = refusal("import-hf", folder, tmp_path / "out", *given, "--target-tokeniser", tmp_path)
-    assert line.startswith(f"{tmp_path} holds no") and line.endswith("add --target-tokeniser DIR")
+    assert_names(line, f"{tmp_path} ", "--target-tokeniser")
     call("import-hf", folder, tmp_path / "out", *given)
     made, given = (
         Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -92,11 +93,7 @@ def test_files_that_transformers_makes_a_tokeniser_of(kind, folders, tmp_path):
     else:
         (decoder / "merges.txt").unlink()
     given = [folders / "bert", tmp_path / "no", "--decoder", decoder]
-    expected = {
-        "bert": "is an empty tokeniser",
-        "gpt2": "holds no tokeniser: no tokenizer.json, nor",
-    }
-    assert f"{decoder} {expected[kind]}" in refusal("import-hf", *given)
+    assert_names(refusal("import-hf", *given), decoder)
 
 
 # --- output layers -------------------------------------------------------------------------------
@@ -137,8 +134,7 @@ def test_a_folder_that_holds_something_is_kept(imported, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
     for command, source in (("import-hf", "hf"), ("export-hf", "fairseq/model.pt")):
-        line = refusal(command, imported / source, tmp_path / "out")
-        assert line == f"{tmp_path / 'out'} is not empty: name a new folder"
+        assert_names(refusal(command, imported / source, tmp_path / "out"), tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
 
 
@@ -163,7 +159,7 @@ def test_a_folder_is_whole_or_not_there(end, command, imported, tmp_path):
     def full():
         resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
         line = refusal(command, source, tmp_path / "out")
-        assert str(tmp_path) in line and "cannot be written (" in line
+        assert_names(line, tmp_path)
 
     def killed():
         whole_folder.Path.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
@@ -197,45 +193,33 @@ def described(**changes):
 
 NORM = "decoder.stack.final_layer_norm.weight"
 EXPORT_REFUSED = {
-    "grouped": (
-        set_model(_name="fid_t5", arch="fid_t5", decoder_kv_heads=1),
-        "{pt} has grouped heads or sparse cross-attention, for which transformers has no T5",
-    ),
-    "sparse": (
-        set_model(_name="fid_t5", arch="fid_t5", cross_attention_interval=2),
-        "{pt} has grouped heads or sparse cross-attention",
-    ),
-    "missing": (lambda state: state["model"].pop(NORM), "Missing key(s) in state_dict: "),
+    "grouped": (set_model(_name="fid_t5", arch="fid_t5", decoder_kv_heads=1), ()),
+    "sparse": (set_model(_name="fid_t5", arch="fid_t5", cross_attention_interval=2), ()),
+    "missing": (lambda state: state["model"].pop(NORM), (NORM,)),
     "unknown": (
         lambda state: state["model"].update({"decoder.extra": torch.zeros(1)}),
-        'Unexpected key(s) in state_dict: "decoder.extra"',
+        ("decoder.extra",),
     ),
-    "shape": (
-        lambda state: state["model"].update({NORM: torch.zeros(3)}),
-        "size mismatch for " + NORM,
-    ),
-    "no description": (
-        set_model(hugging_face_description=None),
-        "{pt} does not describe a model (",
-    ),
-    "other description": (described(start="x"), "{pt} does not describe a model: a field is not"),
-    "other type": (described(model_type="t6"), "model_type must be one of t5, bart"),
-    "no model": (lambda state: state.pop("model"), "is no checkpoint of fairseq-train"),
+    "shape": (lambda state: state["model"].update({NORM: torch.zeros(3)}), (NORM,)),
+    "no description": (set_model(hugging_face_description=None), ()),
+    "other description": (described(start="x"), ()),
+    "other type": (described(model_type="t6"), ("model_type",)),
+    "no model": (lambda state: state.pop("model"), ()),
 }
 
 
-@pytest.mark.parametrize(("change", "expected"), EXPORT_REFUSED.values(), ids=EXPORT_REFUSED)
-def test_a_checkpoint_is_refused(change, expected, imported, tmp_path):
+@pytest.mark.parametrize(("change", "named"), EXPORT_REFUSED.values(), ids=EXPORT_REFUSED)
+def test_a_checkpoint_is_refused(change, named, imported, tmp_path):
     folder = altered(imported / "fairseq", tmp_path / "fairseq", change)
     line = refusal("export-hf", folder / "model.pt", tmp_path / "out")
-    assert expected.format(pt=folder / "model.pt") in line
+    assert_names(line, folder / "model.pt", *named)
     assert not (tmp_path / "out").exists()
 
 
 def test_symbols_that_transformers_does_not_know(imported, tmp_path):
     call("import-hf", imported / "hf", tmp_path / "fid", "--passages", 2)
     line = refusal("export-hf", tmp_path / "fid" / "model.pt", tmp_path / "out")
-    assert "symbols that its tokeniser does not know (<question> <title> <context>, ...)" in line
+    assert_names(line, tmp_path / "fid" / "model.pt", "<question>")
     assert not (tmp_path / "out").exists()
 
 
@@ -243,12 +227,12 @@ def test_export_without_a_tokeniser(imported, tmp_path):
     folder = altered(imported / "fairseq", tmp_path / "fairseq", lambda state: None)
     (folder / "tokenizer.json").unlink()
     line = refusal("export-hf", folder / "model.pt", tmp_path / "out")
-    assert line.startswith(f"no tokenizer.json of {folder / 'model.pt'}: neither {folder} nor")
-    assert line.endswith("add --data DIR")
+    assert_names(line, "tokenizer.json", folder / "model.pt", "--data")
     given = [folder / "model.pt", tmp_path / "out", "--data", tmp_path]
-    assert f"neither {tmp_path} has one" in refusal("export-hf", *given)
+    assert_names(refusal("export-hf", *given), "tokenizer.json", f"{tmp_path} ")
     done = CliRunner().invoke(genft, list(map(str, ["export-hf", *given, "--endoftext", "own"])))
-    assert done.exit_code == 2 and "--endoftext own is for a GPT-2, but" in done.output
+    assert done.exit_code == 2
+    assert_names(done.output, "--endoftext", "own")
     call("export-hf", *given[:2], "--data", imported / "fairseq")
 
 
@@ -282,4 +266,4 @@ def test_a_tokeniser_of_another_class_is_not_guessed(folders, tmp_path):
     said = {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab"}
     (bert / "tokenizer_config.json").write_text(json.dumps(said))
     line = refusal("import-hf", bert, tmp_path / "out", "--decoder", bert)
-    assert "holds no tokeniser" in line and "add --tokeniser DIR" in line
+    assert_names(line, bert, "--tokeniser")

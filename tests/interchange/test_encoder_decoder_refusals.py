@@ -9,6 +9,7 @@ import torch
 from click.testing import CliRunner
 from interchange.test_hugging_face_refusals import Payload, configured, without
 from models.tiny_hugging_face import save, save_half
+from refusals import assert_names
 from safetensors.torch import load_file, save_file
 from tiny_gpt2 import refusal
 from tokenizers import Tokenizer, processors
@@ -76,126 +77,86 @@ def framed_by(frame, number):
 
 
 BIAS = "decoder.final_layer_norm.weight"
-TABLE = "{hf}/config.json: "
 REFUSED = {
-    "gone": ("t5", shutil.rmtree, "{hf} does not exist: name one that holds the model, for"),
-    "no config": ("t5", without("config.json"), "{hf} has no config.json"),
-    "no JSON": ("t5", truncated("config.json", 9), "config.json is not JSON"),
-    "no weights": (
-        "t5",
-        without("model.safetensors"),
-        "{hf} holds no weights: none of model.safetensors",
-    ),
+    "gone": ("t5", shutil.rmtree, ()),
+    "no config": ("t5", without("config.json"), ("config.json",)),
+    "no JSON": ("t5", truncated("config.json", 9), ("config.json",)),
+    "no weights": ("t5", without("model.safetensors"), ("model.safetensors",)),
     "adapter": (
         "t5",
         lambda folder: (folder / "adapter_config.json").touch(),
-        "{hf} holds an adapter (adapter_config.json)",
+        ("adapter_config.json",),
     ),
-    "quantised": ("t5", configured(quantization_config={"x": 1}), "the weights are quantised"),
-    "no tokeniser": ("t5", without("tokenizer.json"), "{hf} holds no tokeniser"),
-    "broken tokeniser": ("t5", truncated("tokenizer.json", 99), "tokenizer.json is no tokeniser ("),
-    "other model": (
-        "t5",
-        configured(model_type="pegasus"),
-        "model_type must be one of t5, bart, encoder-decoder, bert, roberta (or gpt2), but is "
-        "pegasus",
-    ),
+    "quantised": ("t5", configured(quantization_config={"x": 1}), ()),
+    "no tokeniser": ("t5", without("tokenizer.json"), ()),
+    "broken tokeniser": ("t5", truncated("tokenizer.json", 99), ("tokenizer.json",)),
+    "other model": ("t5", configured(model_type="pegasus"), ("model_type", "pegasus")),
     "unknown half": (
         "bert2bert",
         half("decoder", model_type="electra"),
-        "the decoder's model_type must be one of bert, roberta, gpt2, but is electra",
+        ("decoder", "model_type", "electra"),
     ),
-    "no half": (
-        "bert2bert",
-        configured(encoder=None),
-        "the encoder's model_type must be one of bert, roberta, but is None",
-    ),
-    "shared halves": (
-        "bert2bert",
-        configured(tie_encoder_decoder=True),
-        "tie_encoder_decoder must be false",
-    ),
-    "scale": (
-        "bart",
-        configured(scale_embedding=True),
-        TABLE + "scale_embedding must be False, but is True",
-    ),
+    "no half": ("bert2bert", configured(encoder=None), ("encoder", "model_type")),
+    "shared halves": ("bert2bert", configured(tie_encoder_decoder=True), ("tie_encoder_decoder",)),
+    "scale": ("bart", configured(scale_embedding=True), ("config.json", "scale_embedding", True)),
     "relative": (
         "bert2bert",
         half("encoder", position_embedding_type="relative_key"),
-        TABLE + "position_embedding_type must be absolute, but is relative_key",
+        ("config.json", "position_embedding_type", "relative_key"),
     ),
     "padding": (
         "roberta2roberta",
         half("decoder", pad_token_id=0),
-        TABLE + "pad_token_id must be 1, but is 0",
+        ("config.json", "pad_token_id", 0),
     ),
-    "type": ("t5", configured(d_model="wide"), "config.json is no configuration of a t5 ("),
-    "heads": ("bart", configured(encoder_attention_heads=5), "of a bart ("),
-    "ids": (
-        "t5",
-        tokeniser(more_tokens),
-        "{hf}/tokenizer.json has ids up to {V}, but " + TABLE + "vocab_size of the encoder is "
-        "{V}: they do not belong together",
-    ),
+    "type": ("t5", configured(d_model="wide"), ("config.json",)),
+    "heads": ("bart", configured(encoder_attention_heads=5), ()),
+    "ids": ("t5", tokeniser(more_tokens), ("tokenizer.json", "config.json", "vocab_size")),
     "frame": (
         "t5",
         tokeniser(framed_by("$A <pad>", 0)),
-        "{hf}/tokenizer.json ends texts with the id 0, but " + TABLE + "eos_token_id is 1",
+        ("tokenizer.json", 0, "config.json", "eos_token_id"),
     ),
     "no start": (
         "bert2bert",
         configured(decoder_start_token_id=None),
-        TABLE + "decoder_start_token_id must be an id below 68, but is None",
+        ("config.json", "decoder_start_token_id"),
     ),
     "start": (
         "bart",
         configured(decoder_start_token_id=290),
-        TABLE + "decoder_start_token_id must be an id below 290, but is 290",
+        ("config.json", "decoder_start_token_id", 290),
     ),
-    "end": (
-        "bart",
-        configured(eos_token_id=-1),
-        TABLE + "eos_token_id must be an id below 290, but is -1",
-    ),
-    "truncated": ("t5", truncated("model.safetensors", 5000), "in {hf} cannot be read ("),
-    "missing": (
-        "t5",
-        stored(lambda state: state.pop(BIAS)),
-        "the weights in {hf} lack " + BIAS,
-    ),
+    "end": ("bart", configured(eos_token_id=-1), ("config.json", "eos_token_id", -1)),
+    "truncated": ("t5", truncated("model.safetensors", 5000), ()),
+    "missing": ("t5", stored(lambda state: state.pop(BIAS)), (BIAS,)),
     "extra": (
         "t5",
         stored(lambda state: state.update({"encoder.extra": torch.zeros(1)})),
-        "the weights in {hf} hold encoder.extra, unknown in t5",
+        ("encoder.extra"),
     ),
     "shape": (
         "t5",
         stored(lambda state: state.update({BIAS: torch.zeros(3)})),
-        "hold " + BIAS + " of shape (3,), but config.json says (16,)",
+        (BIAS, "(3,)", "(16,)"),
     ),
-    "not finite": (
-        "t5",
-        stored(lambda state: state[BIAS].fill_(float("nan"))),
-        "hold " + BIAS + ", some of which is no finite number",
-    ),
+    "not finite": ("t5", stored(lambda state: state[BIAS].fill_(float("nan"))), (BIAS,)),
     "embeddings": (
         "t5",
         stored(lambda s: s.update({"decoder.embed_tokens.weight": s["shared.weight"] + 1})),
-        TABLE + "encoder.embed_tokens and decoder.embed_tokens are not tied",
+        ("config.json", "encoder.embed_tokens", "decoder.embed_tokens"),
     ),
-    "deeper": ("bart", configured(decoder_layers=3), "in {hf} lack model.decoder.layers.2."),
-    "shallower": ("bart", configured(decoder_layers=1), "in {hf} hold model.decoder.layers.1."),
+    "deeper": ("bart", configured(decoder_layers=3), ("model.decoder.layers.2",)),
+    "shallower": ("bart", configured(decoder_layers=1), ("model.decoder.layers.1",)),
 }
 
 
-@pytest.mark.parametrize(("kind", "change", "expected"), REFUSED.values(), ids=REFUSED)
-def test_a_folder_is_refused(kind, change, expected, originals, tmp_path):
+@pytest.mark.parametrize(("kind", "change", "named"), REFUSED.values(), ids=REFUSED)
+def test_a_folder_is_refused(kind, change, named, originals, tmp_path):
     folder = shutil.copytree(originals / kind, tmp_path / "hf")
-    size = json.loads((folder / "config.json").read_text()).get("vocab_size")
     change(folder)
     line = refusal("import-hf", folder, tmp_path / "out")
-    assert expected.format(hf=folder, V=size) in line
+    assert_names(line, folder, *named)
     assert set(tmp_path.iterdir()) <= {folder}
 
 
@@ -205,34 +166,26 @@ def test_pickled_weights_run_no_code(originals, tmp_path):
     torch.save(weights, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     line = refusal("import-hf", folder, tmp_path / "out")
-    assert f"the weights in {folder} carry something besides tensors" in line
+    assert_names(line, folder)
     assert set(tmp_path.iterdir()) == {folder}
 
 
 COMPOSED = {
-    "decoder": (
-        "bert",
-        "t5",
-        "model_type of a decoder must be one of bert, roberta, gpt2, but is t5",
-    ),
-    "encoder": (
-        "gpt2",
-        "bert",
-        "model_type of an encoder must be one of bert, roberta, but is gpt2",
-    ),
-    "whole": ("bert2bert", "bert", "of an encoder must be one of bert, roberta, but is encoder-"),
-    "gone": ("bert", "nowhere", "nowhere does not exist: name one that holds the model"),
+    "decoder": ("bert", "t5", ("model_type", "t5")),
+    "encoder": ("gpt2", "bert", ("model_type", "gpt2")),
+    "whole": ("bert2bert", "bert", ("model_type", "encoder-decoder")),
+    "gone": ("bert", "nowhere", ("nowhere",)),
 }
 
 
-@pytest.mark.parametrize(("encoder", "decoder", "expected"), COMPOSED.values(), ids=COMPOSED)
-def test_halves_that_do_not_fit(encoder, decoder, expected, originals, tmp_path):
+@pytest.mark.parametrize(("encoder", "decoder", "named"), COMPOSED.values(), ids=COMPOSED)
+def test_halves_that_do_not_fit(encoder, decoder, named, originals, tmp_path):
     if not (originals / decoder).exists():
         tokenisers = ["--target-tokeniser", originals / "bert"]
     else:
         tokenisers = []
     given = [originals / encoder, tmp_path / "out", "--decoder", originals / decoder, *tokenisers]
-    assert expected in refusal("import-hf", *given)
+    assert_names(refusal("import-hf", *given), *named)
     assert not list(tmp_path.iterdir())
 
 

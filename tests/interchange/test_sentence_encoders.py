@@ -7,6 +7,7 @@ import torch
 from click.testing import CliRunner
 from interchange.test_hugging_face_refusals import Payload
 from models.tiny_hugging_face import save_half
+from refusals import assert_names, refuses
 from safetensors.torch import load_file
 from sentence_encoder_folder import (
     CLS,
@@ -23,7 +24,6 @@ from tiny_gpt2 import call, refusal
 from genft_fairseq.cli import genft
 from genft_fairseq.cli.retrievers import load_encoder
 from genft_fairseq.data.fid_json import Passage
-from genft_fairseq.errors import UserError
 
 
 def assert_vectors(folder, original, prompts=("", ""), **said):
@@ -103,7 +103,7 @@ def test_pickled_weights_run_no_code(tmp_path):
     torch.save(weights, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     assert str(folder) in refusal("import-hf", folder, tmp_path / "out")
-    with pytest.raises(UserError, match="carry something besides tensors"):
+    with refuses(folder):
         load_encoder(str(folder), None, batch_size=2, cpu=True)
     assert set(tmp_path.iterdir()) == {folder}
 
@@ -122,7 +122,8 @@ def test_prompts(tmp_path):
     assert_vectors(folder, folder, ("the ", "the "), longest=16, pooling=CLS)
     write_json(says, {"pooling_mode": "mean", "include_prompt": False})
     line = refusal("import-hf", folder, tmp_path / "out")
-    assert "1_Pooling" in line and "include_prompt" in line and not (tmp_path / "out").exists()
+    assert_names(line, "1_Pooling", "include_prompt")
+    assert not (tmp_path / "out").exists()
     write_json(folder / "config_sentence_transformers.json", {"prompts": {"query": ""}})
     assert_vectors(folder, folder, longest=16)
 
@@ -180,7 +181,7 @@ def file(name, content):
 
 REFUSED = {
     "max": (pooling(**{MEAN: False, "pooling_mode_max_tokens": True}), "1_Pooling", "max_tokens"),
-    "two": (pooling(**{CLS: True}), "1_Pooling", "mean_tokens and cls_token"),
+    "two": (pooling(**{CLS: True}), "1_Pooling", "mean_tokens", "cls_token"),
     "last token": (pooling(pooling_mode="lasttoken"), "1_Pooling", "lasttoken"),
     "no pooling": (lambda folder: (folder / "1_Pooling" / "config.json").unlink(), "1_Pooling"),
     "dense": (modules((2, "type", "sentence_transformers.models.Dense")), "modules.json", "Dense"),
@@ -215,7 +216,7 @@ def test_what_is_not_known_here(refused, tmp_path):
     change, *named = refused
     change(folder)
     line = refusal("import-hf", folder, tmp_path / "out")
-    assert all(part in line for part in named), line
+    assert_names(line, *named)
     assert set(tmp_path.iterdir()) == {folder}
 
 

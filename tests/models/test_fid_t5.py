@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 from models.imported import EOS, PAD, Imported, imported
+from refusals import refuses
 from torch import Tensor
 
-from genft_fairseq.errors import UserError
 from genft_fairseq.interchange.encoder_decoder_checkpoint import dictionary_of
 from genft_fairseq.models.fid_t5 import FiDT5Model
 from genft_fairseq.models.hugging_face import HuggingFaceModel
@@ -179,30 +179,28 @@ def test_gradients_reach_what_is_left(start):
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"),
+    ("flags", "named"),
     [
-        ({"first_k": 0}, r"--first-k must lie in \[1, inf\), but is 0"),
-        ({"cross_attention_interval": 4}, r"--cross-attention-interval must lie in \[1, 3\]"),
-        ({"decoder_kv_heads": 3}, r"--decoder-kv-heads must divide --decoder-attention-heads 4"),
-        ({"passages_at_once": -1}, r"--passages-at-once must lie in \[0, inf\), but is -1"),
+        ({"first_k": 0}, ("--first-k", 0)),
+        ({"cross_attention_interval": 4}, ("--cross-attention-interval", 4)),
+        ({"decoder_kv_heads": 3}, ("--decoder-kv-heads", 3)),
+        ({"passages_at_once": -1}, ("--passages-at-once", -1)),
     ],
 )
-def test_flags_out_of_range(start, flags, expected):
-    with pytest.raises(UserError, match=expected):
+def test_flags_out_of_range(start, flags, named):
+    with refuses(*named):
         build(start, **flags)
 
 
 def test_only_a_t5(tmp_path):
     bart = imported(tmp_path, "bart")
-    with pytest.raises(
-        UserError, match="--arch fid_t5 needs a T5, but --hugging-face names a bart"
-    ):
+    with refuses("--hugging-face", "bart"):
         build(bart)
 
 
 def test_a_checkpoint_with_fewer_heads_is_refused(start):
     few = build(start, decoder_kv_heads=1)
-    with pytest.raises(UserError, match="has fewer key and value heads in"):
+    with refuses("--decoder-kv-heads"):
         build(start, decoder_kv_heads=2).upgrade_state_dict_named(few.state_dict(), "")
 
 

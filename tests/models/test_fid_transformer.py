@@ -17,9 +17,9 @@ from models.tiny_fid import (
     tiny_sample,
     tiny_task,
 )
+from refusals import refuses
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from genft_fairseq.errors import UserError
 from genft_fairseq.generation.candidates import sample_candidates, sequence_lprobs
 from genft_fairseq.generation.prefix import read_prefix
 from genft_fairseq.generation.rollout import rows_of_encoder_out
@@ -417,23 +417,20 @@ def test_no_attention_of_all_passages_at_once_is_held(training):
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "named"),
     [
-        ({"first_k": 0}, r"--first-k must lie in \[1, inf\), but is 0"),
-        ({"decoder_kv_heads": 3}, r"--decoder-kv-heads must divide .* 4 \(1, 2, 4\), but is 3"),
-        ({"decoder_kv_heads": 0}, r"--decoder-kv-heads must divide"),
-        (
-            {"cross_attention_interval": 4},
-            r"--cross-attention-interval must lie in \[1, 3\], .* is 4: no layer would read",
-        ),
-        ({"cross_attention_interval": 0}, r"must lie in \[1, 3\], --decoder-layers, but is 0"),
-        ({"passages_at_once": -1}, r"--passages-at-once must lie in \[0, inf\)"),
-        ({"no_cross_attention": True}, "--no-cross-attention does not go with"),
-        ({"cross_self_attention": True}, "--cross-self-attention does not go with"),
+        ({"first_k": 0}, ("--first-k", 0)),
+        ({"decoder_kv_heads": 3}, ("--decoder-kv-heads", 3)),
+        ({"decoder_kv_heads": 0}, ("--decoder-kv-heads", 0)),
+        ({"cross_attention_interval": 4}, ("--cross-attention-interval", 4)),
+        ({"cross_attention_interval": 0}, ("--cross-attention-interval", 0)),
+        ({"passages_at_once": -1}, ("--passages-at-once", -1)),
+        ({"no_cross_attention": True}, ("--no-cross-attention",)),
+        ({"cross_self_attention": True}, ("--cross-self-attention",)),
     ],
 )
-def test_flags_out_of_range(flags, message):
-    with pytest.raises(UserError, match=message):
+def test_flags_out_of_range(flags, named):
+    with refuses(*named):
         tiny_model(**flags)
 
 
@@ -473,22 +470,22 @@ def test_layer_drop_does_not_decide_which_layers_read(seed):
 
 
 def test_layers_that_are_left_out_must_leave_one_that_reads():
-    with pytest.raises(UserError, match="--decoder-layers-to-keep numbers the layers anew"):
+    with refuses("--decoder-layers-to-keep"):
         tiny_model(decoder_layers_to_keep="0,2", cross_attention_interval=3)
     kept = tiny_model(decoder_layers_to_keep="0,2")
     assert len(kept.decoder.layers) == 2
 
 
 def test_a_cheaper_checkpoint_does_not_fit_a_dearer_model():
-    with pytest.raises(UserError, match="has no cross-attention in decoder layer 1"):
+    with refuses("--cross-attention-interval"):
         tiny_model().load_state_dict(tiny_model(cross_attention_interval=3).state_dict())
-    with pytest.raises(UserError, match="fewer key and value heads in decoder"):
+    with refuses("--decoder-kv-heads"):
         tiny_model().load_state_dict(tiny_model(decoder_kv_heads=2).state_dict())
 
 
 @pytest.mark.parametrize("value", ["8", 1.5])
 def test_overrides_of_another_type(value):
-    with pytest.raises(UserError, match="--first-k must be a whole number, but is"):
+    with refuses("--first-k", value):
         tiny_model(first_k=value)
 
 

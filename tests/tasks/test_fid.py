@@ -7,9 +7,9 @@ import pytest
 import torch
 from fid_folder import evidence_of, keys_and_values, line_of, write_fid_folder
 from omegaconf import OmegaConf
+from refusals import refuses
 
 from genft_fairseq.data.fid_lines import passage_symbol
-from genft_fairseq.errors import UserError
 from genft_fairseq.tasks.fid import FiDConfig, FiDTask
 
 ASKED = keys_and_values(13)
@@ -158,47 +158,47 @@ def test_typed_passages_are_read_by_score(folder, caplog):
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("line", "named"),
     [
-        ("{", "input line 1 is no JSON"),
-        ("[" * 100000, "input line 1 is no JSON"),
-        ('{"question": "a"}', "input line 1 has no ctxs"),
-        ('{"ctxs": [{"text": "a"}]}', "input line 1 has no question"),
-        ('{"question": "a", "ctxs": [{"title": "b"}]}', "input line 1: passage 0 has no text"),
+        ("{", (1,)),
+        ("[" * 100000, (1,)),
+        ('{"question": "a"}', (1,)),
+        ('{"ctxs": [{"text": "a"}]}', (1,)),
+        ('{"question": "a", "ctxs": [{"title": "b"}]}', (1, 0)),
     ],
 )
-def test_input_that_is_no_example(line, message, folder):
-    with pytest.raises(UserError, match=message):
+def test_input_that_is_no_example(line, named, folder):
+    with refuses(*named):
         task_of(folder).get_interactive_tokens_and_lengths([line], lambda text: text)
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "named"),
     [
-        ({"n_context": -1}, r"--n-context must lie in \[0, inf\), but is -1"),
-        ({"max_passage_tokens": -1}, r"--max-passage-tokens must lie in"),
-        ({"truncate_source": True}, "--truncate-source is for one source.*--max-passage-tokens"),
-        ({"num_batch_buckets": 2}, "--num-batch-buckets is for one source text"),
-        ({"load_alignments": True}, "--load-alignments is for one source text"),
+        ({"n_context": -1}, ("--n-context", -1)),
+        ({"max_passage_tokens": -1}, ("--max-passage-tokens", -1)),
+        ({"truncate_source": True}, ("--truncate-source",)),
+        ({"num_batch_buckets": 2}, ("--num-batch-buckets",)),
+        ({"load_alignments": True}, ("--load-alignments",)),
         (
             {"source_pointing": True, "n_context": 9},
-            "--n-context 9 needs .*<passage:9> in both .* dict.question.txt has .*<passage:8>",
+            ("--n-context", 9, "<passage:9>", "dict.question.txt", "<passage:8>"),
         ),
     ],
 )
-def test_flags_that_cannot_work(flags, message, folder):
-    with pytest.raises(UserError, match=message):
+def test_flags_that_cannot_work(flags, named, folder):
+    with refuses(*named):
         task_of(folder, **flags)
 
 
 def test_a_pair_without_room(folder):
-    with pytest.raises(UserError, match=r"example \d+ of the split train has a question and pas"):
+    with refuses("example", "train"):
         loaded(folder, max_source_positions=8)
 
 
 def test_more_passages_than_symbols(tmp_path):
     folder = write_fid_folder(tmp_path / "data", {"train": ASKED}, named=2)
-    with pytest.raises(UserError, match=r"needs a symbol for each of 4 passages, .*<passage:2>"):
+    with refuses(4, "<passage:2>"):
         loaded(folder, source_pointing=True)
 
 
@@ -206,7 +206,7 @@ def test_pointing_needs_the_evidence(tmp_path):
     folder = write_fid_folder(tmp_path / "data", {"train": ASKED})
     for path in folder.glob("train.align*"):
         path.unlink()
-    with pytest.raises(UserError, match=r"--source-pointing needs .*train.align.*is not there"):
+    with refuses("--source-pointing", "train.align"):
         loaded(folder, source_pointing=True)
     loaded(folder)
 
@@ -219,22 +219,20 @@ def test_pointing_needs_the_evidence(tmp_path):
     ],
 )
 def test_generation_that_needs_one_source_text(flag, value, folder):
-    message = f"--{flag.replace('_', '-')} is about one source text"
-    with pytest.raises(UserError, match=message):
+    with refuses(f"--{flag.replace('_', '-')}"):
         task_of(folder).build_generator([], OmegaConf.create({flag: value}))
 
 
 def test_lengths_that_the_source_would_decide(folder):
     cfg = OmegaConf.create({"_name": "minimum_risk", "risk_max_len_a": 1.5})
-    with pytest.raises(UserError, match=r"--risk-max-len-a 1.5 .* give --risk-max-len-a 0, and"):
+    with refuses("--risk-max-len-a", 1.5):
         task_of(folder).build_criterion(cfg)
 
 
 def test_an_example_that_no_batch_has_room_for(folder):
     task, dataset = loaded(folder)
     worst = dataset.num_tokens_vec(np.arange(len(dataset))).max()
-    message = f"--max-tokens is {worst - 1}, but example .* alone has {worst} .4 passages"
-    with pytest.raises(UserError, match=message):
+    with refuses("--max-tokens", worst - 1, "example", worst):
         task.get_batch_iterator(dataset, worst - 1)
     batches = task.get_batch_iterator(dataset, int(worst)).next_epoch_itr(shuffle=False)
     assert sum(len(batch["id"]) for batch in batches) == len(ASKED)

@@ -8,14 +8,13 @@ import tiny_retrieval
 import torch
 from encoder_decoder_folder import import_model, sentences
 from fairseq_commands import OPTIMISATION, USER_DIR, moved, parameters, run, run_warm
-from refusals import assert_refused
+from refusals import assert_refused, refuses
 from sentence_encoder_folder import PASSAGES, QUESTIONS, save_sentence_encoder, vectors
 from tiny_gpt2 import call
 
 from genft_fairseq.cli.retrievers import load_encoder
 from genft_fairseq.data.fid_json import Passage
 from genft_fairseq.data.model_tokeniser import ModelTokeniser
-from genft_fairseq.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +45,6 @@ def test_it_learns_what_can_be_learned_by_heart(data, tmp_path):
     accuracy, loss = logged(done, "accuracy"), logged(done, "loss")
     assert accuracy[0] < 0.3 and accuracy[-1] == 1
     assert loss[0] > 3 and loss[-1] < 0.1
-    assert (
-        "train: 24 examples; 4 without a passage that holds an answer are left out" in done.output
-    )
-    assert "valid: 8 examples; 1 without" in done.output
 
 
 def test_validation_has_the_same_figures(data, tmp_path):
@@ -71,9 +66,9 @@ def test_max_tokens_bounds_the_batches(data, tmp_path):
 
 
 def test_examples_larger_than_a_batch(data, tmp_path):
-    """All are, by one token, which fairseq says in its own words."""
+    """All are, by one token."""
     done = train(data, tmp_path, "--max-epoch", 1, "--max-tokens", 16, check=False)
-    assert done.returncode and "The dataset is empty" in done.error
+    assert_refused(done)
 
 
 def test_a_resumed_run_ends_with_the_same_parameters(data, tmp_path):
@@ -102,10 +97,7 @@ def test_options_reach_the_data(data, tmp_path):
 
 def test_other_criterions_are_refused(data, tmp_path):
     done = train(data, tmp_path, "--criterion", "cross_entropy", check=False)
-    assert done.error == (
-        "fairseq-train: error: --task retrieval needs --criterion in_batch_negatives, "
-        "not cross_entropy"
-    )
+    assert_refused(done, "--task", "--criterion", "cross_entropy", unwritten=tmp_path)
 
 
 def test_other_models_are_refused(data, tmp_path):
@@ -120,22 +112,14 @@ def test_other_models_are_refused(data, tmp_path):
 
 
 BAD = {
-    "question positions": (
-        ["--max-question-positions", 1],
-        r"--max-question-positions must lie in [2, inf), but is 1",
-    ),
-    "hard negatives": (
-        ["--hard-negatives", -1],
-        "--hard-negatives must lie in [0, inf), but is -1",
-    ),
+    "question positions": ["--max-question-positions", 1],
+    "hard negatives": ["--hard-negatives", -1],
 }
 
 
-@pytest.mark.parametrize(("flags", "message"), BAD.values(), ids=BAD)
-def test_flags_out_of_range(data, tmp_path, flags, message):
-    done = train(data, tmp_path, *flags, check=False)
-    assert done.error == f"fairseq-train: error: {message}"
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize("flags", BAD.values(), ids=BAD)
+def test_flags_out_of_range(data, tmp_path, flags):
+    assert_refused(train(data, tmp_path, *flags, check=False), *flags, unwritten=tmp_path)
 
 
 def load(data):
@@ -148,19 +132,17 @@ def load(data):
 
 
 def test_a_folder_of_something_else(tmp_path, data):
-    with pytest.raises(UserError, match=r"dict.question.txt does not exist: is .* a folder for"):
+    with refuses("dict.question.txt"):
         load(tmp_path)
     (tmp_path / "dict.question.txt").write_text("word 1\n")
-    with pytest.raises(UserError, match=r"dict.question.txt has no symbol <question>, <title>"):
+    with refuses("dict.question.txt", "<question>", "<title>"):
         load(tmp_path)
     (tmp_path / "dict.question.txt").write_text((data / "dict.question.txt").read_text())
-    with pytest.raises(FileNotFoundError, match=r"Dataset not found: .*train.question-answer"):
+    with refuses("train.question-answer", error=FileNotFoundError):
         load(tmp_path)
     for path in data.glob("train.question-answer.*"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(
-        FileNotFoundError, match=r"Dataset not found: .*train.align.question-answer"
-    ):
+    with refuses("train.align.question-answer", error=FileNotFoundError):
         load(tmp_path)
 
 

@@ -21,9 +21,10 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models.nat.nonautoregressive_transformer import base_architecture as nat_architecture
 from fairseq.models.transformer_lm import TransformerLanguageModelConfig
 from omegaconf import OmegaConf
+from refusals import assert_names, refuses
 from torch import nn
 
-from genft_fairseq.errors import UnsuitableModel, UserError
+from genft_fairseq.errors import UnsuitableModel
 from genft_fairseq.functional.token_mixing import GoldSchedule
 from genft_fairseq.generation.scheduled_sampling import Mixing, input_replacement
 from genft_fairseq.generation.token_choice import Search
@@ -131,9 +132,8 @@ def test_an_unknown_name_is_refused_by_the_parser(flag, capsys):
     with pytest.raises(SystemExit):
         options.parse_args_and_arch(options.get_training_parser(), [*words, f"--{flag}", "other"])
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert f"argument --{flag}: invalid choice: 'other' (choose from" in error
     allowed = {"gold-schedule": "decoding_step", "mix": "expected_embedding"}.get(flag, "linear")
-    assert allowed in error
+    assert_names(error, f"--{flag}", "other", allowed)
 
 
 NAN = float("nan")
@@ -142,136 +142,79 @@ LINEAR = {"gold_schedule": "linear", "gold_k": 1.0, "gold_c": 0.1}
 CONFIDENCE = {"gold_schedule": "confidence"}
 COMPOSITE = {"gold_schedule": "composite", "gold_probability": 0.5, "gold_k": 0.5}
 REFUSED = [
-    ({"gold_probability": 1.5}, "--gold-probability must lie in [0, 1], but is 1.5"),
-    ({"gold_probability": -0.1}, "--gold-probability must lie in [0, 1], but is -0.1"),
-    ({"gold_probability": NAN}, "--gold-probability must lie in [0, 1], but is nan"),
-    ({"sampling_passes": 0}, "--sampling-passes must lie in [1, inf), but is 0"),
-    ({"mix_temperature": 0.0}, "--mix-temperature must lie in [1e-6, 1e6], but is 0.0"),
-    ({"mix_temperature": NAN}, "--mix-temperature must lie in [1e-6, 1e6], but is nan"),
-    ({"mix_top_k": -1}, "--mix-top-k must lie in [0, inf), but is -1"),
-    ({"mix_top_p": 0.0}, "--mix-top-p must lie in (0, 1], but is 0.0"),
-    ({"mix_top_p": 1.5}, "--mix-top-p must lie in (0, 1], but is 1.5"),
-    ({"mix_top_k": 3}, "--mix-top-k and --mix-top-p need --mix sample, but it is argmax"),
+    ({"gold_probability": 1.5}, ("--gold-probability", 1.5)),
+    ({"gold_probability": -0.1}, ("--gold-probability", -0.1)),
+    ({"gold_probability": NAN}, ("--gold-probability", "nan")),
+    ({"sampling_passes": 0}, ("--sampling-passes", 0)),
+    ({"mix_temperature": 0.0}, ("--mix-temperature", 0.0)),
+    ({"mix_temperature": NAN}, ("--mix-temperature", "nan")),
+    ({"mix_top_k": -1}, ("--mix-top-k", -1)),
+    ({"mix_top_p": 0.0}, ("--mix-top-p", 0.0)),
+    ({"mix_top_p": 1.5}, ("--mix-top-p", 1.5)),
+    ({"mix_top_k": 3}, ("--mix-top-k", "--mix", "argmax")),
     (
         {"mix_top_p": 0.5, "mix": "expected_embedding"},
-        "--mix-top-k and --mix-top-p need --mix sample, but it is expected_embedding",
+        ("--mix-top-p", "--mix", "expected_embedding"),
     ),
-    (
-        {"mix_temperature": 0.5},
-        "--mix-temperature needs --mix sample or expected_embedding, not argmax",
-    ),
+    ({"mix_temperature": 0.5}, ("--mix-temperature", "--mix", "expected_embedding")),
     (
         {"mix_gradient": True, "mix": "sample"},
-        "--mix-gradient needs --mix expected_embedding, but it is sample",
+        ("--mix-gradient", "--mix", "expected_embedding", "sample"),
     ),
-    (
-        {**CONFIDENCE, "gold_confidence": 1.0},
-        "--gold-confidence must lie in [0, 1): at 1 every input would stay gold, but is 1.0",
-    ),
+    ({**CONFIDENCE, "gold_confidence": 1.0}, ("--gold-confidence", 1.0)),
     (
         {**CONFIDENCE, "gold_confidence": 0.8, "random_confidence": 0.5},
-        "--random-confidence must lie in [--gold-confidence 0.8, 1], but is 0.5",
+        ("--random-confidence", "--gold-confidence", 0.8, 0.5),
     ),
-    (
-        {**CONFIDENCE, "random_confidence": 1.1},
-        "--random-confidence must lie in [--gold-confidence 0.9, 1], but is 1.1",
-    ),
-    ({"gold_schedule": "linear"}, "--gold-schedule linear needs --gold-k"),
-    ({"gold_schedule": "linear", "gold_k": 1.0}, "--gold-schedule linear needs --gold-c"),
-    ({**LINEAR, "gold_k": -1.0}, "--gold-k must lie in [0, inf), but is -1.0"),
-    ({**LINEAR, "gold_k": INF}, "--gold-k must lie in [0, inf), but is inf"),
-    ({**LINEAR, "gold_c": -0.1}, "--gold-c must lie in [0, inf), but is -0.1"),
-    (
-        {**LINEAR, "gold_c": 0.0},
-        "--gold-schedule linear would never leave gold: --gold-c must be above 0, but is 0.0",
-    ),
-    (
-        {**LINEAR, "gold_minimum": 1.0},
-        "--gold-minimum must lie in [0, 1): at 1 every input would stay gold, but is 1.0",
-    ),
-    (
-        {**LINEAR, "gold_minimum": -0.5},
-        "--gold-minimum must lie in [0, 1): at 1 every input would stay gold, but is -0.5",
-    ),
+    ({**CONFIDENCE, "random_confidence": 1.1}, ("--random-confidence", "--gold-confidence", 1.1)),
+    ({"gold_schedule": "linear"}, ("--gold-schedule", "linear", "--gold-k")),
+    ({"gold_schedule": "linear", "gold_k": 1.0}, ("--gold-schedule", "linear", "--gold-c")),
+    ({**LINEAR, "gold_k": -1.0}, ("--gold-k", -1.0)),
+    ({**LINEAR, "gold_k": INF}, ("--gold-k", "inf")),
+    ({**LINEAR, "gold_c": -0.1}, ("--gold-c", -0.1)),
+    ({**LINEAR, "gold_c": 0.0}, ("--gold-schedule", "--gold-c", 0.0)),
+    ({**LINEAR, "gold_minimum": 1.0}, ("--gold-minimum", 1.0)),
+    ({**LINEAR, "gold_minimum": -0.5}, ("--gold-minimum", -0.5)),
     (
         {"gold_schedule": "exponential", "gold_k": 1.0},
-        "--gold-schedule exponential would never leave gold: --gold-k must be below 1, but is 1.0",
+        ("--gold-schedule", "exponential", "--gold-k", 1.0),
     ),
+    ({"gold_schedule": "exponential", "gold_k": 1.1}, ("--gold-k", 1.1)),
+    ({"gold_schedule": "inverse_sigmoid", "gold_k": 0.5}, ("--gold-k", 0.5)),
     (
-        {"gold_schedule": "exponential", "gold_k": 1.1},
-        "--gold-k must lie in [0, 1), but is 1.1",
+        {"gold_schedule": "decoding_step"},
+        ("--gold-schedule", "decoding_step", "--gold-probability"),
     ),
-    (
-        {"gold_schedule": "inverse_sigmoid", "gold_k": 0.5},
-        "--gold-k must lie in [1, inf), but is 0.5",
-    ),
-    ({"gold_schedule": "decoding_step"}, "--gold-schedule decoding_step needs --gold-probability"),
     (
         {"gold_schedule": "decoding_step", "gold_probability": 1.0},
-        "--gold-schedule decoding_step would never leave gold: --gold-probability must be below 1",
+        ("--gold-schedule", "decoding_step", "--gold-probability"),
     ),
-    (
-        {**COMPOSITE, "gold_probability": 1.0},
-        "--gold-schedule composite would never leave gold: --gold-probability must be below 1",
-    ),
-    ({**COMPOSITE, "gold_k": None}, "--gold-schedule composite needs --gold-k"),
-    (
-        {**COMPOSITE, "gold_decay": "linear"},
-        "--gold-schedule composite needs --gold-c",
-    ),
-    (
-        {**COMPOSITE, "gold_k": 1.0},
-        "--gold-schedule composite would never leave gold: --gold-k must be below 1, but is 1.0",
-    ),
-    (
-        {**LINEAR, "gold_probability": 0.5},
-        "--gold-probability 0.5 has no meaning with --gold-schedule linear",
-    ),
-    (
-        {**CONFIDENCE, "gold_probability": 0.5},
-        "--gold-probability 0.5 has no meaning with --gold-schedule confidence",
-    ),
-    ({"gold_k": 0.5}, "--gold-k 0.5 has no meaning with --gold-schedule constant"),
-    (
-        {"gold_decay": "linear"},
-        "--gold-decay linear has no meaning with --gold-schedule constant",
-    ),
-    (
-        {"gold_confidence": 0.5},
-        "--gold-confidence 0.5 has no meaning with --gold-schedule constant",
-    ),
-    (
-        {**LINEAR, "confidence_of": "own"},
-        "--confidence-of own has no meaning with --gold-schedule linear",
-    ),
+    ({**COMPOSITE, "gold_probability": 1.0}, ("--gold-schedule", "--gold-probability", 1)),
+    ({**COMPOSITE, "gold_k": None}, ("--gold-schedule", "--gold-k")),
+    ({**COMPOSITE, "gold_decay": "linear"}, ("--gold-schedule", "--gold-c")),
+    ({**COMPOSITE, "gold_k": 1.0}, ("--gold-schedule", "--gold-k", 1.0)),
+    ({**LINEAR, "gold_probability": 0.5}, ("--gold-probability", 0.5, "--gold-schedule")),
+    ({**CONFIDENCE, "gold_probability": 0.5}, ("--gold-probability", 0.5, "--gold-schedule")),
+    ({"gold_k": 0.5}, ("--gold-k", 0.5, "--gold-schedule")),
+    ({"gold_decay": "linear"}, ("--gold-decay", "linear", "--gold-schedule")),
+    ({"gold_confidence": 0.5}, ("--gold-confidence", 0.5, "--gold-schedule")),
+    ({**LINEAR, "confidence_of": "own"}, ("--confidence-of", "own", "--gold-schedule")),
     (
         {**COMPOSITE, "gold_schedule": "inverse_composite", "gold_probability": 1.0},
-        "--gold-schedule inverse_composite would never leave gold: --gold-probability must be "
-        "below 1",
+        ("--gold-schedule", "inverse_composite", "--gold-probability"),
     ),
-    (
-        {**LINEAR, "random_confidence": 0.99},
-        "--random-confidence 0.99 has no meaning with --gold-schedule linear",
-    ),
-    (
-        {**COMPOSITE, "gold_c": 0.5},
-        "--gold-c 0.5 has no meaning with --gold-schedule composite",
-    ),
-    (
-        {"gold_minimum": 0.5},
-        "--gold-minimum 0.5 has no meaning with --gold-schedule constant",
-    ),
+    ({**LINEAR, "random_confidence": 0.99}, ("--random-confidence", 0.99, "--gold-schedule")),
+    ({**COMPOSITE, "gold_c": 0.5}, ("--gold-c", 0.5, "--gold-schedule")),
+    ({"gold_minimum": 0.5}, ("--gold-minimum", 0.5, "--gold-schedule")),
 ]
 
 
-@pytest.mark.parametrize(("flags", "message"), REFUSED, ids=lambda value: str(value)[:60])
-def test_refused_when_the_task_is_built(flags, message):
-    """One line: the flag, what was given, what is allowed."""
+@pytest.mark.parametrize(("flags", "named"), REFUSED, ids=lambda value: str(value)[:60])
+def test_refused_when_the_task_is_built(flags, named):
+    """One line: the flags, and what was given."""
     for kind in KINDS:
-        with pytest.raises(UserError) as error:
+        with refuses(*named):
             sampling_task(kind, **flags)
-        assert str(error.value) == message
-        assert "\n" not in message
 
 
 # --- models --------------------------------------------------------------------------------------
@@ -283,10 +226,9 @@ def test_non_autoregressive_models_are_refused():
     nat_architecture(args)
     args.max_source_positions = args.max_target_positions = 16
     args.arch = "nonautoregressive_transformer"
-    with pytest.raises(UnsuitableModel) as error:
+    named = ("--task scheduled_sampling_translation", "NATransformerDecoder")
+    with refuses(*named, error=UnsuitableModel):
         task.build_model(args)
-    assert "--task scheduled_sampling_translation" in str(error.value)
-    assert "NATransformerDecoder" in str(error.value)
 
 
 def adaptive_input():
@@ -308,12 +250,8 @@ def test_expected_embeddings_need_an_embedding_matrix():
     OmegaConf.set_struct(config, False)
     config._name = "transformer_lm"
     assert sampling_task("language").build_model(config) is not None
-    with pytest.raises(UnsuitableModel) as error:
+    with refuses("--mix expected_embedding", "AdaptiveInput", error=UnsuitableModel):
         sampling_task("language", mix="expected_embedding").build_model(config)
-    assert str(error.value) == (
-        "--mix expected_embedding needs a decoder with one embedding matrix, but this one has "
-        "AdaptiveInput"
-    )
 
 
 # --- every criterion -----------------------------------------------------------------------------
@@ -526,7 +464,7 @@ def test_a_failed_step_leaves_no_hook(kind):
         def backward(self, loss):
             raise RuntimeError("out of memory")
 
-    with pytest.raises(RuntimeError, match="out of memory"):
+    with pytest.raises(RuntimeError):
         world.task.train_step(world.sample, world.model, criterion, Failing(), 0)
     hooks = [
         handle
