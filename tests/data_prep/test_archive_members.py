@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from refusals import assert_names, refuses
 
 DATA_PREP = Path(__file__).parents[2] / "data-prep"
 sys.path.insert(0, str(DATA_PREP))  # a folder of scripts, not a package
@@ -65,6 +66,7 @@ def complaint(archive: Path, *members: str) -> str:
     assert sorted(archive.parent.iterdir()) == before
     message = str(error.value)
     assert "\n" not in message
+    assert_names(message, archive)
     return message
 
 
@@ -92,7 +94,7 @@ def test_an_old_file_is_replaced_only_by_a_whole_one(archive):
     out = archive.parent / "out"
     out.write_text("old")
     archive.write_bytes(ARCHIVES["tgz"])
-    assert complaint(archive, "corpus/none") == f"{archive} holds no member corpus/none"
+    assert_names(complaint(archive, "corpus/none"), "corpus/none")
     with pytest.raises(PrepareError):
         extract(archive, {"c": out, "corpus/none": archive.parent / "other"})
     assert out.read_text() == "old"
@@ -124,7 +126,7 @@ def test_links_and_devices_are_refused(archive, kind):
     info.linkname = "/etc/passwd"
     with tarfile.open(archive, "w") as tar:
         tar.addfile(info)
-    assert complaint(archive, "text") == f"text in {archive} is not a regular file"
+    assert_names(complaint(archive, "text"), "text")
 
 
 def test_links_and_folders_in_a_zip_are_refused(archive):
@@ -134,13 +136,13 @@ def test_links_and_folders_in_a_zip_are_refused(archive):
         members.writestr(link, "/etc/passwd")
         members.writestr("folder/", "")
     for name in ("text", "folder/"):
-        assert complaint(archive, name) == f"{name} in {archive} is not a regular file"
+        assert_names(complaint(archive, name), name)
 
 
 def test_a_member_that_comes_twice_is_refused(archive):
     second = tar_bytes({"./a": b"2"})
     archive.write_bytes(tar_bytes({"a": b"1"})[:1024] + second)
-    assert complaint(archive, "a") == f"{archive} holds a more than once"
+    assert_names(complaint(archive, "a"), " a ")
 
 
 @pytest.mark.parametrize("kind", ARCHIVES)
@@ -155,8 +157,10 @@ def test_a_truncated_archive(archive, kind):
     for length in (len(whole) * n // 7 for n in range(1, 7)):
         archive.write_bytes(whole[:length])
         message = complaint(archive, "first")
-        assert message.startswith(f"{archive} is a truncated or damaged archive ("), length
-        assert message.endswith("); fetch it again")
+        assert_names(message, archive)
+        assert_names(
+            message,
+        )
 
 
 @pytest.mark.parametrize("kind", ["tgz", "zip"])
@@ -167,14 +171,14 @@ def test_damage_in_the_middle(archive, kind):
     )
     whole[15_000] ^= 1
     archive.write_bytes(whole)
-    assert complaint(archive, "first").startswith(f"{archive} is a truncated or damaged archive (")
+    complaint(archive, "first")
 
 
 def test_a_damaged_header_is_not_the_end(archive):
     whole = bytearray(tar_bytes({"first": b"1", "second": b"2"}))
     whole[1024 + 150] ^= 1  # in the checksum of the second header
     archive.write_bytes(whole)
-    assert complaint(archive, "second").startswith(f"{archive} is a truncated or damaged archive (")
+    complaint(archive, "second")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +188,7 @@ def test_a_damaged_header_is_not_the_end(archive):
 )
 def test_what_is_no_archive(archive, content):
     archive.write_bytes(content)
-    assert complaint(archive, "text") == f"{archive} is not a tar, tar.gz or zip archive"
+    complaint(archive, "text")
 
 
 def test_an_encrypted_zip(archive):
@@ -192,7 +196,7 @@ def test_an_encrypted_zip(archive):
     whole[6] |= 1
     whole[whole.index(b"PK\x01\x02") + 8] |= 1
     archive.write_bytes(whole)
-    assert complaint(archive, "text").startswith(f"cannot read text in {archive}: ")
+    assert_names(complaint(archive, "text"), "text")
 
 
 # --- checksums ------------------------------------------------------------------------------------
@@ -208,8 +212,8 @@ def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(("option", "label"), [("--sha256", "SHA-256"), ("--md5", "MD5")])
-def test_a_checksum_is_compared_before_anything_is_written(archive, option, label):
+@pytest.mark.parametrize("option", ["--sha256", "--md5"])
+def test_a_checksum_is_compared_before_anything_is_written(archive, option):
     archive.write_bytes(ARCHIVES["tgz"])
     right = hashlib.new(option.strip("-"), ARCHIVES["tgz"]).hexdigest()
     wrong = "0" * len(right)
@@ -217,23 +221,21 @@ def test_a_checksum_is_compared_before_anything_is_written(archive, option, labe
     arguments = (archive, "--members", "c", "--destinations", out, option)
     result = command(*arguments, wrong)
     assert result.returncode == 2
-    assert result.stderr == (
-        f"prepare-it.sh: {archive} is not the archive that this recipe pins: {label} expected "
-        f"{wrong}, found {right}\n"
-    )
+    assert result.stderr.count("\n") == 1
+    assert_names(result.stderr, "prepare-it.sh", archive, wrong, right)
     assert not out.exists()
     result = command(*arguments, right.upper())
     assert (result.returncode, result.stderr) == (0, "")
-    assert f"{label} {right} (as pinned)" in result.stdout
+    assert right in result.stdout
     assert out.read_text() == "3"
 
 
 def test_a_size_is_compared(archive):
     archive.write_bytes(b"12345")
-    with pytest.raises(PrepareError, match=r"expected 6 bytes, found 5$"):
+    with refuses(6, 5, error=PrepareError):
         verify(archive, 6, "sha256", None)
-    assert verify(archive, 5, "sha256", None) == "archive.bin: 5 bytes (as pinned)"
-    assert verify(archive, None, "sha256", None) == "archive.bin: 5 bytes (not pinned)"
+    assert_names(verify(archive, 5, "sha256", None), archive.name, 5)
+    assert_names(verify(archive, None, "sha256", None), archive.name, 5)
 
 
 def test_without_members_it_only_checks(archive):
@@ -243,15 +245,14 @@ def test_without_members_it_only_checks(archive):
     assert [path.name for path in archive.parent.iterdir()] == ["archive.bin"]
 
 
-@pytest.mark.parametrize(
-    ("content", "named"), [(None, ()), (b"", ())]
-)
-def test_no_file(archive, content, message):
+@pytest.mark.parametrize("content", [None, b""])
+def test_no_file(archive, content):
     if content is not None:
         archive.write_bytes(content)
     result = command(archive, "--members", "c", "--destinations", archive.parent / "out")
     assert result.returncode == 2
-    assert result.stderr == f"prepare-it.sh: {message.format(archive)}\n"
+    assert result.stderr.count("\n") == 1
+    assert_names(result.stderr, archive)
 
 
 def test_large_archives_tell_how_far_they_are(archive, monkeypatch, capsys):
@@ -261,4 +262,4 @@ def test_large_archives_tell_how_far_they_are(archive, monkeypatch, capsys):
     monkeypatch.setattr(archive_members, "LARGE", 1)
     monkeypatch.setattr(archive_members, "SECONDS_PER_PROGRESS", 0.0)
     extract(archive, {"c": archive.parent / "out"})
-    assert "    archive.bin: unpacking, 0 % of it read\n" in capsys.readouterr().out
+    assert_names(capsys.readouterr().out, archive.name, "0 %")

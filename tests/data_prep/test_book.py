@@ -6,10 +6,10 @@ import gzip
 import itertools
 import json
 import os
-import re
 from pathlib import Path
 
 import pytest
+from refusals import assert_names
 
 DATA_PREP = Path(__file__).parents[2] / "data-prep"
 BOOK = "".join(f"Paragraph {n}\ngoes on.\n\n" for n in range(40))
@@ -31,67 +31,47 @@ def book(tmp_path) -> Path:
 
 # --- what it refuses ------------------------------------------------------------------------------
 
-BOTH = "--valid-percent and --test-percent split --text, which is not given"
-
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ([], ('--text', 'FILE', '--train', '--valid')),
-        (["--train", "BOOK"], ('--text', 'FILE', '--train', '--valid')),
-        (
-            ["--text", "BOOK", "--valid", "BOOK"],
-            ('--text', '--train', '--valid'),
-        ),
+        ([], ("--text", "--train", "--valid")),
+        (["--train", "BOOK"], ("--text", "--train", "--valid")),
+        (["--text", "BOOK", "--valid", "BOOK"], ("--text", "--train", "--valid")),
         (
             ["--text", "BOOK", "--test", "BOOK", "--test-percent", "3"],
-            ('--test-percent', 3, '--test'),
+            ("--test-percent", 3, "--test"),
         ),
-        (["--train=BOOK", "--valid=BOOK", "--valid=BOOK"], ('--valid',)),
-        (["--train=BOOK", "--valid=BOOK", "--test-percent=3"], BOTH),
-        (["--text", "/nowhere"], ('--text', '/nowhere')),
-        (["--text"], ('--text',)),
-        (["--text", "BOOK", "--from", "x"], ('--from',)),
-        (["--limit", "0"], ('--limit', 0)),
-        (["--valid-percent", "0"], ('--valid-percent', 0)),
-        (["--test-percent", "5%"], ('--test-percent', '5%')),
+        (["--train=BOOK", "--valid=BOOK", "--valid=BOOK"], ("--valid",)),
+        (["--train=BOOK", "--valid=BOOK", "--test-percent=3"], ("--test-percent", "--text")),
+        (["--text", "/nowhere"], ("--text", "/nowhere")),
+        (["--text"], ("--text",)),
+        (["--text", "BOOK", "--from", "x"], ("--from",)),
+        (["--limit", "0"], ("--limit", 0)),
+        (["--valid-percent", "0"], ("--valid-percent", 0)),
+        (["--test-percent", "5%"], ("--test-percent", "5%")),
         (
             ["--text", "BOOK", "--valid-percent", "60", "--test-percent", "40"],
-            ('--valid-percent', 60, '--test-percent', 40),
+            ("--valid-percent", 60, "--test-percent", 40),
         ),
-        (["--lines", "cut"], ('--lines', 'cut')),
-        (["--bpe", "gpt3"], ('--bpe', 'gpt2', 'gpt3')),
-        (["--tokenise", "on"], ('--tokenise', 'on')),
+        (["--lines", "cut"], ("--lines", "cut")),
+        (["--bpe", "gpt3"], ("--bpe", "gpt3")),
+        (["--tokenise", "on"], ("--tokenise", "on")),
         (
             ["--text", "BOOK", "--bpe", "gpt2", "--tokenise", "moses"],
-            ('--tokenise', 'moses', '--bpe', "GPT-2's"),
+            ("--tokenise", "moses", "--bpe"),
         ),
-        (
-            ["--text", "BOOK", "--gpt2-bpe", "/"],
-            ('--gpt2-bpe', '--bpe', 'gpt2'),
-        ),
-        (
-            ["--text", "BOOK", "--bpe", "gpt2", "--gpt2-bpe", "/nowhere"],
-            ('--gpt2-bpe', '/nowhere'),
-        ),
+        (["--text", "BOOK", "--gpt2-bpe", "/"], ("--gpt2-bpe", "--bpe", "gpt2")),
+        (["--text", "BOOK", "--bpe", "gpt2", "--gpt2-bpe", "/nowhere"], ("--gpt2-bpe", "/nowhere")),
         (
             ["--text", "BOOK", "--bpe", "gpt2", "--gpt2-bpe", str(DATA_PREP)],
-            ('--gpt2-bpe', f'{DATA_PREP}/encoder.json'),
+            ("--gpt2-bpe", f"{DATA_PREP}/encoder.json"),
         ),
     ],
 )
-def test_wrong_options(prepare, out, book, arguments, message):
+def test_wrong_options(prepare, out, book, arguments, named):
     arguments = [argument.replace("BOOK", str(book)) for argument in arguments]
-    assert prepare.complain("--out", out, *arguments) == message
-
-
-def test_help_names_every_option(prepare):
-    help_text = prepare.succeed("--help")
-    text = prepare.path.read_text() + (DATA_PREP / "plain_text.sh").read_text()
-    cases = re.findall(r"^ {8}(--[a-z0-9 |-]+)\)", text, re.MULTILINE)
-    options = {option for case in cases for option in re.findall(r"--[a-z0-9-]+", case)}
-    assert len(options) == 16
-    assert all(option in help_text for option in options)
+    assert_names(prepare.complain("--out", out, *arguments), *named)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +79,7 @@ def test_help_names_every_option(prepare):
     [
         (b"", ()),
         (gzip.compress(b""), ()),
-        ("eins\nzwei\nfünf\n".encode("latin-1"), ('UTF-8', 3)),
+        ("eins\nzwei\nfünf\n".encode("latin-1"), (3)),
         (gzip.compress(os.urandom(3000).hex().encode())[:-100], ()),
         (b" \n\t\n\n", ()),
         (10_000 * b"Is this one?\n", (100000,)),
@@ -107,12 +87,12 @@ def test_help_names_every_option(prepare):
     ],
     ids=["empty", "empty gzip", "latin-1", "cut gzip", "blank", "no blank line", "small"],
 )
-def test_wrong_text(prepare, out, book, content, complaint):
+def test_wrong_text(prepare, out, book, content, named):
     """The second of two texts is named, in the first place where something is wrong."""
     other = book.with_name("other")
     other.write_bytes(content)
     message = prepare.complain("--out", out, "--text", book, "--text", other)
-    assert message.startswith(f"{other} {complaint}")
+    assert_names(message, other, *named)
 
 
 # --- the whole recipe -----------------------------------------------------------------------------
@@ -180,10 +160,13 @@ def test_killed_runs_continue(prepare, prepared, novel, tmp_path, read_tree):
     out = tmp_path / "out"
     work = tmp_path / "out.partial"
     arguments = ("--text", novel, "--out", out, "--limit", LIMIT, *FEW, "--workers", 1)
+    finished: dict[str, int] = {}
     for reached in (work / "work/text/train.txt", work / "work/bpe/train.txt"):
         prepare.kill_when(reached.exists, *arguments)
         assert not out.exists()
-    assert "text: done by the interrupted run" in prepare.succeed(*arguments)
+        assert finished.items() <= prepare.finished(work).items()
+        finished = prepare.finished(work)
+    prepare.succeed(*arguments)
     assert read_tree(out) == read_tree(prepared)
     assert not work.exists()
 
@@ -193,10 +176,11 @@ def test_complete_folder(prepare, prepared, novel, books, tmp_path):
     """The text decides, not the name of its file or whether it is gzipped."""
     copy = tmp_path / "renamed"
     copy.write_bytes(gzip.decompress(novel.read_bytes()))
-    options = ("--out", prepared, "--limit", LIMIT, *FEW)
-    assert "nothing to do" in prepare.succeed("--text", copy, *options)
-    message = prepare.complain("--text", books / "moby_dick.txt.gz", *options)
-    assert message.startswith(f"{prepared} holds data made by 'prepare-book.sh --text d02c06ecdee0")
+    options = ("--limit", LIMIT, *FEW)
+    prepare.leave_alone(prepared, "--text", copy, *options)
+    other = books / "moby_dick.txt.gz"
+    message = prepare.complain("--text", other, *options, "--out", prepared)
+    assert_names(message, prepared, "prepare-book.sh --text d02c06ecdee0")
 
 
 @pytest.mark.realdata

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from refusals import assert_names
 
 DATA_PREP = Path(__file__).parents[2] / "data-prep"
 sys.path.insert(0, str(DATA_PREP))  # a folder of scripts, not a package
@@ -77,10 +78,9 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "encoder.json.gz").write_bytes(gzip.compress(b"{}"))
     result = run("take", tmp_path, tmp_path / "out")
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == (
-        f"prepare-x.sh: {tmp_path}/encoder.json.gz is not GPT-2's: SHA-256 expected "
-        f"{PINNED['encoder.json']}, found {hashlib.sha256(b'{}').hexdigest()}\n"
-    )
+    assert result.stderr.count("\n") == 1
+    found = hashlib.sha256(b"{}").hexdigest()
+    assert_names(result.stderr, tmp_path / "encoder.json.gz", PINNED["encoder.json"], found)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -95,7 +95,7 @@ def test_wrong_gpt2_download_is_not_kept(script, tmp_path):
     message = script("prepare-book.sh").complain(
         "--out", tmp_path / "out", "--text", book, "--bpe", "gpt2", GPT2_BPE_URL=mirror.as_uri()
     )
-    assert message.startswith("download/encoder.json is not GPT-2's: SHA-256 expected 1961396")
+    assert_names(message, "download/encoder.json", "1961396")
     assert not any((tmp_path / "out.partial/work/download").iterdir())
     assert not (tmp_path / "out").exists()
 
@@ -105,7 +105,7 @@ def test_truncated_gzip(tmp_path):
     (tmp_path / "encoder.json.gz").write_bytes(whole[:-50])
     result = run("take", tmp_path, tmp_path / "out")
     assert result.returncode == 2
-    assert "encoder.json.gz is a truncated or damaged gzip file (" in result.stderr
+    assert "encoder.json.gz" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
@@ -124,7 +124,7 @@ def test_gaps_in_the_numbers_are_refused(tmp_path):
     (tmp_path / "encoder.json").write_text(json.dumps({"a": 0, "b": 2}))
     result = run("dictionary", tmp_path, tmp_path / "dict.txt")
     assert result.returncode == 2
-    assert "does not number its pieces from 0 on" in result.stderr
+    assert_names(result.stderr, "encoder.json")
     assert not (tmp_path / "dict.txt").exists()
 
 
@@ -161,7 +161,7 @@ def test_encode_real_text(realdata, taken, bpe, tmp_path):
         arguments = ("--gpt2-bpe", taken, "--splits", "train", "--workers", workers)
         result = run("encode", tmp_path, out, *arguments)
         assert (result.returncode, result.stderr) == (0, "")
-        assert result.stdout == f"    train.txt: {len(lines)} lines encoded\n"
+        assert_names(result.stdout, "train.txt", len(lines))
         written.append((out / "train.txt").read_bytes())
     assert written[0] == written[1]
     decoded = [bpe.decode(map(int, ids.split())) for ids in written[0].decode().split("\n")]

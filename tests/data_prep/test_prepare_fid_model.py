@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fairseq.data import Dictionary, data_utils
 from omegaconf import OmegaConf
+from refusals import assert_names
 from tiny_t5_pieces import PIECES, write_t5_pieces
 
 from genft_fairseq.data.hugging_face_bpe import HuggingFaceBPE, HuggingFaceBPEConfig
@@ -161,7 +162,6 @@ def test_manifest(prepared, model):
     assert " --max-passages 3 --model " in manifest["recipe"]["command"]
     assert "moses" not in manifest["recipe"]["command"]
     assert str(model) not in json.dumps(manifest)
-    assert any("the model's own tokeniser; tokenizers " in c for c in manifest["commands"])
     assert not any("subword-nmt" in command for command in manifest["commands"])
     assert set(FILES) < set(manifest["outputs"])
 
@@ -240,9 +240,9 @@ def test_frame_of_text(prepare, joined, tmp_path, passages):
     assert_typed_questions_are_read_alike(task_of(whole, n_context=3, pointing=False), whole)
     # Lines of text are not read as lines of symbols.
     (whole / "MANIFEST.json").unlink()
-    with pytest.raises(UserError, match=r"--frame|no symbol <question>"):
+    with pytest.raises(UserError):
         task_of(whole, n_context=3, pointing=False).load_dataset("train")
-    assert "nothing to do" in prepare.succeed(*given, "text", "--out", out)
+    prepare.leave_alone(out, *given, "text")
     assert "--frame text" in prepare.complain(*given, "symbols", "--out", out) or not passages
 
 
@@ -259,22 +259,23 @@ def test_killed_runs_continue(prepare, prepared, arguments, tmp_path, read_tree)
     assert " --max-passages 4 --model " in first
     prepare.kill_when(lambda: any(work.glob("lines/train.question")), *given)
     assert (work.parent / "recipe").read_text() != first
+    finished = prepare.finished(work.parent)
     prepare.kill_when(lambda: any(work.glob("../data/train*.bin")), *given)
+    assert finished.items() <= prepare.finished(work.parent).items()
     assert not out.exists()
-    assert "lines: done by the interrupted run" in prepare.succeed(*given)
+    prepare.succeed(*given)
     assert read_tree(out) == read_tree(prepared)
     assert not work.parent.exists()
 
 
 def test_a_complete_folder_is_not_made_by_another_model(prepare, prepared, arguments, tmp_path):
-    given = (*arguments, "--out", prepared)
-    assert "nothing to do" in prepare.succeed(*given)
-    assert "nothing to do" in prepare.succeed(*given, "--model", prepared)  # a copy of its files
+    given = arguments
+    prepare.leave_alone(prepared, *given)
+    prepare.leave_alone(prepared, *given, "--model", prepared)  # a copy of its files
     other = write_t5_pieces(tmp_path / "other", passages=4)
-    message = prepare.complain(*given, "--model", other, "--max-passages", 3)
-    assert message.startswith(f"{prepared} holds data made by 'prepare-fid.sh --train ")
+    message = prepare.complain(*given, "--out", prepared, "--model", other, "--max-passages", 3)
+    assert_names(message, prepared, "prepare-fid.sh --train ")
     assert message.count(" --max-passages 3 --model ") == 2
-    assert message.endswith("choose another --out or remove it")
 
 
 def test_limits_count_the_models_pieces(prepare, prepared, arguments, tmp_path):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 import shutil
 import sys
 from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from refusals import assert_names, refuses
 from tiny_tokeniser import write_model
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "data-prep"))  # scripts, not a package
@@ -42,8 +42,8 @@ def model(tmp_path_factory) -> Path:
     return write_model(tmp_path_factory.mktemp("models") / "bart", positions=100)
 
 
-TWO = "--train needs two files, of documents and of summaries"
-BOTH = "give --train DOCUMENTS SUMMARIES and --valid DOCUMENTS SUMMARIES (see --help)"
+TWO = ("--train",)
+BOTH = ("--train", "--valid")
 
 
 @pytest.mark.parametrize(
@@ -54,79 +54,51 @@ BOTH = "give --train DOCUMENTS SUMMARIES and --valid DOCUMENTS SUMMARIES (see --
         (["--train", "A"], TWO),
         (["--train", "A", "--valid", "A", "A"], TWO),
         (["--train", "A", ""], TWO),
-        (["--train", "A", "A", "--train", "A", "A"], ('--train',)),
-        (["--valid", "A", "A", "--valid", "A", "A"], ('--valid',)),
-        (["--test", "A", "/nowhere"], ('--test', '/nowhere')),
-        (["--from", "x"], ('--from',)),
-        (["--bpe-operations", "9"], ('--bpe-operations',)),
-        (
-            ["--bpe", "subword-nmt"],
-            ('--bpe', 'gpt2', 'subword-nmt', '--model', 'DIR'),
-        ),
-        (
-            ["--max-source-tokens", "0"],
-            ('--max-source-tokens', 0),
-        ),
-        (
-            ["--max-target-tokens=many"],
-            ('--max-target-tokens', 'many'),
-        ),
-        (["--prefix", "a\nb"], ('--prefix',)),
-        (["PAIRS", "--model", "/nowhere"], ('--model', '/nowhere')),
-        (
-            ["PAIRS", "--model", "/", "--bpe", "gpt2"],
-            ('--model', '--bpe'),
-        ),
-        (
-            ["PAIRS", "--model", "/", "--gpt2-bpe", "/"],
-            ('--model', '--gpt2-bpe'),
-        ),
-        (["PAIRS", "--gpt2-bpe", "/nowhere"], ('--gpt2-bpe', '/nowhere')),
-        (
-            ["PAIRS", "--gpt2-bpe", str(DATA_PREP)],
-            ('--gpt2-bpe', f'{DATA_PREP}/encoder.json'),
-        ),
+        (["--train", "A", "A", "--train", "A", "A"], ("--train",)),
+        (["--valid", "A", "A", "--valid", "A", "A"], ("--valid",)),
+        (["--test", "A", "/nowhere"], ("--test", "/nowhere")),
+        (["--from", "x"], ("--from",)),
+        (["--bpe-operations", "9"], ("--bpe-operations",)),
+        (["--bpe", "subword-nmt"], ("--bpe", "subword-nmt")),
+        (["--max-source-tokens", "0"], ("--max-source-tokens", 0)),
+        (["--max-target-tokens=many"], ("--max-target-tokens", "many")),
+        (["--prefix", "a\nb"], ("--prefix",)),
+        (["PAIRS", "--model", "/nowhere"], ("--model", "/nowhere")),
+        (["PAIRS", "--model", "/", "--bpe", "gpt2"], ("--model", "--bpe")),
+        (["PAIRS", "--model", "/", "--gpt2-bpe", "/"], ("--model", "--gpt2-bpe")),
+        (["PAIRS", "--gpt2-bpe", "/nowhere"], ("--gpt2-bpe", "/nowhere")),
+        (["PAIRS", "--gpt2-bpe", str(DATA_PREP)], ("--gpt2-bpe", f"{DATA_PREP}/encoder.json")),
     ],
 )
-def test_wrong_options(prepare, out, files, given, message):
+def test_wrong_options(prepare, out, files, given, named):
     pairs = ["--train", *map(str, files["train"]), "--valid", *map(str, files["valid"])]
     given = [part for word in given for part in (pairs if word == "PAIRS" else [word])]
     given = [str(files["train"][0]) if word == "A" else word for word in given]
-    assert prepare.complain("--out", out, *given) == message
-
-
-def test_help_names_every_option(prepare):
-    help_text = prepare.succeed("--help")
-    sources = (prepare.path, DATA_PREP / "summaries.sh", DATA_PREP / "plain_text.sh")
-    text = "".join(path.read_text() for path in sources)
-    cases = re.findall(r"^ {8}(--[a-z0-9 |-]+)\)", text, re.MULTILINE)
-    options = {option for case in cases for option in re.findall(r"--[a-z0-9-]+", case)}
-    options -= {"--bpe-operations"}
-    assert len(options) == 14
-    assert all(option in help_text for option in options)
+    assert_names(prepare.complain("--out", out, *given), *named)
 
 
 @pytest.mark.parametrize(
     ("documents", "summaries", "named"),
     [
-        (b"a\nb\nc\n", b"x\n\n", ('A', 3, 'B', 2)),
-        (b"a\n", b"x\ny\nz\n", ('A', 1, 'B', 3)),
-        (b"a\n\t \nc\n", b"x\n\nz\n", ('A', 2, '--drop-empty')),
-        (b"a\nb\n", b"x\n <q> \n", ('B', 2, '--drop-empty')),
-        (b"\xef\xbb\xbf\n", b"x\n", ('A', 1, '--drop-empty')),
-        (b"", b"x\n", ('A',)),
-        (gzip.compress(b"a\n" * 99)[:-9], b"x\n", ('A',)),
-        ("a\nfünf\n".encode("latin-1"), b"x\ny\n", ('A', 'UTF-8', 2)),
+        (b"a\nb\nc\n", b"x\n\n", ("A", 3, "B", 2)),
+        (b"a\n", b"x\ny\nz\n", ("A", 1, "B", 3)),
+        (b"a\n\t \nc\n", b"x\n\nz\n", ("A", 2, "--drop-empty")),
+        (b"a\nb\n", b"x\n <q> \n", ("B", 2, "--drop-empty")),
+        (b"\xef\xbb\xbf\n", b"x\n", ("A", 1, "--drop-empty")),
+        (b"", b"x\n", ("A",)),
+        (gzip.compress(b"a\n" * 99)[:-9], b"x\n", ("A",)),
+        ("a\nfünf\n".encode("latin-1"), b"x\ny\n", ("A", 2)),
     ],
     ids=["shorter", "longer", "document", "summary", "BOM", "empty", "cut gzip", "latin-1"],
 )
-def test_wrong_text(prepare, out, files, tmp_path, documents, summaries, message):
+def test_wrong_text(prepare, out, files, tmp_path, documents, summaries, named):
     """The second of two pairs is named, in the first place where something is wrong."""
     (tmp_path / "A").write_bytes(documents)
     (tmp_path / "B").write_bytes(summaries)
     pairs = ("--train", *files["train"], "--valid", tmp_path / "A", tmp_path / "B")
     complaint = prepare.complain("--out", out, *pairs)
-    assert complaint.replace(f"{tmp_path}/", "").startswith(message)
+    named = [tmp_path / name if name in ("A", "B") else name for name in named]
+    assert_names(complaint, *named)
 
 
 def test_a_tokeniser_that_is_missing(prepare, out, files, model, tmp_path):
@@ -134,14 +106,13 @@ def test_a_tokeniser_that_is_missing(prepare, out, files, model, tmp_path):
     pairs = ("--train", *files["train"], "--valid", *files["valid"])
     bare = tmp_path / "bare"
     shutil.copytree(model, bare)
-    for name, message in (
-        ("dict.txt", f"{bare} holds no dict.txt: name a folder of genft import-hf"),
-        ("tokenizer.json", f"{bare} holds no tokenizer.source.json, the tokeniser of the model: "),
-        ("hugging_face.json", f"{bare} has no hugging_face.json: name a folder made by genft "),
+    for name, named in (
+        ("dict.txt", "dict.txt"),
+        ("tokenizer.json", "tokenizer.source.json"),
+        ("hugging_face.json", "hugging_face.json"),
     ):
         (bare / name).unlink()
-        complaint = prepare.complain("--out", out, *pairs, "--model", bare)
-        assert complaint.startswith(message)
+        assert_names(prepare.complain("--out", out, *pairs, "--model", bare), bare, named)
 
 
 def lengths(model: Path, **given: object) -> Namespace:
@@ -152,24 +123,17 @@ def lengths(model: Path, **given: object) -> Namespace:
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        (
-            {"max_source_tokens": 101},
-            ('--max-source-tokens', 'MODEL', 101),
-        ),
+        ({"max_source_tokens": 101}, ("--max-source-tokens", 101, 100)),
         (
             {"max_target_tokens": 2},  # <s>, and </s>
-            ('--max-target-tokens', '</s>', 2),
+            ("--max-target-tokens", 2, 3),
         ),
-        (
-            {"max_source_tokens": 7, "prefix": "read:"},
-            ('--max-source-tokens', '</s>', 7),
-        ),
+        ({"max_source_tokens": 7, "prefix": "read:"}, ("--max-source-tokens", 7, 8)),
     ],
 )
-def test_lengths_that_do_not_suit_the_model(model, given, message):
-    with pytest.raises(PrepareError) as error:
+def test_lengths_that_do_not_suit_the_model(model, given, named):
+    with refuses(*named, error=PrepareError):
         summary_tokenisers.check_lengths(lengths(model, **given))
-    assert str(error.value) == message.replace("MODEL", str(model))
 
 
 def test_lengths_that_just_suit(model):
@@ -177,14 +141,11 @@ def test_lengths_that_just_suit(model):
     summary_tokenisers.check_lengths(lengths(model, **given))
 
 
-@pytest.mark.parametrize(("positions", "named"), [(0, (0,)), ("512", (512,)), (True, ())])
-def test_positions_that_are_none(tmp_path, positions, told):
+@pytest.mark.parametrize("positions", [0, "512", True])
+def test_positions_that_are_none(tmp_path, positions):
     model = write_model(tmp_path / "model", positions=positions)
-    with pytest.raises(PrepareError) as error:
+    with refuses("source_positions", json.dumps(positions), error=PrepareError):
         summary_tokenisers.positions(model)
-    assert str(error.value).endswith(
-        f"source_positions must be a positive integer or null, but is {told}"
-    )
 
 
 def test_a_token_that_the_dictionary_lacks(prepare, files, model, tmp_path):
@@ -196,7 +157,4 @@ def test_a_token_that_the_dictionary_lacks(prepare, files, model, tmp_path):
     (other / "dict.txt").write_text("".join(lines))
     pairs = ("--train", *files["train"], "--valid", *files["valid"])
     message = prepare.complain(*pairs, "--model", other, "--out", tmp_path / "out")
-    assert message == (
-        f"line 8 of {files['train'][0]}: the source has the token {digit}, which the model's "
-        "dictionary lacks"
-    )
+    assert_names(message, 8, f"{files['train'][0]}", digit)

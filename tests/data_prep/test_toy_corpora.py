@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import assert_names, refuses
 
 DATA_PREP = Path(__file__).parents[2] / "data-prep"
 SCRIPT = DATA_PREP / "make_toy_corpora.py"
@@ -349,7 +350,7 @@ def test_main_clause_keeps_its_verb_second() -> None:
 
 @pytest.mark.parametrize("value", [101, 1001, 2101])
 def test_usage_that_is_divided_is_not_said(value: int) -> None:
-    with pytest.raises(ValueError, match=f"divided on {value} before a noun"):
+    with refuses(value, error=ValueError):
         german_count(value, "ein")
 
 
@@ -369,7 +370,7 @@ def test_usage_that_is_divided_is_not_said(value: int) -> None:
     ],
 )
 def test_what_cannot_be_said_is_refused(make) -> None:
-    with pytest.raises(ValueError, match=r"can say|no such|only said|no short form"):
+    with refuses(error=ValueError):
         make()
 
 
@@ -720,15 +721,15 @@ def test_only_one_corpus(corpus: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["OUT", "--only", "speech"], ('--only', 'speech')),
-        (["OUT", "--seed", "-1"], ('--seed', -1)),
-        (["OUT", "--seed", "x"], ('--seed',)),
-        ([], ('OUT_DIR',)),
-        (["a_file"], ('a_file',)),
+        (["OUT", "--only", "speech"], ("--only", "speech")),
+        (["OUT", "--seed", "-1"], ("--seed", -1)),
+        (["OUT", "--seed", "x"], ("--seed", " x")),
+        ([], ("OUT_DIR",)),
+        (["a_file"], ("a_file",)),
     ],
 )
 def test_errors_are_one_line(
-    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], named: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a_file").write_text("")
@@ -736,7 +737,7 @@ def test_errors_are_one_line(
     assert result.returncode == 2
     assert result.stdout == ""
     assert result.stderr.startswith("make_toy_corpora.py: ")
-    assert message in result.stderr
+    assert_names(result.stderr, *named)
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "OUT").exists()
 

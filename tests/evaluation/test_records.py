@@ -39,8 +39,7 @@ def test_provenance():
     record = {"hardware": hardware(), "versions": versions()}
     line = provenance_line(record)
     assert record["hardware"]["processor"] in line
-    assert f"torch {torch.__version__}" in line
-    assert f"python {platform.python_version()}" in line
+    assert torch.__version__ in line and platform.python_version() in line
 
 
 def test_more_versions():
