@@ -51,12 +51,10 @@ def test_options_about_text(prepare, out, folder, option):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--ids"], ("--ids",)),
         (["--ids", "/nowhere"], ("--ids", "/nowhere")),
         (["--ids=IDS", "--ids=IDS"], ("--ids",)),
         (["--ids", "IDS", "--bpe", "subword-nmt"], ("--ids", "--bpe", "subword-nmt")),
         (["--ids", "IDS", "--block-length", "0"], ("--block-length", 0)),
-        (["--ids", "IDS", "--from", "x"], ("--from",)),
         (["--ids=IDS", "--gpt2-bpe=/nowhere"], ("--gpt2-bpe", "/nowhere")),
         (["--text", "IDS/val.bin", "--block-length", "300"], ("--block-length", "--ids")),
         (["--ids", "IDS", "--block-length", "701"], ("/test.bin", 700, "--block-length", 701)),
@@ -73,7 +71,7 @@ def test_wrong_options(prepare, out, folder, arguments, named):
         ("train.bin", None, ("--ids",)),
         ("val.bin", None, ("--ids",)),
         ("val.bin", b"", ()),
-        ("test.bin", bytes(703), (703)),
+        ("test.bin", bytes(703), ((703,))),
         ("train.bin", bytes(1000) + b"\xff\xff" + bytes(1000), (65535, 500)),
         ("meta.pkl", b"", ("--ids",)),
     ],

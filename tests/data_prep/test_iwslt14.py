@@ -94,7 +94,6 @@ def test_unpacked_text_of_another_length_is_refused(iwslt14, tmp_path, members, 
             *("train.tags.de-en.en", b" sentence 3 of train . \n", b""),
             ("members/train.tags.de-en.de", "members/train.tags.de-en.en"),
         ),
-        (*("train.tags.de-en.de", b"Satz 2", b"S\xe4tze 2"), ("members/train.tags.de-en.de", 9)),
         (
             *("IWSLT14.TED.tst2010.de-en.en.xml", b'docid="paper-1"', b'docid="another"'),
             (

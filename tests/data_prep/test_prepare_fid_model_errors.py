@@ -40,8 +40,6 @@ def model(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        (["--model"], ("--model",)),
-        (["--model="], ("--model",)),
         (["--model", "/nowhere"], ("--model", "/nowhere")),
         (["--model", "DIR", "--bpe-operations", "9"], ("--bpe-operations", "--model", "DIR")),
         (["--model", "DIR", "--dict-from", "/some"], ("--dict-from", "/some", "--model", "DIR")),

@@ -112,11 +112,6 @@ def test_missing_file_is_named(prepare, official, out, name, named):
     assert_names(complaint, "--from", official, *named)
 
 
-def test_no_folder(prepare, out):
-    message = prepare.complain("--from", "/nowhere", "--out", out)
-    assert_names(message, "--from", "/nowhere")
-
-
 def test_other_questions_are_refused(prepare, official, out):
     message = prepare.complain("--from", official, "--out", out)
     found = hashlib.sha256((official / "NQ-open.train.jsonl").read_bytes()).hexdigest()
@@ -126,14 +121,6 @@ def test_other_questions_are_refused(prepare, official, out):
         "0c93aaf13b12f855628489665e4ef85ffb8573ad444646f11f4fabdc57a0aabf",
         found,
     )
-
-
-@needs_curl
-def test_a_wrong_download_is_not_kept(prepare, official, out):
-    with mirror(official) as (url, requests):
-        message = prepare.complain("--out", out, NQ_OPEN_URL=url, FBAI_URL=url)
-    assert_names(message, "download/NQ-open.train.jsonl")
-    assert {path for path, _ in requests} == {"/NQ-open.train.jsonl"}
 
 
 # --- what is joined -------------------------------------------------------------------------------

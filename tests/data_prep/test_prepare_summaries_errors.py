@@ -57,7 +57,6 @@ BOTH = ("--train", "--valid")
         (["--train", "A", "A", "--train", "A", "A"], ("--train",)),
         (["--valid", "A", "A", "--valid", "A", "A"], ("--valid",)),
         (["--test", "A", "/nowhere"], ("--test", "/nowhere")),
-        (["--from", "x"], ("--from",)),
         (["--bpe-operations", "9"], ("--bpe-operations",)),
         (["--bpe", "subword-nmt"], ("--bpe", "subword-nmt")),
         (["--max-source-tokens", "0"], ("--max-source-tokens", 0)),

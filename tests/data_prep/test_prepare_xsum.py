@@ -112,13 +112,6 @@ def test_another_list_is_refused(prepare, official, out):
     )
 
 
-def test_wrong_options(prepare, out):
-    message = prepare.complain("--out", out, "--dateline", "keep")
-    assert_names(message, "--dateline")
-    message = prepare.complain("--out", out, "--max-source-tokens", "-1")
-    assert_names(message, "--max-source-tokens", -1)
-
-
 def test_numbers_and_articles_that_are_missing(official, tmp_path, monkeypatch):
     """The published numbers are those of the list; every article of it must be there."""
     for folder in ("text", "labels"):

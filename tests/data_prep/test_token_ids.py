@@ -165,9 +165,9 @@ def test_a_whole_file_has_a_checksum(tmp_path, ids):
     ("content", "named"),
     [
         (b"", ()),
-        (bytes(81), (81)),
+        (bytes(81), ((81,))),
         (bytes(78), (39, "--block-length", 40)),
-        (bytes(2 * 53) + b"\x51\xc4" + bytes(100) + b"\xff\xff", (53)),
+        (bytes(2 * 53) + b"\x51\xc4" + bytes(100) + b"\xff\xff", ((53,))),
     ],
     ids=["empty", "odd", "short", "above"],
 )

@@ -36,18 +36,15 @@ TINY = dict.fromkeys(SPLITS, b" \n = Title = \n \n One line . \n")
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--version", "raw"], ("--version",)),
         (["--unpinned", "yes"], ("yes",)),
-        (["--from"], ("--from",)),
         (["--from", "/nowhere"], ("--from", "/nowhere")),
         (["--bpe", "gpt3"], ("--bpe", "gpt3")),
         (["--blank-lines", "on"], ("--blank-lines", "on")),
         (["--bpe=none", "--gpt2-bpe=/"], ("--gpt2-bpe", "--bpe", "none")),
-        (["--limit=0"], ("--limit", 0)),
     ],
 )
-def test_wrong_options(both, out, arguments, named):
-    assert_names(both[0].complain("--out", out, *arguments), *named)
+def test_wrong_options(wikitext2, out, arguments, named):
+    assert_names(wikitext2.complain("--out", out, *arguments), *named)
 
 
 def test_neither_archive_nor_text(both, out, tmp_path):
@@ -93,31 +90,3 @@ def test_wrong_download_is_not_kept(wikitext103, out, tmp_path):
     assert_names(message, "download/wikitext-103-raw-v1.zip")
     message = wikitext103.complain("--out", out, WIKITEXT_URL=f"{tmp_path.as_uri()}/nowhere")
     assert_names(message, f"{tmp_path.as_uri()}/nowhere/wikitext-103-raw-v1.zip")
-
-
-def test_truncated_archive(wikitext2, out, tmp_path):
-    archive = write_wikitext(tmp_path, "wikitext-2", "raw", TINY)
-    archive.write_bytes(archive.read_bytes()[:-40])
-    message = wikitext2.complain("--from", tmp_path, "--out", out, "--unpinned")
-    assert_names(message, archive)
-
-
-def test_missing_member(wikitext2, out, tmp_path):
-    archive = write_wikitext(tmp_path, "wikitext-2", "raw", {"train": b"a\n", "test": b"a\n"})
-    message = wikitext2.complain("--from", tmp_path, "--out", out, "--unpinned")
-    assert_names(message, archive, "wikitext-2-raw/wiki.valid.raw")
-
-
-def test_not_utf8(wikitext2, out, tmp_path):
-    write_wikitext(tmp_path, "wikitext-2", "raw", {**TINY, "test": b"one\ntwo\xff\n"})
-    message = wikitext2.complain("--from", tmp_path, "--out", out, "--unpinned")
-    assert_names(message, "members/wiki.test.raw", 2)
-
-
-def test_output_folder_with_other_data(wikitext2, tmp_path, read_tree):
-    write_wikitext(tmp_path, "wikitext-2", "raw", TINY)
-    out = tmp_path / "mine"
-    out.mkdir()
-    (out / "thesis.tex").write_text("mine")
-    assert_names(wikitext2.complain("--from", tmp_path, "--out", out), out, "--out")
-    assert read_tree(out) == {"thesis.tex": b"mine"}

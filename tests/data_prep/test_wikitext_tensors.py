@@ -63,8 +63,6 @@ def test_options_about_text(prepare, out, option):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--tensors", "yes"], ("yes",)),
-        (["--tensors", "--from", "/nowhere"], ("--from", "/nowhere")),
         (["--bpe", "none", "--tensors"], ("--tensors", "--bpe", "none")),
         (["--tensors", "--block-length", "1.5"], ("--block-length", 1.5)),
         (["--block-length", "300"], ("--block-length", "--tensors")),

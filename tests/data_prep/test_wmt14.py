@@ -76,13 +76,6 @@ def test_unpacked_text_of_another_length_is_refused(en_de, raw, out):
     assert_names(message, path, 8, 1920209)
 
 
-def test_a_truncated_archive(en_de, raw, out):
-    path = raw / "training-parallel-europarl-v7.tgz"
-    path.write_bytes(path.read_bytes()[:-20])
-    message = en_de.complain("--from", raw, "--out", out, "--unpinned")
-    assert_names(message, path)
-
-
 def test_a_missing_member_is_named(en_de, raw, out):
     path = raw / "training-parallel-europarl-v7.tgz"
     write_tar(path, {"training/europarl-v7.de-en.en": b"one\n"})
@@ -90,19 +83,12 @@ def test_a_missing_member_is_named(en_de, raw, out):
     assert_names(message, path, "training/europarl-v7.de-en.de")
 
 
-@pytest.mark.parametrize(
-    ("german", "named"),
-    [
-        (b"eins\n", ("members/europarl-v7.de-en.en", 2, "members/europarl-v7.de-en.de", 1)),
-        ("eins\nfünf\n".encode("latin-1"), ("members/europarl-v7.de-en.de", 2)),
-        (b"", ("members/europarl-v7.de-en.de",)),
-    ],
-)
-def test_bad_text(en_de, raw, out, german, named):
+def test_texts_of_unequal_length(en_de, raw, out):
     stem = "training/europarl-v7.de-en"
-    members = {f"{stem}.en": b"one\ntwo\n", f"{stem}.de": german}
+    members = {f"{stem}.en": b"one\ntwo\n", f"{stem}.de": b"eins\n"}
     write_tar(raw / "training-parallel-europarl-v7.tgz", members)
-    assert_names(en_de.complain("--from", raw, "--out", out, "--unpinned"), *named)
+    message = en_de.complain("--from", raw, "--out", out, "--unpinned")
+    assert_names(message, "members/europarl-v7.de-en.en", 2, "members/europarl-v7.de-en.de", 1)
 
 
 def test_control_characters_separate_words_and_end_no_line():
