@@ -260,9 +260,9 @@ HOLDS = [
 def test_recall():
     assert recall_figures(HOLDS) == {"recall_1": 1 / 4, "recall_5": 2 / 4, "recall_all": 3 / 4}
     assert recall_figures([[False] * 20 + [True]])["recall_20"] == 0
-    assert list(recall_figures([[True] * 100])) == [
+    assert set(recall_figures([[True] * 100])) == {
         *("recall_1", "recall_5", "recall_20", "recall_100", "recall_all"),
-    ]
+    }
     assert recall_figures([[], []]) == recall_figures([]) == {}
     assert recall_figures([[], [True]]) == {"recall_1": 0.5, "recall_all": 0.5}
 

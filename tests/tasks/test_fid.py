@@ -192,7 +192,7 @@ def test_flags_that_cannot_work(flags, named, folder):
 
 
 def test_a_pair_without_room(folder):
-    with refuses("example", "train"):
+    with refuses("train", "--max-source-positions", 8):
         loaded(folder, max_source_positions=8)
 
 
@@ -232,7 +232,7 @@ def test_lengths_that_the_source_would_decide(folder):
 def test_an_example_that_no_batch_has_room_for(folder):
     task, dataset = loaded(folder)
     worst = dataset.num_tokens_vec(np.arange(len(dataset))).max()
-    with refuses("--max-tokens", worst - 1, "example", worst):
+    with refuses("--max-tokens", worst - 1, worst):
         task.get_batch_iterator(dataset, worst - 1)
     batches = task.get_batch_iterator(dataset, int(worst)).next_epoch_itr(shuffle=False)
     assert sum(len(batch["id"]) for batch in batches) == len(ASKED)
