@@ -1,36 +1,26 @@
-"""What the tests of the documentation share: a server of commands, a world to copy, the site."""
+"""What the tests of the documentation share: a world to copy, and the site."""
 
 import fcntl
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from docs.command_checks import check
-from docs.command_server import serving
-from docs.tiny_commands import run_small
 from docs.worlds import World
 from fairseq_commands import REPOSITORY
+from warm_python import WarmPython
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Path]:
-    """The address of the server, in a folder whose path is short enough for one."""
-    with tempfile.TemporaryDirectory(prefix="genft-docs-") as folder:
-        address = Path(folder, "socket")
-        with serving(address, {"run": run_small, "check": check}):
-            yield address
-
-
-@pytest.fixture(scope="session")
-def filled_world(server: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
+def filled_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A world that is there to be copied."""
+    server = WarmPython("docs.command_checks", "docs.tiny_commands")
     world = World(tmp_path_factory.mktemp("documentation") / "filled", server)
     world.fill()
-    return world
+    yield world
+    server.close()
 
 
 @pytest.fixture
@@ -48,7 +38,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open(shared / "site.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not log.exists():
-            command = [
+            sphinx = [
                 sys.executable,
                 "-m",
                 "sphinx",
@@ -59,7 +49,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "-b",
                 "html",
             ]
-            command += ["-d", shared / "doctrees", REPOSITORY / "docs", built]
+            command = [*sphinx, "-d", shared / "doctrees", REPOSITORY / "docs", built]
             done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
             log.write_text(f"{done.stdout}{done.stderr}ended with {done.returncode}\n")
     return built

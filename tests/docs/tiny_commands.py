@@ -4,15 +4,16 @@ A page writes what its readers type.  The test runs the same entry point with th
 for those that say how large the model is and how long it is trained.
 """
 
+import importlib
 import os
 import re
+import runpy
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from docs.command_server import call
 from fairseq.models import ARCH_MODEL_REGISTRY
 
 UPDATES, TOKENS = 2, 512
@@ -31,7 +32,26 @@ def run_small(words: list[str]) -> int:
     if name in NEVER_RUN:
         print(f"{name} is not run by a test: mark the block", file=sys.stderr)
         return 1
-    return call([name, *small(name, rest)])
+    return call(name, small(name, rest))
+
+
+def call(name: str, words: list[str]) -> int:
+    """Call the entry point of fairseq's command or of ``genft``, or run a Python file."""
+    sys.argv = [name, *words]
+    if name.startswith("fairseq-"):
+        module = f"fairseq_cli.{name.removeprefix('fairseq-').replace('-', '_')}"
+        if module in sys.modules:  # again, because its first lines open the log
+            importlib.reload(sys.modules[module])
+        importlib.import_module(module).cli_main()
+    elif name == "genft":
+        from genft_fairseq.cli import main
+
+        main()
+    else:
+        sys.argv = words
+        sys.path.insert(0, os.path.dirname(os.path.abspath(words[0])))
+        runpy.run_path(words[0], run_name="__main__")
+    return 0
 
 
 def small(name: str, words: Sequence[str]) -> list[str]:

@@ -12,10 +12,11 @@ from docs.blocks import BadPage, Block, blocks
 from fairseq_commands import REPOSITORY
 from subword_nmt.apply_bpe import BPE
 from subword_nmt.learn_bpe import learn_bpe
+from warm_python import WarmPython
 
 # Commands run elsewhere; not resolved, because .venv/bin/python is a link out of its environment.
 PYTHON = Path(os.path.abspath(sys.executable))
-CLIENT = Path(__file__).with_name("command_client.py")
+PAGE_COMMAND = Path(__file__).with_name("page_command.py")
 COMMANDS = [
     *("fairseq-train", "fairseq-generate", "fairseq-interactive", "fairseq-preprocess"),
     *("fairseq-score", "fairseq-validate", "fairseq-eval-lm"),
@@ -38,10 +39,10 @@ class World:
 
     Args:
         folder: a new one is made here.
-        server: the address of the server of commands.
+        server: has what ``page_command.py`` imports imported.
     """
 
-    def __init__(self, folder: Path, server: Path):
+    def __init__(self, folder: Path, server: WarmPython):
         self.folder, self._server = folder, server
         folder.mkdir(parents=True)
 
@@ -120,21 +121,14 @@ class World:
             "PYTHON": str(commands / "python"),
             "LANG": "C.UTF-8",
             "OMP_NUM_THREADS": "1",
-            "GENFT_DOCS_SERVER": str(self._server),
-            "GENFT_DOCS_BIN": str(commands),
-            "GENFT_DOCS_MODE": mode,
         }
 
     def _commands(self, mode: str) -> Path:
         """The folder of stand-ins for the commands, made when first asked for."""
-        folder = self._server.parent / f"{mode}-bin"
+        folder = self._server.bin.with_name(f"{mode}-bin")
         if not folder.is_dir():
-            folder.mkdir()
-            client = folder.parent / "command_client.py"
-            client.write_text(f"#!{PYTHON} -IS\n{CLIENT.read_text()}")
-            client.chmod(0o755)
             for name in [*COMMANDS, *(["script"] if mode == "check" else [])]:
-                (folder / name).symlink_to(client)
+                self._server.add_command(folder / name, PAGE_COMMAND, mode, name)
             for name in PLAIN if mode == "check" else ():
                 if not (folder / name).exists():
                     (folder / name).symlink_to(str(shutil.which(name)))

@@ -19,7 +19,7 @@ from forked_runs import ForkedRun
 from refusals import assert_refused, refuses
 from tiny_gpt2 import call, hugging_face_folder
 from trust.damage import listing
-from trust.forked_genft import (
+from forked_genft import (
     count_moments,
     ended_at,
     full_disk,

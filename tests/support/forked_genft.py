@@ -3,28 +3,25 @@
 import contextlib
 import importlib
 import os
+import pkgutil
 import resource
 import signal
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fairseq_commands import Done, become
+from fairseq_commands import called
+from forked import Done, Forked
 
-from genft_fairseq import cli
+import genft_fairseq
 
 # What the commands import when they need it is imported once, before all forks.
-for _name in (
-    *("evaluation.question_answering_run", "evaluation.summarization_run", "retrieval.bm25"),
-    *("evaluation.language_model_run", "interchange.encoder_decoder_checkpoint", "cli.retrievers"),
-    *("interchange.hugging_face_folder", "interchange.gpt2_checkpoint", "study.baselines"),
-    *("study.architectures", "study.commands", "retrieval.window_matching"),
-):
-    importlib.import_module(f"genft_fairseq.{_name}")
-for _name in ("bm25s", "rouge_score.rouge_scorer", "transformers", "rich.progress", "rich.table"):
-    importlib.import_module(_name)
+_OURS = [module.name for module in pkgutil.walk_packages(genft_fairseq.__path__, "genft_fairseq.")]
+_THEIRS = ["bm25s", "rouge_score.rouge_scorer", "transformers", "rich.progress", "rich.table"]
+for _name in [*_OURS, *_THEIRS]:
+    if not _name.endswith("__main__"):
+        importlib.import_module(_name)
 
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -37,20 +34,7 @@ def run_genft(*arguments: object, prepare: Callable[[], None] = lambda: None) ->
         arguments: of the command line.
         prepare: called in the forked process before the command begins.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        streams = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
-        for stream in streams:
-            stream.touch()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                prepare()
-                cli.cli_main = cli.main  # type: ignore[attr-defined]
-                become("genft_fairseq.cli", ["genft", *map(str, arguments)], streams)
-            finally:
-                os._exit(70)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        return Done(status, streams[1].read_text(), streams[2].read_text())
+    return Forked(called("genft", *arguments, prepare=prepare)).wait()
 
 
 def full_disk(size: int) -> Callable[[], None]:

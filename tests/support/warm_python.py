@@ -1,30 +1,46 @@
-"""The server of ``warm_python.py``: imports what takes long, and forks for every client."""
+"""A Python that has torch and fairseq imported already, for tests that start many of them.
+
+``WarmPython().bin`` holds a ``python`` and the commands that are installed beside this one
+(``fairseq-train``, ``genft``): each hands its arguments, folder, environment and open files
+(``warm_client.py``) to a server, which is this file run as a script.  The server forks, and does in
+the fork what a new interpreter would have done.  The plugin is not among what is imported: it is
+imported when and as a command does it.  What a file forgets to import may go unnoticed, so that of
+each kind of run one has to be started cold.
+"""
 
 import atexit
 import contextlib
 import fcntl
+import functools
 import gc
 import importlib
-import io
-import logging
 import marshal
-import multiprocessing.util
+import multiprocessing
 import os
 import random
 import runpy
 import select
 import signal
 import socket
+import subprocess
 import sys
-import threading
+import tempfile
 import types
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from warm_python import configure_once
+from forked import call_and_end, forget_exit_and_logs, open_streams
 
+# What an interpreter reads when it starts: what common.sh of data-prep sets, which a command may as
+# well be without; and what has to be as it is here.
+SETTINGS = {"PYTHONUTF8": "1", "PYTHONHASHSEED": "0"}
+SHARED_SETTINGS = (
+    *("PYTHONHOME", "PYTHONSTARTUP", "PYTHONOPTIMIZE", "PYTHONDEBUG", "PYTHONINSPECT"),
+    *("PYTHONVERBOSE", "PYTHONIOENCODING", "PYTHONSAFEPATH"),
+    *("PYTHONFAULTHANDLER", "PYTHONDEVMODE", "PYTHONTRACEMALLOC", "PYTHONPROFILEIMPORTTIME"),
+)
 # fairseq's commands and other entry points are forgotten again: their beginning is part of a run.
 IMPORTED = (
     *("torch", "torch._dynamo", "torch.distributed.run", "fairseq", "fairseq_cli.train"),
@@ -36,6 +52,86 @@ IMPORTED = (
 FORGOTTEN = ("fairseq_cli", "torch.distributed.run")
 # By a client; in a fork they have to wait until it can do something about them.
 FORWARDED = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
+
+
+class WarmPython:
+    """A server, and a folder of commands that it carries out.
+
+    Args:
+        modules: what it imports besides, found where this process finds it.
+    """
+
+    def __init__(self, *modules: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="warm")  # a socket's path must be short
+        folder = Path(self._folder.name)
+        self.bin = folder / "bin"
+        self.python = self.bin / "python"
+        self.add_command(self.python)
+        self.add_command(self.bin / "python3")
+        for path in Path(sys.executable).parent.iterdir():
+            if path.is_file() and "python" not in path.name:
+                with path.open("rb") as file:
+                    if file.read(2) == b"#!":
+                        self.add_command(self.bin / path.name, path)
+        shared = {name: (os.environ.get(name),) for name in SHARED_SETTINGS}
+        own = {name: (None, value) for name, value in SETTINGS.items()}
+        (folder / "settings").write_bytes(marshal.dumps({**shared, **own}))
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        if modules:
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        with socket.socket(socket.AF_UNIX) as listener, open(folder / "log", "w") as log:
+            listener.bind(str(folder / "socket"))
+            listener.listen(64)  # from now on a client may call, and wait
+            self._server = subprocess.Popen(
+                [sys.executable, __file__, str(listener.fileno()), *modules],
+                stdin=subprocess.PIPE,  # which ends with this process, however that ends
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                pass_fds=[listener.fileno()],
+                env={"OMP_NUM_THREADS": "1", **environment, **SETTINGS},
+                start_new_session=True,
+            )
+
+    def add_command(self, path: Path, *words: object) -> None:
+        """Write a command that does what ``python WORDS`` does, with the arguments it is given.
+
+        The ``python`` is one that lies beside it.
+        """
+        path.parent.mkdir(exist_ok=True)
+        client = Path(__file__).with_name("warm_client.py")
+        started = [sys.executable, "-IS", client, self._folder.name, path.with_name("python")]
+        quoted = " ".join(f"'{word}'" for word in [*started, *words])
+        path.write_text(f'#!/bin/sh\nexec {quoted} "$@"\n')
+        path.chmod(0o755)
+
+    def close(self) -> None:
+        """End the server, and what it has forked."""
+        assert self._server.stdin is not None
+        self._server.stdin.close()
+        self._server.wait()
+        self._folder.cleanup()
+
+
+@functools.cache
+def warm_python() -> WarmPython:
+    """Return the one of this process, which ends with it."""
+    warm = WarmPython()
+    atexit.register(warm.close)
+    return warm
+
+
+@functools.cache
+def configure_once() -> None:
+    """Have fairseq read a command's flags, for which hydra takes half as long the second time.
+
+    It looks up where each module lies, and learns the grammar of what it is told.
+    """
+    from fairseq import options
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+
+    words = ["data", "--task", "translation", "--arch", "transformer"]
+    parser = options.get_training_parser()
+    convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, words))
 
 
 class _Server:
@@ -117,7 +213,6 @@ def _signal_group(pid: int, number: int) -> None:
 
 def _become(request: dict[str, Any], files: list[int]) -> NoReturn:
     """In the forked process: be the interpreter that was asked for, and never return."""
-    status = 1
     try:
         os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
@@ -129,6 +224,7 @@ def _become(request: dict[str, Any], files: list[int]) -> NoReturn:
         os.chdir(request["folder"])
         os.environ.clear()
         os.environ.update(request["environment"])
+        open_streams()
         random.seed()
         if wanted := os.environ.get("PYTHONWARNINGS"):  # fairseq sets it, where it starts several
             warnings._processoptions(wanted.split(","))
@@ -137,21 +233,9 @@ def _become(request: dict[str, Any], files: list[int]) -> NoReturn:
         path = os.environ.get("PYTHONPATH", "")
         sys.path[:] = [*(path.split(os.pathsep) if path else ()), *sys.path]
         signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)  # what came in the meantime
-        _interpret(request["words"])
-        status = 0
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(bool(end.code))
-        if isinstance(end.code, str):
-            print(end.code, file=sys.stderr)
-    except BaseException as error:
-        place = error.__traceback__
-        while place and place.tb_frame.f_code.co_filename == __file__:
-            place = place.tb_next
-        sys.excepthook(type(error), error.with_traceback(place), place)
-        if isinstance(error, KeyboardInterrupt):
-            status = -signal.SIGINT
+        call_and_end(functools.partial(_interpret, request["words"]))
     finally:
-        _end(status)
+        os._exit(70)
 
 
 def _take_over(files: Sequence[int], numbers: Sequence[int]) -> None:
@@ -162,15 +246,6 @@ def _take_over(files: Sequence[int], numbers: Sequence[int]) -> None:
     for file, number in zip(kept, numbers, strict=True):
         os.dup2(file, number)
         os.close(file)
-    # What the server's own streams know of their files, such as whether they end, holds no longer.
-    modes = ("rb", "wb", "wb")
-    sys.stdin, sys.stdout, sys.stderr = (
-        io.TextIOWrapper(
-            open(number, modes[number], -int(not old.write_through), closefd=False),  # noqa: SIM115
-            *(old.encoding, old.errors, None, old.line_buffering, old.write_through),
-        )
-        for number, old in enumerate((sys.stdin, sys.stdout, sys.stderr))
-    )
 
 
 def _interpret(words: list[str]) -> None:
@@ -194,23 +269,7 @@ def _interpret(words: list[str]) -> None:
     exec(compile(source, name, "exec"), main.__dict__)
 
 
-def _end(status: int) -> NoReturn:
-    try:
-        threading._shutdown()
-        atexit._run_exitfuncs()
-        with contextlib.suppress(AttributeError):  # None, if the command has put that there
-            sys.stdout.flush()
-            sys.stderr.flush()
-    except OSError:
-        status = status or 120
-    finally:
-        if status < 0:
-            signal.signal(-status, signal.SIG_DFL)
-            os.kill(os.getpid(), -status)
-        os._exit(status & 0xFF)
-
-
-def _import() -> None:
+def _import(modules: Sequence[str]) -> None:
     for name in IMPORTED:
         with contextlib.suppress(ImportError):  # of an extra that is not installed
             importlib.import_module(name)
@@ -218,19 +277,15 @@ def _import() -> None:
     for name in list(sys.modules):
         if name.startswith(tuple(f"{n}." for n in FORGOTTEN)) or name in FORGOTTEN:
             del sys.modules[name]
-    atexit._clear()  # what was imported has nothing to end yet, and takes its time
-    atexit.register(multiprocessing.util._exit_function)
-    atexit.register(logging.shutdown)
-    root = logging.getLogger()
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
-    root.setLevel(logging.WARNING)
+    for name in modules:
+        importlib.import_module(name)
+    forget_exit_and_logs()
 
 
 if __name__ == "__main__":
     signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
     del sys.path[0]
-    _import()
+    _import(sys.argv[2:])
     gc.collect()
     gc.freeze()  # a collection in a fork would write to every page
     _Server(socket.socket(fileno=int(sys.argv[1]))).serve()

@@ -6,23 +6,19 @@ and calls the command's own entry point.  ``run_cold`` starts the installed scri
 do the processes that are started from there.
 """
 
-import gc
+import functools
 import importlib
 import logging
 import os
 import subprocess
 import sys
-import tempfile
-import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
-import forked_process
 import pytest
 import torch
 import torch._dynamo
+from forked import Done, Forked
 from warm_python import configure_once, warm_python
 
 import genft_fairseq
@@ -50,69 +46,39 @@ OPTIMISATION = [
 ]
 
 
-@dataclass
-class Done:
-    """How a command ended, and what it printed."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-    @property
-    def output(self) -> str:
-        return self.stdout + self.stderr  # fairseq logs to one or the other
-
-    @property
-    def error(self) -> str:
-        """The last line of standard error."""
-        lines = self.stderr.strip().splitlines()
-        return lines[-1] if lines else ""
-
-
 def run(command: str, *arguments: object, check: bool = True, stdin: str = "") -> Done:
-    """Call a fairseq command's entry point in a forked process, its output captured."""
-    module = "fairseq_cli." + command.removeprefix("fairseq-").replace("-", "_")
-    importlib.import_module(module)  # before the fork, so that it is imported once
-    configure_once()
-    with tempfile.TemporaryDirectory() as folder:
-        streams = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
-        streams[0].write_text(stdin)
-        pid = os.fork()
-        if pid == 0:
-            become(module, [command, *map(str, arguments)], streams, Path(folder))
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        done = Done(status, streams[1].read_text(), streams[2].read_text())
-    return _checked(command, done, check)
+    """Run a command to its end, in a process forked from this one."""
+    return _checked(command, Forked(called(command, *arguments), stdin=stdin).wait(300), check)
 
 
-def become(
-    module: str, argv: list[str], streams: list[Path], temporary: Path | None = None
-) -> NoReturn:
-    """In the forked process: take the place of the command, and never return into pytest."""
-    status = 1
-    try:
-        forked_process.begin(temporary)
-        gc.freeze()  # a collection would write to every page that is shared with pytest
-        for number, (path, mode) in enumerate(zip(streams, ("r", "w", "w"), strict=True)):
-            stream = open(path, mode, encoding="utf-8")  # noqa: SIM115
-            os.dup2(stream.fileno(), number)
-        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-        sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
-        sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
-        # As fairseq's scripts send it when they start.
-        logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-        sys.argv = argv
-        install_one_line_errors()  # as the plugin does when a fairseq command imports it
-        sys.modules[module].cli_main()
-        status = 0
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(bool(end.code))
-    except BaseException as error:
-        # What the interpreter does at the end of a script: the hook of the plugin, or a traceback.
-        hook = sys.excepthook if getattr(sys.excepthook, "shows_one_line", False) else None
-        (hook or traceback.print_exception)(type(error), error, error.__traceback__)
-    finally:
-        forked_process.end(status)
+def called(
+    command: str, *arguments: object, prepare: Callable[[], None] = lambda: None
+) -> Callable[[], None]:
+    """Return what a forked process has to do to be a command of fairseq's, or ``genft``.
+
+    Args:
+        command: by the name of its script.
+        arguments: of the command line.
+        prepare: called in the forked process before the command begins.
+    """
+    name = "genft_fairseq.cli"
+    if command != "genft":
+        name = "fairseq_cli." + command.removeprefix("fairseq-").replace("-", "_")
+        configure_once()
+    importlib.import_module(name)  # before the fork, so that it is imported once
+    return functools.partial(_call, name, [command, *map(str, arguments)], prepare)
+
+
+def _call(module: str, words: list[str], prepare: Callable[[], None]) -> None:
+    """In the forked process: do what the script of a command does."""
+    prepare()
+    sys.argv = words
+    if words[0] == "genft":
+        sys.modules[module].main()
+        return
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)  # as fairseq's scripts begin
+    install_one_line_errors()  # as the plugin does when a fairseq command imports it
+    sys.modules[module].cli_main()
 
 
 def run_cold(command: str, *arguments: object, check: bool = True, **environment: str) -> Done:
