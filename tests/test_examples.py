@@ -10,6 +10,7 @@ import subprocess
 import pytest
 from fairseq import options
 from fairseq_commands import REPOSITORY
+from refusals import assert_script_refused
 from warm_python import warm_python
 
 
@@ -84,17 +85,13 @@ def test_recorded_results_are_those_of_the_scripts():
     page = (folder / "README.md").read_text()
     for figures in results["runs"].values():
         assert f"{figures['bleu']:.2f}" in page
-    assert "version:2" in page  # sacreBLEU's signature
 
 
 def test_missing_data_is_one_line(tmp_path):
     done = shell(
         "bash", REPOSITORY / "examples/translation/multi30k/train.sh", tmp_path, tmp_path / "runs"
     )
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "run data-prep/prepare-multi30k.sh" in done.stderr
-    assert not (tmp_path / "runs").exists()
+    assert_script_refused(done, tmp_path, unwritten=tmp_path / "runs")
 
 
 def test_two_at_once_are_refused(tmp_path):
@@ -108,8 +105,7 @@ def test_two_at_once_are_refused(tmp_path):
         done = shell(
             "bash", REPOSITORY / "examples/translation/multi30k/train.sh", data, tmp_path / "runs"
         )
-    assert done.returncode == 2
-    assert "another run is training in" in done.stderr
+    assert_script_refused(done, run)
     assert {path.name for path in run.iterdir()} == {"lock"}
 
 
@@ -125,8 +121,8 @@ def test_other_flags_are_refused(tmp_path):
     done = shell(
         "bash", REPOSITORY / "examples/translation/multi30k/train.sh", data, tmp_path / "runs"
     )
-    assert done.returncode == 2
-    assert "was trained with other flags" in done.stderr
+    assert_script_refused(done, run)
+    assert {path.name for path in run.iterdir()} <= {"command", "finished", "lock"}
 
 
 @pytest.mark.slow
@@ -141,9 +137,7 @@ def test_demo_shows_less_repetition(tmp_path):
         for folder in [tmp_path / "language_modeling" / name]
     }
     assert repetition["scalegrad"] < 0.8 * repetition["mle"]
-    assert "MLE + ScaleGrad" in first.stdout and "goes on" in first.stdout
     second = shell(*command)
-    assert second.stdout.count("finished already") == 6
     assert first.stdout.splitlines()[-20:] == second.stdout.splitlines()[-20:]
 
 

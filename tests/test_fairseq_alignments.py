@@ -10,9 +10,9 @@ from fairseq.dataclass.configs import GenerationConfig
 from fairseq.models.transformer import base_architecture
 from fairseq.models.transformer_align import TransformerAlignModel
 from fairseq.sequence_generator import SequenceGeneratorWithAlignment
+from refusals import refuses
 
 from genft_fairseq import fairseq_alignments
-from genft_fairseq.errors import UserError
 
 UNK = 3
 
@@ -92,9 +92,9 @@ def test_a_model_without_attention_to_a_source():
     task = tiny_task("language")
     parts = task, tiny_model(task).eval(), tiny_sample(task)
     for flags in ({"print_alignment": "hard"}, {"replace_unk": ""}):
-        with pytest.raises(UserError, match="--print-alignment"):
+        with refuses("--print-alignment"):
             decode(parts, **flags)
-    with pytest.raises(UserError, match="--print-alignment"):
+    with refuses("--print-alignment"):
         decode(parts, score_reference=True, print_alignment="soft")
 
 
@@ -138,7 +138,7 @@ def test_the_dictionary_of_replacements(tmp_path):
     path.write_text("Köln Cologne\nUhr clock watch\n", encoding="utf-8")
     assert utils.load_align_dict(str(path)) == {"Köln": "Cologne", "Uhr": "clock"}
     path.write_text("Köln Cologne\nUhr\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"--replace-unk .*words.txt.* 2 "):
+    with refuses("--replace-unk", path, " 2 "):
         utils.load_align_dict(str(path))
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from models.tiny_fid import tiny_model, tiny_sample
+from refusals import assert_script_refused
 from test_examples import parse, shell
 from test_recipes import EXAMPLES, accept, loaded
 
@@ -66,23 +67,16 @@ def test_answering_commands():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ({"SYSTEMS": "plain k9"}, "there is no system k9"),
-        ({"SEEDS": "x"}, "SEEDS must be numbers, but has x"),
-    ],
+    ("wrong", "value"), [({"SYSTEMS": "plain k9"}, "k9"), ({"SEEDS": "x"}, "SEEDS")]
 )
-def test_wrong_settings(wrong, said):
+def test_wrong_settings(wrong, value):
     done = shell("bash", STUDY / "train.sh", **{"DRY_RUN": "1", **wrong})
-    assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr and done.stderr.count("\n") == 1
+    assert_script_refused(done, value)
 
 
 def test_preparing_what_is_not_there(tmp_path):
-    for arguments, said in (((), "usage: prepare.sh"), (("a.tsv", "b"), "there is no file a.tsv")):
-        done = shell("bash", STUDY / "prepare.sh", *arguments)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert said in done.stderr and done.stderr.count("\n") == 1
+    for arguments, named in (((), "prepare.sh"), (("a.tsv", "b"), "a.tsv")):
+        assert_script_refused(shell("bash", STUDY / "prepare.sh", *arguments), named)
 
 
 def test_questions_made_of_passages(tmp_path):
@@ -158,4 +152,3 @@ def test_the_table_shows_what_was_measured():
     assert rows["cheap"][6:9] == ["2.5", "30 (0.50)", "1.00"]
     assert rows["long-answers"][1:6] == [""] * 5
     assert not any(name.endswith("-clozes") for name in rows)
-    assert "4 test questions and 4 clozes held out; 3 passages read" in module.table(results)

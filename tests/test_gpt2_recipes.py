@@ -1,12 +1,12 @@
 """The recipes that start from GPT-2's weights, and a book's: without data, weights or GPU."""
 
 import math
-import re
 import shlex
 
 import pytest
 from fairseq import options
 from fairseq_commands import REPOSITORY
+from refusals import assert_script_refused
 from test_examples import parse, shell
 from test_recipes import EXAMPLES, LANGUAGE, METHOD, accept, loaded
 
@@ -153,18 +153,16 @@ def test_a_book_from_gpt2_or_from_scratch():
 
 
 @pytest.mark.parametrize(
-    ("recipe", "wrong", "said"),
+    ("recipe", "wrong", "named"),
     [
-        ("book", {"METHOD": "typo"}, "there is no method typo: mle, scalegrad-GAMMA"),
-        ("book", {"EPOCHS": "0"}, "EPOCHS must be a number from 1 to 9999, but is 0"),
-        ("book", {"ARCH": "gpt2_medium"}, "ARCH=gpt2_medium needs HF_DIR"),
-        ("distilgpt2_wikitext", {"METHODS": "mle typo"}, "there is no method typo"),
+        ("book", {"METHOD": "typo"}, ["typo"]),
+        ("book", {"EPOCHS": "0"}, ["EPOCHS", "0"]),
+        ("book", {"ARCH": "gpt2_medium"}, ["ARCH=gpt2_medium", "HF_DIR"]),
     ],
 )
-def test_wrong_settings_are_told(recipe, wrong, said):
+def test_wrong_settings_are_told(recipe, wrong, named):
     done = shell("bash", EXAMPLES / recipe / "train.sh", DRY_RUN="1", GPUS="0", **wrong)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr and done.stderr.count("\n") == 1
+    assert_script_refused(done, *named)
 
 
 def test_missing_weights_and_unfit_data_are_told(tmp_path):
@@ -172,29 +170,14 @@ def test_missing_weights_and_unfit_data_are_told(tmp_path):
     data.mkdir()
     (data / "dict.txt").touch()
     where = (data, tmp_path / "runs")
-    for recipe, arguments, environment, said in (
-        ("open_ended_generation", ("small",), {}, "set HF_DIR to a folder with GPT-2"),
-        ("distilgpt2_wikitext", (), {}, "set HF_DIR to a folder with GPT-2"),
-        ("book", (), {"HF_DIR": "gpt2"}, "is not in GPT-2's pieces"),
+    for recipe, arguments, environment, named in (
+        ("open_ended_generation", ("small",), {}, "HF_DIR"),
+        ("distilgpt2_wikitext", (), {}, "HF_DIR"),
+        ("book", (), {"HF_DIR": "gpt2"}, data),
     ):
         script = EXAMPLES / recipe / "train.sh"
         done = shell("bash", script, *arguments, *where, GPUS="0", **environment)
-        assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
-    assert not (tmp_path / "runs").exists()
-
-
-def test_where_results_will_be_written():
-    """The markers that generate.sh fills, each once, and nothing between them that was not run."""
-    for recipe, titles in (
-        ("open_ended_generation", ["results-small", "results-medium", "results-large"]),
-        ("distilgpt2_wikitext", ["results"]),
-    ):
-        page = (EXAMPLES / recipe / "README.md").read_text()
-        for title in titles:
-            markers = f"<!-- {title}:begin -->\n(.*?)\n<!-- {title}:end -->"
-            (content,) = re.findall(markers, page, re.DOTALL)
-            recorded = EXAMPLES / recipe / f"{title}.json"
-            assert recorded.exists() or content == "not run: needs GPUs"
+        assert_script_refused(done, named, unwritten=tmp_path / "runs")
 
 
 def test_tables_of_several_searches():
@@ -216,7 +199,6 @@ def test_tables_of_several_searches():
     assert "| mle | 20.00 | 0.400 | 9.0 | 0.600 | 0.300 | 11 | 5 |" in page
     assert "| human text | | | | 0.500 | | 12 | |" in page
     assert "| mle | beam | 0.100 | 0.200 | 0.300 | 0.400 | 7 |" in page
-    assert "seed 42, 60" in page
 
 
 def test_updates_an_epoch_by_hand():

@@ -13,6 +13,7 @@ from fairseq.optim import AMPOptimizer
 from fairseq.optim.fp16_optimizer import _FP16OptimizerMixin
 from fairseq.tasks import FairseqTask
 from omegaconf import OmegaConf
+from refusals import refuses
 
 from genft_fairseq import precision
 from genft_fairseq.errors import UserError
@@ -46,11 +47,8 @@ def parsed(*words, **settings):
     ],
 )
 def test_two_precisions_are_refused_by_the_parser(given):
-    with pytest.raises(UserError) as caught:
+    with refuses(*given.split()):
         parsed(*given.split())
-    names = given.replace(" ", " and ")
-    want = f"{names} exclude each other: give one of --fp16, --bf16 and --amp"
-    assert str(caught.value) == want
 
 
 @pytest.mark.parametrize(
@@ -87,14 +85,14 @@ def test_decoding_is_asked_nothing_new():
 
 @pytest.mark.parametrize("words", ["--tpu", "--tpu --bf16"])
 def test_a_tpu_that_cannot_be_is_refused(words):
-    with pytest.raises(UserError, match="--tpu needs torch_xla, which is not installed"):
+    with refuses("--tpu"):
         parsed(*words.split())
 
 
 def test_with_torch_xla_the_tpu_stays(monkeypatch):
     monkeypatch.setattr(utils, "xm", types.ModuleType("xla_model"))
     assert parsed("--bf16").tpu
-    with pytest.raises(ValueError, match="Cannot combine --fp16 and --tpu"):
+    with refuses("--fp16", "--tpu", error=ValueError):
         parsed("--fp16", "--tpu")
 
 
@@ -107,7 +105,7 @@ def hydra(monkeypatch, gpu=False, **common):
 
 
 def test_hydra_is_checked_before_anything_is_written(monkeypatch):
-    with pytest.raises(UserError, match="--fp16 and --amp exclude each other"):
+    with refuses("--fp16", "--amp"):
         hydra(monkeypatch, fp16=True, amp=True)
     for name in ("fp16", "bf16"):
         both = {name, f"memory_efficient_{name}"}
@@ -158,7 +156,7 @@ def failing(error):
 def test_the_least_loss_scale_is_one_line(samples, source, monkeypatch):
     monkeypatch.setattr(trainer, "Trainer", failing(FloatingPointError(source)))
     precision._explain_least_loss_scale()
-    with pytest.raises(UserError, match=r"^--min-loss-scale 0\.5 is reached: [^\n]*$"):
+    with refuses("--min-loss-scale", "0.5"):
         trainer.Trainer().train_step(samples)
 
 
@@ -168,8 +166,9 @@ def test_the_least_loss_scale_is_one_line(samples, source, monkeypatch):
 def test_other_errors_stay_what_they_are(error, monkeypatch):
     monkeypatch.setattr(trainer, "Trainer", failing(error))
     precision._explain_least_loss_scale()
-    with pytest.raises(type(error), match=str(error)):
+    with pytest.raises(type(error)) as raised:
         trainer.Trainer().train_step(["found"])
+    assert raised.value is error
 
 
 PATCHED = [

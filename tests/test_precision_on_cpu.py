@@ -8,6 +8,7 @@ from fairseq.optim import AMPOptimizer, FP16Optimizer, MemoryEfficientFP16Optimi
 from fairseq.optim.fp16_optimizer import _FP16OptimizerMixin
 from fairseq.tasks import FairseqTask
 from omegaconf import OmegaConf
+from refusals import refuses
 
 from genft_fairseq import precision
 
@@ -81,7 +82,7 @@ def test_a_loss_scale_that_overflows_is_halved(kind):
     parameter = torch.nn.Parameter(torch.zeros(2, dtype=torch.float16))
     cfg = config("adam", fp16=True, fp16_init_scale=2**15)
     optimizer = kind.build_optimizer(cfg, [parameter])
-    with pytest.raises(OverflowError, match="setting loss scale to: 16384"):
+    with refuses("16384", error=OverflowError):
         stepped(optimizer, parameter, gradient=4.0)
     assert not parameter.any()
     stepped(optimizer, parameter, gradient=2.0)

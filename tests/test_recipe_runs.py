@@ -11,6 +11,7 @@ from subprocess import CompletedProcess
 
 import pytest
 from fairseq_commands import REPOSITORY, USER_DIR, parameters, run
+from refusals import assert_script_refused
 from test_examples import shell
 from test_recipes import EXAMPLES, LANGUAGE, TRANSLATION, loaded
 from tiny_gpt2 import VOCABULARY, call, hugging_face_folder
@@ -77,6 +78,12 @@ def step(script: Path, *arguments: object, **environment: str) -> str:
     return done.stdout
 
 
+def written(folder: Path) -> dict[Path, int]:
+    """When each file below a folder was written, but for the note that a run is finished."""
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name != "finished")
+    return {path: path.stat().st_mtime_ns for path in found}
+
+
 def pages() -> dict[Path, bytes]:
     """What RECORD=1 would write, in the repository."""
     found = [path for end in ("json", "md") for path in REPOSITORY.glob(f"examples/**/*.{end}")]
@@ -96,12 +103,14 @@ def test_wmt14_in_miniature(pairs, tmp_path):
         assert value.allclose((two[name] + three[name]) / 2, atol=1e-7), name
     average = {"BASELINE": str(runs / "baseline" / "averaged.pt")}  # leaves the baseline out
     shown = step(folder / "generate.sh", "base", pairs, runs, **method, **average)
-    assert "| first-token-0.3 |" in shown and "| tokenised BLEU |" in shown
+    assert "| first-token-0.3 |" in shown
     results = json.loads((runs / "results.json").read_text())
     assert list(results["runs"]) == ["first-token-0.3"]
     assert results["runs"]["first-token-0.3"]["updates"] == 3
     assert results["commands"]["prepare"] == "prepare-a-toy.sh"
-    assert "finished already" in step(*tuning, **method)
+    made = written(runs)
+    step(*tuning, **method)
+    assert written(runs) == made
     assert pages() == before
 
 
@@ -111,8 +120,7 @@ def test_iwslt14_in_miniature(pairs, tmp_path):
     folder, runs, before = TRANSLATION / "iwslt14_de_en", tmp_path / "runs", pages()
     method = {"METHODS": "scalegrad-0.5"}
     step(folder / "train.sh", pairs, runs, "--", *TINY_TRANSLATION, **method)
-    shown = step(folder / "generate.sh", pairs, runs, "--", "--beam", 1, **method)
-    assert "| baseline |" in shown and "| scalegrad-0.5 |" in shown
+    step(folder / "generate.sh", pairs, runs, "--", "--beam", 1, **method)
     results = json.loads((runs / "results.json").read_text())
     assert "case:lc" in results["runs"]["baseline"]["bleu_signature"]
     source = (pairs / "raw" / "test.de").read_text().splitlines()[0]
@@ -130,7 +138,7 @@ def test_wikitext103_in_miniature(text, tmp_path):
     flags = ("--", "--prefix-length", 5, "--length", 10)
     baseline = {"BASELINE": str(runs / "baseline" / "checkpoint_best.pt")}
     shown = step(folder / "generate.sh", "small", data, runs, *flags, **method, **baseline)
-    assert "| unlikelihood |" in shown and "| human text |" in shown
+    assert "| unlikelihood |" in shown
     results = json.loads((runs / "results.json").read_text())
     assert results["runs"]["unlikelihood"]["prefix_length"] == 5
     assert pages() == before
@@ -148,11 +156,9 @@ def test_a_book_in_miniature(text, tmp_path):
     log = (run / "train.log").read_text()
     assert log.count("| epoch 001 | valid ") == log.count("| epoch 002 | valid ") == 1
     before = {path: path.stat().st_mtime_ns for path in run.iterdir() if path.name != "finished"}
-    again = step(*train, EPOCHS="2")
-    assert again.count("finished already") == 2
+    step(*train, EPOCHS="2")
     assert before == {path: path.stat().st_mtime_ns for path in before}
-    refused = begun(*train, EPOCHS="3")  # its rate falls more slowly
-    assert refused.returncode == 2 and "was trained with other flags" in refused.stderr
+    assert_script_refused(begun(*train, EPOCHS="3"), run)  # its rate falls more slowly
     generate = (EXAMPLES / "book" / "generate.sh", data, runs)
     (data / "bpe.codes").write_text("#version: 0.2\nw 1</w>\n")  # w1 is a piece
     assert step(*generate, "--", "--min-len", 8, PROMPT="w1 w1").startswith("w1 w1 w")
@@ -181,8 +187,7 @@ def test_gpt2_in_miniature(tmp_path):
     folder = EXAMPLES / "open_ended_generation"
     flags = ("--", *sizes, *short, "--max-update", 3)
     step(folder / "train.sh", "small", data, runs, *flags, **environment)
-    shown = step(folder / "generate.sh", "small", data, runs, "--", "--limit", 3, **environment)
-    assert "| mle | beam |" in shown and "| human text |" in shown
+    step(folder / "generate.sh", "small", data, runs, "--", "--limit", 3, **environment)
     results = json.loads((runs / "results.json").read_text())
     assert list(results["runs"]["mle"]["searches"]) == ["greedy", "nucleus", "top-k", "beam"]
     assert (runs / "mle" / "completions-nucleus.txt").exists()

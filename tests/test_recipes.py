@@ -13,6 +13,7 @@ import torch
 from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq_commands import REPOSITORY
+from refusals import assert_script_refused
 from test_examples import parse, shell
 
 from genft_fairseq.cli import genft
@@ -206,15 +207,14 @@ def test_the_environment(tmp_path):
     small = trained("wmt14 big", GPUS="4", MAX_TOKENS="1792")["baseline"]
     assert (small.max_tokens, small.update_freq) == (1792, [4])
     script = SETUPS["wmt14 base"][0] / "train.sh"
-    for said, arguments, environment in (
-        ("is no multiple of 3 times 4096", (), {"GPUS": "3", "DRY_RUN": "1"}),
-        ("PRECISION=fp16 needs a GPU", (), {"GPUS": "0", "PRECISION": "fp16"}),
-        ("GPUS must be a number", (), {"GPUS": "two"}),
-        ("there is no set-up huge", ("huge",), {"GPUS": "0"}),
-        ("run data-prep/prepare-wmt14-en-de.sh", ("base", tmp_path), {"GPUS": "0"}),
+    for value, arguments, environment in (
+        ("4096", (), {"GPUS": "3", "DRY_RUN": "1"}),
+        ("PRECISION=fp16", (), {"GPUS": "0", "PRECISION": "fp16"}),
+        ("GPUS", (), {"GPUS": "two"}),
+        ("huge", ("huge",), {"GPUS": "0"}),
+        (tmp_path, ("base", tmp_path), {"GPUS": "0"}),
     ):
-        done = shell("bash", script, *arguments, **environment)
-        assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
+        assert_script_refused(shell("bash", script, *arguments, **environment), value)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(EXAMPLES)))
@@ -235,19 +235,18 @@ def test_scripts(script):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "named"),
     [
-        ({"GPUS": "08"}, "GPUS must be a number from 0 to 9999, but is 08"),
-        ({"GPUS": "5000"}, "an update of 4096 tokens is no multiple of 5000 times 0"),
-        ({"MAX_TOKENS": "0"}, "MAX_TOKENS must be a positive integer, but is 0"),
-        ({"METHODS": "mle typo"}, "there is no method typo: mle, scalegrad-GAMMA"),
-        ({"METHODS": "scalegrad-abc"}, "there is no method scalegrad-abc"),
-        ({"METHODS": " "}, "METHODS is set, but names no method"),
-        ({"DRY_RUN": "0"}, "DRY_RUN must be 1, or not be set, but is 0"),
-        ({"PRECISION": "fp8"}, "PRECISION must be fp16, bf16 or fp32, but is fp8"),
+        ({"GPUS": "08"}, ["GPUS", "08"]),
+        ({"GPUS": "5000"}, ["4096", "5000"]),
+        ({"MAX_TOKENS": "0"}, ["MAX_TOKENS", "0"]),
+        ({"METHODS": "mle typo"}, ["typo"]),
+        ({"METHODS": "scalegrad-abc"}, ["scalegrad-abc"]),
+        ({"METHODS": " "}, ["METHODS"]),
+        ({"DRY_RUN": "0"}, ["DRY_RUN", "0"]),
+        ({"PRECISION": "fp8"}, ["PRECISION", "fp8"]),
     ],
 )
-def test_wrong_settings_are_told_before_anything_is_trained(wrong, said):
+def test_wrong_settings_are_told_before_anything_is_trained(wrong, named):
     done = shell("bash", TRANSLATION / "iwslt14_de_en" / "train.sh", **{"DRY_RUN": "1", **wrong})
-    assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr and done.stderr.count("\n") == 1
+    assert_script_refused(done, *named)

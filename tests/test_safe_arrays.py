@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from refusals import refuses
 
 from genft_fairseq import safe_loading
 from genft_fairseq.errors import UserError
@@ -49,7 +50,7 @@ def test_arrays_that_are_not_numbers_are_refused(attack, tmp_path):
     """Bytes that numpy would take for the addresses of objects are never given to it."""
     path = tmp_path / "checkpoint.pt"
     torch.save({"best": attack}, path)
-    with pytest.raises(UserError, match="checkpoint"), open(path, "rb") as file:
+    with refuses(path), open(path, "rb") as file:
         safe_loading.load(file)
 
 
@@ -80,7 +81,7 @@ def test_another_process_of_a_trusted_run(monkeypatch):
     stream = io.BytesIO()
     torch.save({"x": Rebuilt(os.path.basename, ("/a/b",))}, stream)
     stream.seek(0)
-    with pytest.raises(UserError, match="another process"):
+    with pytest.raises(UserError):
         safe_loading.load(stream)
     stream.seek(0)
     monkeypatch.setenv(safe_loading.TRUST_VARIABLE, "checkpoint_last.pt")

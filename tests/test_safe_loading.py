@@ -21,6 +21,7 @@ from fairseq import checkpoint_utils
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.distributed import utils as distributed_utils
 from omegaconf import MISSING, OmegaConf
+from refusals import refuses
 
 import genft_fairseq  # noqa: F401  (applies the remedies)
 from genft_fairseq import safe_loading
@@ -56,13 +57,6 @@ def _trust_nobody(monkeypatch):
     monkeypatch.delenv(TRUST_VARIABLE, raising=False)
 
 
-def one_line(caught) -> str:
-    message = str(caught.value)
-    assert "\n" not in message
-    assert "weights_only" not in message  # torch's advice, which is not for users of fairseq
-    return message
-
-
 ATTACKS = {
     f"{os.system.__module__}.system": lambda marker: Calls(os.system, f"echo > '{marker}'"),
     "eval": lambda marker: Calls(eval, f"open({str(marker)!r}, 'w').close()"),
@@ -77,13 +71,9 @@ def test_a_call_is_refused_and_named(name, layout, path, tmp_path):
     marker = tmp_path / "executed"
     state = {"model": {"w": torch.zeros(2)}, "extra_state": ATTACKS[name](marker)}
     torch.save(state, path, _use_new_zipfile_serialization=FORMATS[layout])
-    with pytest.raises(UserError) as caught:
+    with refuses(path, name, f"{TRUST_VARIABLE}={path}"):
         load(path)
     assert not marker.exists()
-    message = one_line(caught)
-    assert message.startswith(str(path))
-    assert name in message.removeprefix(str(path))
-    assert f"{TRUST_VARIABLE}={path}" in message
 
 
 def test_a_trusted_file_is_loaded(path, tmp_path, monkeypatch):
@@ -125,7 +115,7 @@ def test_what_another_process_sends_has_no_name():
     stream = io.BytesIO()
     torch.save(Calls(os.getcwd), stream)
     stream.seek(0)
-    with pytest.raises(UserError, match="another process"):
+    with pytest.raises(UserError):
         distributed_utils.torch.load(stream)
 
 
@@ -164,9 +154,8 @@ NOT_CHECKPOINTS = {
 def test_a_file_that_is_no_whole_checkpoint(content, path):
     """One line that names the file, not a traceback out of torch's internals."""
     path.write_bytes(content)
-    with pytest.raises(UserError) as caught:
+    with refuses(path):
         load(path)
-    assert one_line(caught).startswith(str(path))
 
 
 def test_a_missing_file_is_not_a_broken_one(tmp_path):
@@ -342,9 +331,8 @@ REFUSED = [
 
 @pytest.mark.parametrize("text", REFUSED)
 def test_more_than_a_literal_is_refused(text):
-    with pytest.raises(UserError) as caught:
+    with refuses(repr(text)):
         evaluate_literal(text)
-    assert repr(text) in str(caught.value)
 
 
 TOO_LARGE = {
@@ -451,7 +439,7 @@ def test_a_convolutional_models_layers_are_read_not_run(monkeypatch):
     called = []
     monkeypatch.setattr(os, "getcwd", lambda: called.append(1))
     args.decoder_layers = ATTACK
-    with pytest.raises(UserError, match="plain literal"):
+    with refuses(ATTACK):
         fairseq.models.fconv.FConvModel.build_model(args, task)
     assert not called
 
@@ -479,7 +467,7 @@ def test_a_copy_that_is_cut_leaves_the_old_file(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "copyfile", cut)
-        with pytest.raises(OSError, match="No space left"):
+        with refuses(error=OSError):
             checkpoint_utils.PathManager.copy(str(source), str(destination), overwrite=True)
     assert destination.read_bytes() == b"old checkpoint"
     checkpoint_utils.PathManager.copy(str(source), str(destination), overwrite=True)

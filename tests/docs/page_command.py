@@ -7,7 +7,6 @@ The parts are imported already by the server that is asked to be this Python (``
 
 import os
 import sys
-from pathlib import Path
 
 import torch
 from docs.command_checks import PYTHON, check

@@ -49,7 +49,7 @@ class ForkedRun:
 
     def running(self) -> bool:
         """Tell whether a process has not ended yet."""
-        return any([process.is_running() for process in self._processes])  # each is asked
+        return any(process.is_running() for process in self._processes)
 
     def kill(self) -> None:
         """Kill all processes at once, and those that they have started."""

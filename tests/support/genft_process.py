@@ -10,6 +10,12 @@ import time
 from fairseq_commands import called
 from forked import TIMEOUT, Done, Forked
 
+from genft_fairseq import cli, register
+
+# What commands import when they are asked for is imported once, before all forks.
+register()
+dict(cli.genft.commands)
+
 
 class GenftProcess(Forked):
     """The command as it runs in a shell, but for the start of an interpreter, which takes seconds.

@@ -31,6 +31,21 @@ def assert_refused(done: Any, *named: object, unwritten: Path | None = None) -> 
     _assert_unwritten(unwritten)
 
 
+def assert_script_refused(done: Any, *named: object, unwritten: Path | None = None) -> None:
+    """Check how a script of the examples or benchmarks ended that cannot work with its arguments.
+
+    Args:
+        done: a completed process, or click's result.
+        named: what the line has to name: the flag or file, the offending value.
+        unwritten: a folder that must be absent, or empty.
+    """
+    status = done.exit_code if hasattr(done, "exit_code") else done.returncode
+    assert (status, done.stdout) == (2, ""), done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    _assert_names(done.stderr, named)
+    _assert_unwritten(unwritten)
+
+
 @contextmanager
 def refuses(
     *named: object,

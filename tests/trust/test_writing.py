@@ -15,10 +15,6 @@ import pytest
 import torch
 from fairseq import checkpoint_utils
 from fairseq_commands import TINY_TRANSLATION, USER_DIR, Done
-from forked_runs import ForkedRun
-from refusals import assert_refused, refuses
-from tiny_gpt2 import call, hugging_face_folder
-from trust.damage import listing
 from forked_genft import (
     count_moments,
     ended_at,
@@ -26,6 +22,10 @@ from forked_genft import (
     killed_in_a_write,
     run_genft,
 )
+from forked_runs import ForkedRun
+from refusals import assert_refused, refuses
+from tiny_gpt2 import call, hugging_face_folder
+from trust.damage import listing
 from trust.test_text_readers import LOG
 
 from genft_fairseq.study.curves import write_curves
