@@ -215,7 +215,7 @@ def test_more_gpus_than_there_are(module: Any, monkeypatch: pytest.MonkeyPatch) 
 def test_logging_cost(call: Any, tmp_path: Path) -> None:
     path, readme = tmp_path / "logging.json", tmp_path / "README.md"
     settings = ["--setting", "translation,tiny,2,6", "--setting", "language,tiny,2,9"]
-    done = call("logging_cost", *settings, "--rounds", 40, "--output", path, "--json")
+    done = call("logging_cost", *settings, "--rounds", 5, "--output", path, "--json")
     assert done.exit_code == 0, done.output
     assert done.stdout == path.read_text()
     results = json.loads(path.read_text())

@@ -1,5 +1,6 @@
 """The recipes that start from GPT-2's weights, and a book's: without data, weights or GPU."""
 
+import functools
 import math
 import shlex
 
@@ -19,6 +20,7 @@ FOLDERS = {
 }
 
 
+@functools.cache
 def printed(recipe: str, script: str, *arguments: str, **environment: str) -> list[list[str]]:
     settings = {"DRY_RUN": "1", "GPUS": "1", **environment}
     words = (*FOLDERS[recipe], *arguments) if recipe == "open_ended_generation" else arguments
@@ -27,6 +29,7 @@ def printed(recipe: str, script: str, *arguments: str, **environment: str) -> li
     return [shlex.split(line) for line in done.stdout.splitlines()]
 
 
+@functools.cache
 def trained(recipe: str, *arguments: str, **environment: str) -> dict:
     commands = printed(recipe, "train.sh", *arguments, **environment)
     runs = [parse(words[1:]) for words in commands if words[0] == "fairseq-train"]
@@ -214,6 +217,7 @@ def test_updates_an_epoch_by_hand():
 BOOKS = EXAMPLES / "open_ended_generation" / "three_books"
 
 
+@functools.cache
 def books(script: str, **environment: str) -> list[list[str]]:
     done = shell("bash", BOOKS / script, DRY_RUN="1", GPUS="0", **environment)
     assert done.returncode == 0, done.stderr

@@ -1,5 +1,6 @@
 """The recipes: their commands parse, say what was published, and do not depend on the GPUs."""
 
+import functools
 import importlib.util
 import math
 import os
@@ -35,6 +36,7 @@ SOURCED = {"settings.sh", "training.sh", "measuring.sh"}
 METHOD = {"criterion", "gamma", "unlikelihood_alpha", "first_token_weight", "save_dir"}
 
 
+@functools.cache
 def commands(setup: str, script: str, *more: str, **environment: str) -> list[list[str]]:
     """What a script of the set-up prints with DRY_RUN=1, without data and without a GPU."""
     folder, arguments = SETUPS[setup]
@@ -45,6 +47,7 @@ def commands(setup: str, script: str, *more: str, **environment: str) -> list[li
     return [shlex.split(line) for line in done.stdout.splitlines()]
 
 
+@functools.cache
 def trained(setup: str, **environment: str) -> dict[str, object]:
     """The parsed flags of every run of train.sh and finetune.sh, by name."""
     both = [*commands(setup, "train.sh", **environment)]

@@ -156,7 +156,7 @@ def test_the_command_outside_the_checkout(clean):
 
 
 def test_training_outside_the_checkout(clean, tmp_path):
-    """By what ``genft user-dir`` prints; then a translation, and a page about the run."""
+    """By what ``genft user-dir`` prints; then a page about the run."""
     for split in ("train", "valid", "test"):
         for language in ("en", "de"):
             (tmp_path / f"{split}.{language}").write_text("a b c\nc b a\n" * 8)
@@ -174,12 +174,6 @@ def test_training_outside_the_checkout(clean, tmp_path):
     )
     home = clean.parent / "home"
     assert Path((home / "user_dir").read_text().strip()).is_relative_to(clean)
-    done = shell(
-        clean,
-        f"python -m fairseq_cli.generate {tmp_path / 'data'} --path run/checkpoint_last.pt --cpu "
-        "--user-dir $(cat user_dir) --max-len-b 5",
-    )
-    assert done.stdout.count("\nH-") + done.stdout.startswith("H-") == 16
     shell(clean, "cp train.log run/train.log; genft report run --output report.html")
     assert "</html>" in (home / "report.html").read_text()
 
