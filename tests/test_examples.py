@@ -21,7 +21,7 @@ def shell(*command: object, **environment: str) -> subprocess.CompletedProcess:
         list(map(str, command)),
         capture_output=True,
         text=True,
-        env={**os.environ, "PATH": path, **environment},
+        env={**os.environ, "PATH": path, "GPUS": "0", **environment},  # else torch is asked
         cwd=REPOSITORY,
     )
 
