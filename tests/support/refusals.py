@@ -42,7 +42,7 @@ def assert_script_refused(done: Any, *named: object, unwritten: Path | None = No
     status = done.exit_code if hasattr(done, "exit_code") else done.returncode
     assert (status, done.stdout) == (2, ""), done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
-    _assert_names(done.stderr, named)
+    assert_names(done.stderr, *named)
     _assert_unwritten(unwritten)
 
 
