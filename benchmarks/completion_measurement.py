@@ -53,9 +53,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 import genft_fairseq
-from genft_fairseq.evaluation.records import hardware
-from genft_fairseq.interchange.hugging_face_folder import require_transformers
-from genft_fairseq.interchange.hugging_face_gpt2 import SYMBOLS
+from genft_fairseq.convert.gpt2 import SYMBOLS, require_transformers
+from genft_fairseq.provenance import hardware
 
 CLOCKS: dict[str, Callable[[], float]] = {
     "processor": time.process_time,

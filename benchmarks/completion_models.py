@@ -8,10 +8,14 @@ import torch
 from fairseq.data import indexed_dataset
 from torch import Tensor
 
-from genft_fairseq.evaluation.language_model import LoadedModel, load_language_model
-from genft_fairseq.interchange.gpt2_checkpoint import write_gpt2
-from genft_fairseq.interchange.hugging_face_folder import require_transformers
-from genft_fairseq.interchange.hugging_face_gpt2 import SYMBOLS, Settings, to_fairseq
+from genft_fairseq.convert.gpt2 import (
+    SYMBOLS,
+    Settings,
+    require_transformers,
+    to_fairseq,
+    write_gpt2,
+)
+from genft_fairseq.evaluation.loading import LoadedModel, load_language_model
 from genft_fairseq.models.gpt2 import POSITIONS
 
 SPLIT = "test"

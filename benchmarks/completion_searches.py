@@ -10,13 +10,12 @@ import torch
 from completion_models import SPLIT, Twins
 from torch import Tensor
 
-from genft_fairseq.evaluation.completion_files import CompletionLog
-from genft_fairseq.evaluation.completions import Plan, complete
-from genft_fairseq.evaluation.language_model import token_rows
-from genft_fairseq.evaluation.pieces import Pieces
-from genft_fairseq.generation import prefix as reading
-from genft_fairseq.generation.token_choice import Search
-from genft_fairseq.interchange.hugging_face_gpt2 import SYMBOLS
+from genft_fairseq.convert.gpt2 import SYMBOLS
+from genft_fairseq.data.subwords import Subwords
+from genft_fairseq.evaluation.completions import CompletionLog, Plan, complete
+from genft_fairseq.evaluation.loading import token_rows
+from genft_fairseq.generation import rollout as reading
+from genft_fairseq.generation.sampling import Search
 
 Shape = tuple[int, int, int]  # prefixes at a time, tokens read, tokens generated
 
@@ -73,7 +72,7 @@ def complete_by_ours(twins: Twins, way: Way, number: int, shape: Shape) -> Tenso
     B, P, T = shape
     plan = Plan(prefix_length=P, length=T, limit=number, batch_size=B, **way.ours)
     rows = token_rows(twins.ours, str(twins.folder), SPLIT)
-    log = CompletionLog(Pieces(twins.ours.dictionary, "none", []), T, peer_compatible=False)
+    log = CompletionLog(Subwords(twins.ours.dictionary, "none", []), T, peer_compatible=False)
     written = []
     with _reading(way):
         for batch in complete(twins.ours, rows, plan):

@@ -9,7 +9,7 @@ from fusion_models import FLAGS, Reader
 from fusion_rounds import summary, time_rounds
 from fusion_tables import BASELINE, CONCATENATED, COPIED
 
-from genft_fairseq.evaluation.decoding_cost import DecodingCost
+from genft_fairseq.evaluation.decoding import DecodingCost
 
 SAME_MODEL = (COPIED, BASELINE)  # rows that must write the same
 CACHES = ("cross_attention", "self_attention")

@@ -17,9 +17,8 @@ from fusion_tables import BASELINE, CONCATENATED, COPIED
 from strategy_models import build_task, dictionary_of
 from torch import Tensor, nn
 
-from genft_fairseq.models.fid_encoder import FiDEncoder
-from genft_fairseq.models.fid_transformer import FiDTransformerModel, fid_transformer
-from genft_fairseq.models.fused_encoding import read_rows
+from genft_fairseq.models.fid.encoder import FiDEncoder, read_rows
+from genft_fairseq.models.fid.transformer import FiDTransformerModel, fid_transformer
 
 # How much larger than fresh ones the decoder's embeddings are, and the matrices by which it reads
 # the passages: else its answers would be one token again and again, the same for every question.

@@ -42,7 +42,7 @@ class Section:
 
 
 def _comparison(results: Sequence[Results]) -> str:
-    from genft_fairseq.study.comparison_table import comparison_table
+    from genft_fairseq.experiments.table import comparison_table
 
     return "\n\n".join(map(comparison_table, results))
 
@@ -93,7 +93,7 @@ def filled(text: str, results: Path, device: str = "cuda") -> str:
     Raises:
         ValueError: a marker is missing, or a file is none of its script.
     """
-    from genft_fairseq.evaluation.records import replace_between_markers
+    from genft_fairseq.provenance import replace_between_markers
 
     for section in SECTIONS:
         paths = sorted(results.glob(f"{section.files}*-{device}.json"))

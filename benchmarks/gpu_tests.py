@@ -47,7 +47,7 @@ def run(command: str, device: str, expression: str) -> dict[str, Any]:
     import torch
 
     import genft_fairseq
-    from genft_fairseq.evaluation.records import hardware, processor
+    from genft_fairseq.provenance import hardware, processor
 
     if device == "cuda" and not torch.cuda.is_available():
         raise OneLineError("--device cuda needs a GPU that torch can use, and there is none")

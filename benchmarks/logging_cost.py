@@ -83,7 +83,7 @@ def measure(
     from logging_cost_measurement import CRITERIONS, compare_in
 
     import genft_fairseq
-    from genft_fairseq.evaluation.records import hardware, processor
+    from genft_fairseq.provenance import hardware, processor
 
     if device == "cuda" and not torch.cuda.is_available():
         raise OneLineError("--device cuda needs a GPU that torch can use, and there is none")

@@ -15,9 +15,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from genft_fairseq.generation.rollout import continue_prefixes
-from genft_fairseq.models import hugging_face_kinds
-from genft_fairseq.models.hugging_face import HuggingFaceModel
-from genft_fairseq.models.hugging_face_description import Description, Side
+from genft_fairseq.models.huggingface import architectures
+from genft_fairseq.models.huggingface.description import Description, Side
+from genft_fairseq.models.huggingface.model import HuggingFaceModel
 
 PASSES = ("training", "decoding")
 WRITTEN = 8  # tokens, where decoding is measured
@@ -35,7 +35,7 @@ def build(row: str, layers: int, width: int, vocabulary: int, positions: int) ->
         return _fairseq(dictionary, layers, width, positions)
     kind, attention = row.rsplit("_", 1)
     described = _describe(kind, layers, width, vocabulary, positions)
-    whole = hugging_face_kinds.build(described)
+    whole = architectures.build(described)
     if attention == "linear":
         return HuggingFaceModel.of(whole, described, dictionary, dictionary)
     for part in whole.modules():  # T5's halves have configurations of their own

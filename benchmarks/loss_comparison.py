@@ -38,7 +38,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import genft_fairseq
-from genft_fairseq.evaluation.records import hardware, processor
+from genft_fairseq.provenance import hardware, processor
 
 
 class NoResultError(Exception):

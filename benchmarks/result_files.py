@@ -113,7 +113,7 @@ def write_table(
         names = ", ".join(map(str, tables))
         raise OneLineError(f"--table {names} is not a JSON file of this script") from error
     # Imported here so that a mistake on the command line is reported at once, without torch.
-    from genft_fairseq.evaluation.records import replace_between_markers
+    from genft_fairseq.provenance import replace_between_markers
 
     try:
         text = replace_between_markers(readme.read_text(encoding="utf-8"), name, table)

@@ -55,7 +55,7 @@ from strategy_tables import BASELINE, UNROLLED
 from strategy_updates import Update, build_update
 
 import genft_fairseq
-from genft_fairseq.evaluation.records import hardware, processor
+from genft_fairseq.provenance import hardware, processor
 
 Setting = tuple[str, str, int, int]  # kind, size, B, T
 

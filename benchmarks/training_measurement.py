@@ -52,7 +52,7 @@ from training_figures import figures, words
 from training_process import FailedRun, Measured, preprocess, train
 
 import genft_fairseq
-from genft_fairseq.evaluation.records import hardware, processor
+from genft_fairseq.provenance import hardware, processor
 
 USER_DIR = Path(genft_fairseq.__file__).parent
 

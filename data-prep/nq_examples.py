@@ -82,7 +82,7 @@ def read_split(
 
 def copy_passages(table: Path, wanted: set[int], copy: Path) -> dict[int, tuple[int, int]]:
     """Write the wanted passages as JSON, and return where each begins and ends."""
-    from genft_fairseq.data.passage_table import PassageTable
+    from genft_fairseq.data.passages import PassageTable
     from genft_fairseq.errors import UserError
 
     places: dict[int, tuple[int, int]] = {}

@@ -79,11 +79,11 @@ def leave_package_unrun() -> None:
 @contextmanager
 def user_errors() -> Iterator[ModuleType]:
     """Give the package's module of tokenisers, and tell its errors as ours."""
-    from genft_fairseq.data import model_tokeniser
+    from genft_fairseq.data import huggingface_tokeniser
 
     try:
-        yield model_tokeniser
-    except model_tokeniser.UserError as error:
+        yield huggingface_tokeniser
+    except huggingface_tokeniser.UserError as error:
         raise PrepareError(str(error)) from None
 
 

@@ -9,7 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from genft_fairseq.evaluation.records import replace_between_markers, write_whole
+from genft_fairseq.files import write_whole
+from genft_fairseq.provenance import replace_between_markers
 
 FOLDER = Path(__file__).parent
 PAGE = FOLDER / "strategy-study.md"

@@ -16,8 +16,8 @@ from refusals import assert_script_refused
 from test_examples import parse, shell
 
 from genft_fairseq.cli.compare import compare
-from genft_fairseq.study import comparison as study
-from genft_fairseq.study.comparison_config import read_comparison
+from genft_fairseq.experiments import comparison as study
+from genft_fairseq.experiments.configuration import read_comparison
 
 BENCHMARKS = REPOSITORY / "benchmarks"
 SCRIPT = BENCHMARKS / "gpu.sh"

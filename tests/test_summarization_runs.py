@@ -26,7 +26,7 @@ from test_summarization_recipe import (
 )
 from tiny_gpt2 import call
 
-from genft_fairseq.data.model_tokeniser import ModelTokeniser
+from genft_fairseq.data.huggingface_tokeniser import ModelTokeniser
 
 # --- tables --------------------------------------------------------------------------------------
 

@@ -14,14 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from genft_fairseq.evaluation.records import (
-    hardware,
-    provenance_line,
-    record_results,
-    versions,
-)
-from genft_fairseq.evaluation.training_runs import command_of, train_seconds
 from genft_fairseq.evaluation.translation import read_lines, read_translations, translation_figures
+from genft_fairseq.experiments.training_log import command_of, train_seconds
+from genft_fairseq.provenance import hardware, provenance_line, record_results, versions
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from genft_fairseq.data.passage_table import PassageTable
+from genft_fairseq.data.passages import PassageTable
 
 _NAME = r"[A-Z][\w'’.-]*\w(?: (?:of|the|and|de|von|van) [A-Z][\w'’-]+| [A-Z][\w'’-]+)*"
 _MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"

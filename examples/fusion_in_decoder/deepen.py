@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import torch
 
-from genft_fairseq import safe_loading
+from genft_fairseq.patches import safe_loading
 
 
 @click.command(help=__doc__)

@@ -9,17 +9,12 @@ from typing import Any
 
 import click
 
-from genft_fairseq.evaluation.answer_files import read_questions
-from genft_fairseq.evaluation.question_answering import paired_figures, score
-from genft_fairseq.evaluation.records import (
-    hardware,
-    over_seeds,
-    provenance_line,
-    record_results,
-    versions,
-    write_whole,
-)
-from genft_fairseq.evaluation.training_runs import command_of, training_figures
+from genft_fairseq.evaluation.predictions import read_questions
+from genft_fairseq.experiments.training_log import command_of, training_figures
+from genft_fairseq.files import write_whole
+from genft_fairseq.metrics.question_answering import paired_figures, score
+from genft_fairseq.metrics.significance import over_seeds
+from genft_fairseq.provenance import hardware, provenance_line, record_results, versions
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent

@@ -18,14 +18,9 @@ from typing import Any
 
 import click
 
-from genft_fairseq.evaluation.records import (
-    hardware,
-    provenance_line,
-    record_results,
-    versions,
-    write_whole,
-)
-from genft_fairseq.evaluation.training_runs import command_of, train_seconds
+from genft_fairseq.experiments.training_log import command_of, train_seconds
+from genft_fairseq.files import write_whole
+from genft_fairseq.provenance import hardware, provenance_line, record_results, versions
 
 EXAMPLES = Path(__file__).resolve().parent.parent
 ROOT = EXAMPLES.parent

@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from genft_fairseq.evaluation.raw_text import read_text
-from genft_fairseq.evaluation.records import write_whole
-from genft_fairseq.evaluation.sentences import MARK, sentences
+from genft_fairseq.files import write_whole
+from genft_fairseq.metrics.summarization import MARK, sentences
 
 
 @click.command()

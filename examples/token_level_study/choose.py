@@ -10,8 +10,8 @@ import math
 import sys
 from pathlib import Path
 
-from genft_fairseq.evaluation.training_runs import last_validation
 from genft_fairseq.evaluation.translation import read_lines, read_translations, translation_figures
+from genft_fairseq.experiments.training_log import last_validation
 
 
 def validation_bleu(run: Path, data: Path) -> float:

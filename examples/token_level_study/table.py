@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from genft_fairseq.evaluation.records import provenance_line
+from genft_fairseq.provenance import provenance_line
 
 # The columns of each task: heading, figure, decimals.
 TITLES = {

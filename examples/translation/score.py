@@ -14,20 +14,15 @@ from pathlib import Path
 import click
 from tokenised_bleu import tokenised_bleu
 
-from genft_fairseq.evaluation.records import (
-    hardware,
-    provenance_line,
-    record_results,
-    versions,
-    write_whole,
-)
-from genft_fairseq.evaluation.training_runs import command_of, last_validation, train_seconds
 from genft_fairseq.evaluation.translation import (
     read_lines,
     read_translations,
     translation_figures,
     word_repetition,
 )
+from genft_fairseq.experiments.training_log import command_of, last_validation, train_seconds
+from genft_fairseq.files import write_whole
+from genft_fairseq.provenance import hardware, provenance_line, record_results, versions
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent

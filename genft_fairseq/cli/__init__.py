@@ -11,7 +11,7 @@ from importlib import import_module
 import click
 
 from genft_fairseq import __version__
-from genft_fairseq.cli.ending import EPILOG, status_of
+from genft_fairseq.cli.exit_status import EPILOG, status_of
 
 _NAMES = (
     *("train", "finetune", "test", "inference"),

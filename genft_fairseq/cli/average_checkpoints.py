@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from genft_fairseq.cli.json_output import json_option, tell
+from genft_fairseq.cli.measuring import json_option, tell
 from genft_fairseq.cli.progress_bar import working_bar
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.records import require_writable
+from genft_fairseq.files import require_writable
 
 
 @click.command("average-checkpoints")
@@ -34,7 +34,7 @@ def average_checkpoints(
     The result translates, and can be fine-tuned from; it holds no optimizer's state to resume with.
     """
     # Imported here: they bring in fairseq, which --help does not need.
-    from genft_fairseq.interchange import checkpoint_averaging as averaging
+    from genft_fairseq.convert import averaging
 
     paths = _checkpoints(sources, last, by)
     require_writable("--output", output)  # before the work, not after it
@@ -58,7 +58,7 @@ def average_checkpoints(
 
 
 def _checkpoints(sources: tuple[Path, ...], last: int | None, by: str | None) -> list[Path]:
-    from genft_fairseq.interchange.checkpoint_averaging import newest_checkpoints
+    from genft_fairseq.convert.averaging import newest_checkpoints
 
     folders = [source for source in sources if source.is_dir()]
     if not folders and last is None and by is None:

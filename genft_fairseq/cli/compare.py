@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from genft_fairseq.cli.extras import require_extra
-from genft_fairseq.cli.json_output import dump, json_option, tell
+from genft_fairseq.cli.exit_status import require_extra
+from genft_fairseq.cli.measuring import dump, json_option, tell
 
 if TYPE_CHECKING:
-    from genft_fairseq.study.comparison_config import Comparison
-    from genft_fairseq.study.job import Job
+    from genft_fairseq.experiments.configuration import Comparison
+    from genft_fairseq.experiments.job import Job
 
 MARKERS = "comparison"
 
@@ -40,10 +40,10 @@ def compare(config: Path, dry_run: bool, as_json: bool, page: Path | None) -> No
       seed-1001/STRATEGY/{command,train.log,finished,checkpoint_*.pt,generate-test.txt}
     """
     # Imported here: they bring in fairseq, which --help does not need.
-    from genft_fairseq.study import comparison as study
-    from genft_fairseq.study.comparison_config import read_comparison
-    from genft_fairseq.study.comparison_start import check, claimed
-    from genft_fairseq.study.comparison_view import LineView, LiveView, QuietView
+    from genft_fairseq.experiments import comparison as study
+    from genft_fairseq.experiments.comparison import check, claimed
+    from genft_fairseq.experiments.configuration import read_comparison
+    from genft_fairseq.experiments.progress import LineView, LiveView, QuietView
 
     for library in ("sacrebleu", "matplotlib"):  # they tell every step
         logging.getLogger(library).setLevel(logging.WARNING)
@@ -71,7 +71,7 @@ def compare(config: Path, dry_run: bool, as_json: bool, page: Path | None) -> No
 
 def _require_markers(page: Path) -> None:
     from genft_fairseq.errors import UserError
-    from genft_fairseq.evaluation.records import replace_between_markers
+    from genft_fairseq.provenance import replace_between_markers
 
     try:
         replace_between_markers(page.read_text(encoding="utf-8"), MARKERS, "")
@@ -83,7 +83,7 @@ def _require_markers(page: Path) -> None:
 
 def _require_writable(page: Path | None) -> None:
     """Find out before the training, not after it, that what a page is given cannot be written."""
-    from genft_fairseq.evaluation.records import require_writable
+    from genft_fairseq.files import require_writable
 
     if page is not None:
         for path in (page, page.with_name("results.json"), page.with_name("curves.svg")):
@@ -91,7 +91,7 @@ def _require_writable(page: Path | None) -> None:
 
 
 def _print_commands(jobs: list["Job"], as_json: bool) -> None:
-    from genft_fairseq.study.job import printable
+    from genft_fairseq.experiments.job import printable
 
     planned = [{"title": job.title, "command": job.planned_words()} for job in jobs]
     lines = (f"# {job.title}\n{printable(job.planned_words())}" for job in jobs)
@@ -100,11 +100,11 @@ def _print_commands(jobs: list["Job"], as_json: bool) -> None:
 
 def _record(comparison: "Comparison", jobs: list["Job"], page: Path | None, as_json: bool) -> None:
     """Write the results and the curves, and print them."""
-    from genft_fairseq.evaluation.records import record_results, write_whole
-    from genft_fairseq.study.comparison_results import comparison_results
-    from genft_fairseq.study.comparison_table import comparison_table
-    from genft_fairseq.study.curves import write_curves
-    from genft_fairseq.study.training_run import TrainingRun
+    from genft_fairseq.experiments.results import comparison_results
+    from genft_fairseq.experiments.table import comparison_table, write_curves
+    from genft_fairseq.experiments.training_run import TrainingRun
+    from genft_fairseq.files import write_whole
+    from genft_fairseq.provenance import record_results
 
     results = comparison_results(comparison, jobs)
     table = comparison_table(results)

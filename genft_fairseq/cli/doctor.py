@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 import genft_fairseq
-from genft_fairseq.cli.json_output import dump, json_option
+from genft_fairseq.cli.measuring import dump, json_option
 
 FAIRSEQ = "fairseq-fixed==0.12.3.1"
 INSTALL_FAIRSEQ = (

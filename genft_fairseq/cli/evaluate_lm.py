@@ -1,19 +1,103 @@
-"""``genft evaluate-lm``: how a language model predicts text, and how it continues it."""
+"""``genft evaluate-lm``: how a language model predicts text, and how it continues it.
+
+What ``genft evaluate-lm`` shows: its tables, some of its completions.
+
+``genft evaluate-lm``: how a language model predicts text, and how it continues it.
+"""
 
 import math
+from itertools import islice
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from genft_fairseq.cli.evaluation import (
+from genft_fairseq.cli.measuring import (
     Begin,
     Found,
     cpu_option,
+    dump,
+    json_option,
     refuse_without_effect,
     run_evaluation,
     split_option,
 )
-from genft_fairseq.cli.json_output import dump, json_option
+
+LENGTHS = (16, 32, 128, 512)
+
+NGRAMS = (1, 2, 3, 4)
+
+
+def show_figures(figures: dict[str, Any]) -> None:
+    """Print the figures of the model beside those of the human text."""
+    how = ", as the peers' code computes" if figures["peer_compatible"] else ""
+    table = Table(title=f"{figures['path']} on {figures['split']}{how}", title_justify="left")
+    for column in ("figure", "model", "human"):
+        table.add_column(column, justify="left" if column == "figure" else "right")
+    if "perplexity" in figures:
+        _token_rows(table, figures)
+    if "model" in figures:
+        table.add_section()
+        _completion_rows(table, figures)
+    Console().print(table)
+
+
+def _token_rows(table: Table, figures: dict[str, Any]) -> None:
+    perplexity = figures["perplexity"]
+    table.add_row("perplexity", "-" if perplexity is None else f"{perplexity:,.2f}", "")
+    table.add_row("accuracy", _shown(figures["accuracy"]), "")
+    table.add_row("rank of the gold token, mean", f"{figures['mean_rank']:.1f}", "")
+    table.add_row("rank of the gold token, median", f"{figures['median_rank']:g}", "")
+    for name, human in (("rep", "human_rep"), ("wrep", None)):
+        for n in LENGTHS:
+            beside = _shown(figures[f"{human}_{n}"]) if human else ""
+            table.add_row(f"{name}/{n}", _shown(figures[f"{name}_{n}"]), beside)
+    table.add_row("uniq", f"{figures['uniq']:,}", f"{figures['human_uniq']:,}")
+    if figures["unknown"]:
+        table.add_row("<unk>", "", f"{figures['unknown']:,} of {figures['tokens']:,}")
+
+
+def _completion_rows(table: Table, figures: dict[str, Any]) -> None:
+    model, human = figures["model"], figures["human"]
+    titles = {
+        **{f"seq_rep_{n}": f"seq-rep-{n}" for n in NGRAMS},
+        **{f"word_rep_{n}": f"seq-rep-{n}, words" for n in NGRAMS},
+        "diversity": "diversity, of mean seq-rep-n",
+        "diversity_corpus": "diversity, words, all texts (Su et al.)",
+        "diversity_per_text": "diversity, words, mean of texts",
+        "diversity_mixce": "diversity, words, n = 1-4 pooled (MixCE)",
+        "repeated_tokens": "tokens in a repeated 4-gram",
+        "uniq_seq": "uniq-seq",
+        "uniq_words": "uniq-seq, words",
+        "length": "length",
+        "word_length": "length, words",
+        "continuations": "continuations",
+    }
+    for name in sorted({*model, *human} - set(titles)):
+        titles[name] = name.replace("_", " ")
+    for name, title in titles.items():
+        table.add_row(title, _shown(model.get(name, 0)), _shown(human.get(name, 0)))
+
+
+def _shown(value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+
+
+def show_completions(log: Any, number: int) -> None:
+    """Print the first completions, what repeats within each between marks and in colour."""
+    console = Console(highlight=False)
+    for texts in islice(log, number):
+        console.print()
+        console.print(Text(texts["prefix"], style="dim"))
+        for who, part in (("model", "continuation_marked"), ("human", "human_marked")):
+            text = Text(f"{who}: ", style="bold")
+            text.append(Text(texts[part], style="not bold"))
+            text.highlight_regex(r"⟦[^⟧]*⟧", "red")
+            console.print(text)
 
 
 class Number(click.FloatRange):
@@ -28,12 +112,16 @@ class Number(click.FloatRange):
 
 
 POSITIVE = click.IntRange(min=1)
+
 NATURAL = click.IntRange(min=0)
+
 COMPLETING = (
     *("prefix_length", "length", "limit", "batch_size", "search", "beam", "temperature", "top_k"),
     *("top_p", "seed", "no_repeat_ngram_size", "completions", "show"),
 )
+
 CHOICE = ("temperature", "top_k", "top_p", "no_repeat_ngram_size")
+
 # What the mode rules out comes first: it rules out the search, too.
 NEEDS = {
     "--mode tokens or --mode both": ("max_tokens", "tokens_per_sample"),
@@ -150,7 +238,7 @@ def evaluate_lm(
         figures, log = _evaluate(begin, **options)
 
         def show_all() -> None:
-            from genft_fairseq.cli.language_model_view import show_completions, show_figures
+            pass
 
             show_figures(figures)
             if log:
@@ -168,8 +256,8 @@ def evaluate_lm(
 def _evaluate(begin: Begin, mode: str, **options: Any) -> tuple[dict[str, Any], Any]:
     # Imported here: they bring in fairseq, which --help does not need.
     from genft_fairseq.evaluation.completions import Plan
-    from genft_fairseq.evaluation.language_model_run import Evaluation, evaluate
-    from genft_fairseq.generation.token_choice import Search
+    from genft_fairseq.evaluation.language_modeling import Evaluation, evaluate
+    from genft_fairseq.generation.sampling import Search
 
     completing = {name: options.pop(name) for name in COMPLETING if name in options}
     search, beam = completing.pop("search"), completing.pop("beam")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from genft_fairseq.cli.json_output import json_option, tell
+from genft_fairseq.cli.measuring import json_option, tell
 from genft_fairseq.cli.progress_bar import shown_steps
 from genft_fairseq.errors import UserError
 
@@ -64,10 +64,10 @@ def export_hf(
     takes the place of <|endoftext|>, so that a model trained on lines ends them.
     """
     # Imported here: they bring in fairseq, which --help does not need.
-    from genft_fairseq.interchange import encoder_decoder_checkpoint
-    from genft_fairseq.interchange.hugging_face_files import require_transformers
-    from genft_fairseq.interchange.trained_checkpoint import read_trained
-    from genft_fairseq.interchange.whole_folder import require_new
+    from genft_fairseq.convert import encoder_decoder_checkpoint
+    from genft_fairseq.convert.checkpoints import read_trained
+    from genft_fairseq.convert.huggingface_folder import require_transformers
+    from genft_fairseq.files import require_new
 
     require_new(out_dir)  # before the work, not after it
     require_transformers()
@@ -94,10 +94,10 @@ def _refuse_flags_of_gpt2(context: click.Context, trained: Any) -> None:
 def _export_encoder_decoder(
     trained: Any, out_dir: Path, begin: Callable[[str], None], data: Path | None
 ) -> Made:
-    from genft_fairseq.interchange import encoder_decoder_checkpoint
-    from genft_fairseq.interchange.encoder_decoder_tokeniser import write_tokenisers
-    from genft_fairseq.interchange.hugging_face_files import save_model
-    from genft_fairseq.interchange.whole_folder import written_whole
+    from genft_fairseq.convert import encoder_decoder_checkpoint
+    from genft_fairseq.convert.encoder_decoder import write_tokenisers
+    from genft_fairseq.convert.huggingface_folder import save_model
+    from genft_fairseq.files import written_whole
 
     checkpoint = trained.path
     read = encoder_decoder_checkpoint.read_checkpoint(trained)
@@ -129,10 +129,9 @@ def _export_gpt2(
     data: Path | None,
     endoftext: str,
 ) -> Made:
-    from genft_fairseq.interchange import gpt2_tokeniser, hugging_face_folder
-    from genft_fairseq.interchange.gpt2_checkpoint import read_gpt2
-    from genft_fairseq.interchange.hugging_face_gpt2 import to_hugging_face
-    from genft_fairseq.interchange.whole_folder import written_whole
+    from genft_fairseq.convert import gpt2, gpt2_tokeniser
+    from genft_fairseq.convert.gpt2 import read_gpt2, to_hugging_face
+    from genft_fairseq.files import written_whole
 
     checkpoint = trained.path
     read = read_gpt2(trained)
@@ -146,7 +145,7 @@ def _export_gpt2(
     weights = to_hugging_face(read.weights, settings.layers, line_end_at)
     begin("writing")
     with written_whole(out_dir) as folder:
-        hugging_face_folder.write_model(settings, weights, end, folder)
+        gpt2.write_model(settings, weights, end, folder)
         gpt2_tokeniser.write_for_hugging_face(tokeniser, folder, settings.positions)
     count = sum(w.numel() for name, w in weights.items() if name != "lm_head.weight")
     done = {
@@ -175,7 +174,7 @@ def _dictionary(checkpoint: Path, trained_on: Path | None, given: Path | None) -
 
 
 def _rows_apart(embedding: Any, end: int, endoftext: str) -> list[str]:
-    from genft_fairseq.interchange.hugging_face_gpt2 import LINE_END, SYMBOLS
+    from genft_fairseq.convert.gpt2 import LINE_END, SYMBOLS
 
     if bool((embedding[LINE_END] == embedding[SYMBOLS + end]).all()):
         return []

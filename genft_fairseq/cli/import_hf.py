@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from genft_fairseq.cli.json_output import json_option, tell
+from genft_fairseq.cli.measuring import json_option, tell
 from genft_fairseq.cli.progress_bar import shown_steps
 
 FOLDER = click.Path(path_type=Path)
@@ -98,10 +98,10 @@ def import_hf(
     hugging_face.json, which describes it. Nothing is fetched, and no code of HF_DIR's is run.
     """
     # Imported here: they bring in fairseq, which --help does not need.
-    from genft_fairseq.interchange.hugging_face_files import read_config
-    from genft_fairseq.interchange.sentence_encoder import encoder_folder
-    from genft_fairseq.interchange.whole_folder import require_new
-    from genft_fairseq.models.hugging_face_kinds import ENCODERS
+    from genft_fairseq.convert.huggingface_folder import read_config
+    from genft_fairseq.convert.sentence_encoder import encoder_folder
+    from genft_fairseq.files import require_new
+    from genft_fairseq.models.huggingface.architectures import ENCODERS
 
     require_new(out_dir)  # before the work, not after it
     model_type = read_config(encoder_folder(hf_dir)).get("model_type")
@@ -135,17 +135,14 @@ def import_hf(
 def _import_gpt2(
     hf_dir: Path, out_dir: Path, begin: Callable[[str], None], gpt2_bpe: Path | None
 ) -> Made:
-    from genft_fairseq.interchange import gpt2_tokeniser, hugging_face_folder
-    from genft_fairseq.interchange.gpt2_checkpoint import write_gpt2
-    from genft_fairseq.interchange.hugging_face_gpt2 import architecture_flags, to_fairseq
-    from genft_fairseq.interchange.whole_folder import written_whole
+    from genft_fairseq.convert import gpt2, gpt2_tokeniser
+    from genft_fairseq.convert.gpt2 import architecture_flags, to_fairseq, write_gpt2
+    from genft_fairseq.files import written_whole
 
-    settings, config = hugging_face_folder.read_settings(hf_dir)
+    settings, config = gpt2.read_settings(hf_dir)
     tokeniser = gpt2_tokeniser.require_tokeniser(hf_dir, gpt2_bpe)
     tokeniser.require_size(settings.vocabulary)
-    weights = to_fairseq(
-        hugging_face_folder.read_weights(hf_dir, config), settings.layers, tokeniser.end_of_text
-    )
+    weights = to_fairseq(gpt2.read_weights(hf_dir, config), settings.layers, tokeniser.end_of_text)
     begin("writing")
     with written_whole(out_dir) as folder:
         gpt2_tokeniser.write_for_fairseq(tokeniser, folder)
@@ -174,8 +171,8 @@ def _import_encoder(
     passages: int | None,
     pooling: str | None,
 ) -> Made:
-    from genft_fairseq.interchange.encoder_decoder_checkpoint import write_encoder
-    from genft_fairseq.interchange.whole_folder import written_whole
+    from genft_fairseq.convert.encoder_decoder_checkpoint import write_encoder
+    from genft_fairseq.files import written_whole
 
     with written_whole(out_dir) as folder:
         described, count = write_encoder(
@@ -212,12 +209,12 @@ def _import_encoder_decoder(
     target_tokeniser: Path | None,
     passages: int | None,
 ) -> Made:
+    from genft_fairseq.convert import encoder_decoder
+    from genft_fairseq.convert.encoder_decoder import read_tokeniser
+    from genft_fairseq.convert.encoder_decoder_checkpoint import write_folder
+    from genft_fairseq.convert.huggingface_folder import require_transformers
     from genft_fairseq.data.fid_lines import marker_symbols
-    from genft_fairseq.interchange import encoder_decoder_folder
-    from genft_fairseq.interchange.encoder_decoder_checkpoint import write_folder
-    from genft_fairseq.interchange.encoder_decoder_tokeniser import read_tokeniser
-    from genft_fairseq.interchange.hugging_face_files import require_transformers
-    from genft_fairseq.interchange.whole_folder import written_whole
+    from genft_fairseq.files import written_whole
 
     require_transformers()
     source = read_tokeniser(tokeniser or hf_dir, "--tokeniser")
@@ -225,11 +222,11 @@ def _import_encoder_decoder(
     target = read_tokeniser(other, "--target-tokeniser") if other else source
     fresh: list[str] = []
     if decoder is None:
-        model, content = encoder_decoder_folder.load(hf_dir)
+        model, content = encoder_decoder.load(hf_dir)
     else:
-        (model, fresh), content = encoder_decoder_folder.compose(hf_dir, decoder, seed), {}
+        (model, fresh), content = encoder_decoder.compose(hf_dir, decoder, seed), {}
     added = tuple(marker_symbols(passages)) if passages else ()
-    described = encoder_decoder_folder.describe(
+    described = encoder_decoder.describe(
         model, content, source, target, added, str(hf_dir / "config.json")
     )
     begin("writing")

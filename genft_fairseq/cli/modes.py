@@ -1,24 +1,92 @@
-"""``genft train``, ``finetune``, ``test`` and ``inference``: fairseq's commands, by strategy."""
+"""``genft train``, ``finetune``, ``test`` and ``inference``: fairseq's commands, by strategy.
 
+The scores of ``genft test`` for translation, in the place of those of ``fairseq-generate``.
+
+``genft train``, ``finetune``, ``test`` and ``inference``: fairseq's commands, by strategy.
+"""
+
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from genft_fairseq.cli.child_process import run, runnable
-from genft_fairseq.cli.json_output import tell
-from genft_fairseq.cli.passing_on import PassingOn
+from genft_fairseq.cli.child_process import PassingOn, run, runnable
+from genft_fairseq.cli.measuring import tell
 from genft_fairseq.errors import UserError
-from genft_fairseq.study.strategies import STRATEGIES, TASKS
+from genft_fairseq.evaluation.raw_text import generated_figures
+from genft_fairseq.evaluation.translation import Generated, parse_generated
+from genft_fairseq.experiments.data_folders import flag_values, has_flag, target_language
+from genft_fairseq.experiments.strategies import STRATEGIES, TASKS
+from genft_fairseq.files import write_whole
 
-if TYPE_CHECKING:
-    from genft_fairseq.cli.translation_view import TranslationView
+# The last line: a BLEU of tokens, unless --scoring asks for something else.
+_SCORE = re.compile(r"^(Generate .* with beam=\d+: ).*\n?", re.MULTILINE)
+
+_SENTENCE = re.compile(r"[A-Z]-\d+\t")
+
+
+class TranslationView:
+    """Takes what ``fairseq-generate`` prints, and puts scores of text in the place of its own.
+
+    Args:
+        data: the folder.
+        command: of ``fairseq-generate``, whose last flag of a name wins.
+        quiet: show no sentences; they are scored all the same.
+    """
+
+    def __init__(self, data: Path, command: Sequence[str], quiet: bool = False):
+        self.data, self.quiet = data, quiet
+        self.split = flag_values(command, "--gen-subset")[-1]
+        self.language = target_language(command, data)
+        folder = flag_values(command, "--results-path")
+        self.file = Path(folder[-1], f"generate-{self.split}.txt") if folder else None
+        self.keeps_score = has_flag(command, "--scoring")
+        self.printed: list[str] = []
+
+    def is_shown(self, line: bytes) -> bool:
+        """Keep a line that was printed, and tell whether it is for the user to see as it is."""
+        self.printed.append(line.decode("utf-8", errors="replace"))
+        if self.quiet and _SENTENCE.match(self.printed[-1]):
+            return False
+        return self.keeps_score or not _SCORE.match(self.printed[-1])
+
+    def finish(self) -> None:
+        """Print the scores, and write them into the file of results."""
+        try:
+            text = self.file.read_text(encoding="utf-8") if self.file else "".join(self.printed)
+            generated = parse_generated(text, str(self.file or "the output of fairseq-generate"))
+            scores = self._scores(generated)
+        # Sentences that were left out.
+        except (UserError, OSError, UnicodeDecodeError) as error:
+            return click.echo(f"genft test: not scored: {error}", err=True)
+        score = _SCORE.search(text)
+        line = f"{score[1] if score else ''}{scores}"
+        click.echo(line)
+        if self.file:
+            kept = text if self.keeps_score else _SCORE.sub("", text)
+            write_whole(self.file, f"{kept}{line}\n")
+
+    def _scores(self, generated: Generated) -> str:
+        figures, file = generated_figures(generated, self.data, self.split, self.language)
+        if figures is None:
+            raise UserError(f"{self.data} holds no references of {self.split}")
+        name, called = ("bleu", "BLEU") if file else ("tokenised_bleu", "tokenised BLEU")
+        against = f"text against {file}" if file else f"no raw text of its sentences in {self.data}"
+        return (
+            f"{called} = {figures[name]:.2f}, chrF = {figures['chrf']:.2f}, "
+            f"length ratio = {figures['length_ratio']:.3f}; {against}; "
+            f"{called} {figures[f'{name}_signature']}, chrF {figures['chrf_signature']}"
+        )
+
 
 FOLDER = click.Path(path_type=Path)
+
 _EITHER = "checkpoints/STRATEGY or checkpoints/STRATEGY-finetuned, whichever there is"
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -78,14 +146,14 @@ def train(
     Prints the fairseq-train command and runs it; what follows -- goes to it untouched.  The same
     command goes on from where it stopped; one that has made its --max-update does nothing.
     """
-    from genft_fairseq.study import baselines, commands
-    from genft_fairseq.study.data_folders import open_data
-    from genft_fairseq.study.save_folders import default_folder
+    from genft_fairseq.experiments import commands, save_folders
+    from genft_fairseq.experiments.data_folders import open_data
+    from genft_fairseq.experiments.save_folders import default_folder
 
     save_dir = save_dir or default_folder(strategy)
     folder = open_data(data, task, flags)
     command = commands.train_command(folder, strategy, save_dir, flags, cpu=_without_gpu())
-    baselines.require_no_beginning(save_dir, strategy)
+    save_folders.require_no_beginning(save_dir, strategy)
     _train(command, save_dir, dry_run, as_json, lambda _: None)
 
 
@@ -121,16 +189,16 @@ def finetune(
             "one, checkpoints/standard/checkpoint_best.pt"
         )
     # Imported here: they bring in fairseq, which --help does not need.
-    from genft_fairseq.study import architectures, baselines, commands
-    from genft_fairseq.study.data_folders import open_data
-    from genft_fairseq.study.save_folders import default_folder
+    from genft_fairseq.experiments import architectures, commands, save_folders
+    from genft_fairseq.experiments.data_folders import open_data
+    from genft_fairseq.experiments.save_folders import default_folder
 
     save_dir = save_dir or default_folder(strategy, baseline)
     folder = open_data(data, task, flags)
     trained = architectures.read_configuration(baseline)
     architectures.require_task(trained, folder.task, baseline)
-    beginning = baselines.Beginning(strategy, baselines.read_baseline(baseline))
-    baselines.require_beginning(save_dir, beginning)
+    beginning = save_folders.Beginning(strategy, save_folders.read_baseline(baseline))
+    save_folders.require_beginning(save_dir, beginning)
     architecture = (
         []
         if commands.has_architecture(flags)
@@ -141,7 +209,7 @@ def finetune(
     )
     _train(
         *(command, save_dir, dry_run, as_json),
-        lambda line: baselines.record_beginning(save_dir, beginning, line),
+        lambda line: save_folders.record_beginning(save_dir, beginning, line),
     )
 
 
@@ -175,8 +243,8 @@ def test(
     genft evaluate-lm, greedy unless told a beam. What follows -- goes to it untouched, such as
     -- --prefix-length 10 --length 20 for a model that was trained on short blocks.
     """
-    from genft_fairseq.study import commands
-    from genft_fairseq.study.data_folders import open_data
+    from genft_fairseq.experiments import commands
+    from genft_fairseq.experiments.data_folders import open_data
 
     folder = open_data(data, task, flags)
     # fairseq-generate would keep the sentences from us, too.
@@ -188,7 +256,7 @@ def test(
     )
     if folder.task == "language_modeling" or dry_run or as_json:
         return _run(command, dry_run, as_json)
-    from genft_fairseq.cli.translation_view import TranslationView
+    pass
 
     _run(command, dry_run, as_json, view=TranslationView(Path(data), command, quiet))
 
@@ -218,8 +286,8 @@ def inference(
     Prints the fairseq-interactive command and runs it, with the BPE and the tokeniser that
     bpe.codes and MANIFEST.json of DATA tell; what follows -- goes to it untouched.
     """
-    from genft_fairseq.study import commands
-    from genft_fairseq.study.data_folders import open_data
+    from genft_fairseq.experiments import commands
+    from genft_fairseq.experiments.data_folders import open_data
 
     if source not in (None, "-") and not Path(str(source)).is_file():
         raise UserError(f"--input {source} is no file")
@@ -246,7 +314,7 @@ def _checkpoint(path: str | None, save_dir: Path | None, strategy: str) -> str:
             if not Path(each).is_file():
                 raise UserError(f"--path {each} is no file")
         return path
-    from genft_fairseq.study.save_folders import best_checkpoint, trained_folder
+    from genft_fairseq.experiments.save_folders import best_checkpoint, trained_folder
 
     return best_checkpoint(save_dir or trained_folder(strategy))
 
@@ -259,9 +327,8 @@ def _train(
     begin: Callable[[str], None],
 ) -> None:
     """Run a training command, the only one in its folder; ``begin`` writes what it starts from."""
-    from genft_fairseq.evaluation.records import write_whole
-    from genft_fairseq.study.baselines import training_lock
-    from genft_fairseq.study.save_folders import finished_updates
+    from genft_fairseq.experiments.save_folders import finished_updates, training_lock
+    from genft_fairseq.files import write_whole
 
     _require_dry_run(as_json, dry_run)
     if dry_run:

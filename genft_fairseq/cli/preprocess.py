@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from genft_fairseq.cli.json_output import json_option, tell
+from genft_fairseq.cli.measuring import json_option, tell
 from genft_fairseq.cli.progress_bar import number_of_lines, working_bar
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.records import require_writable, write_whole
+from genft_fairseq.files import require_writable, write_whole
 
 POSITIVE = click.IntRange(min=1)
 
@@ -67,11 +67,9 @@ def preprocess(
     Text in a script without spaces (Chinese, Japanese, Thai, ...) is cut by characters.
     """
     _require_outputs(documents, question_file, output, matched)
-    from genft_fairseq.data.documents import read_documents
-    from genft_fairseq.data.passage_table import passage_rows
-    from genft_fairseq.data.question_file import read_questions
-    from genft_fairseq.retrieval.window_matching import WindowMatches
-    from genft_fairseq.retrieval.windows import check_windows, document_windows
+    from genft_fairseq.data.passages import passage_rows, read_documents
+    from genft_fairseq.data.questions import read_questions
+    from genft_fairseq.retrieval.windows import WindowMatches, check_windows, document_windows
 
     check_windows(window, stride)
     questions = list(read_questions(question_file, need_answers=True)) if question_file else []

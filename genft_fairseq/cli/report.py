@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from genft_fairseq.cli.extras import require_extra
-from genft_fairseq.cli.json_output import json_option
-from genft_fairseq.cli.output_files import require_outputs
+from genft_fairseq.cli.exit_status import require_extra
+from genft_fairseq.cli.measuring import json_option, require_outputs
 from genft_fairseq.cli.progress_bar import working_bar
 from genft_fairseq.errors import UserError
 
@@ -78,7 +77,7 @@ def report(
     _require_files(files, runs)
     for library in ("sacrebleu", "matplotlib"):  # they tell every step
         logging.getLogger(library).setLevel(logging.WARNING)
-    from genft_fairseq.report.files import json_text, write_report
+    from genft_fairseq.report.page import json_text, write_report
 
     while True:
         found = _gather(runs, baseline, different_data, as_json)
@@ -94,7 +93,7 @@ def report(
 
 
 def _require_files(files: Sequence[Path], runs: Sequence[str]) -> None:
-    from genft_fairseq.report.files import SUFFIXES, require_free
+    from genft_fairseq.report.page import SUFFIXES, require_free
     from genft_fairseq.report.run_folders import split_name
 
     named = {split_name(run)[0].resolve() for run in runs}

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 import genft_fairseq
-from genft_fairseq.cli.json_output import json_option, tell
+from genft_fairseq.cli.measuring import json_option, tell
 
 
 @click.command("user-dir")

@@ -9,8 +9,7 @@ import torch
 from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 
-from genft_fairseq.criterions.own_text import OwnTextCriterion, check_prefix
-from genft_fairseq.criterions.search_flags import search
+from genft_fairseq.criterions.on_policy import OwnTextCriterion, check_prefix, search
 from genft_fairseq.criterions.token_criterion import TokenCriterionConfig
 from genft_fairseq.errors import check_range
 from genft_fairseq.generation.decoder_input import (
@@ -19,8 +18,8 @@ from genft_fairseq.generation.decoder_input import (
     evaluation_mode,
     replaced_decoder_input,
 )
-from genft_fairseq.generation.draws import sentence_ids
 from genft_fairseq.generation.rollout import continue_prefixes
+from genft_fairseq.generation.stateless_rng import sentence_ids
 
 
 @dataclass

@@ -9,8 +9,7 @@ from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks.language_modeling import LanguageModelingTask
 from torch import Tensor
 
-from genft_fairseq.criterions.own_text import check_left_to_right
-from genft_fairseq.criterions.search_flags import search
+from genft_fairseq.criterions.on_policy import check_left_to_right, search
 from genft_fairseq.criterions.token_criterion import (
     TokenCriterion,
     TokenCriterionConfig,

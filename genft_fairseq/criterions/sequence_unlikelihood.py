@@ -9,7 +9,7 @@ from fairseq.criterions import register_criterion
 from fairseq.tasks.language_modeling import LanguageModelingTask
 from torch import Tensor
 
-from genft_fairseq.criterions.own_text import OwnTextCriterion, check_prefix, task_settings
+from genft_fairseq.criterions.on_policy import OwnTextCriterion, check_prefix, task_settings
 from genft_fairseq.criterions.token_criterion import TokenCriterionConfig
 from genft_fairseq.errors import UserError, check_range
 from genft_fairseq.functional.linear_loss import Wanted

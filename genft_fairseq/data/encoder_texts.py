@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from genft_fairseq.data.fid_lines import Markers
-from genft_fairseq.data.model_tokeniser import DESCRIPTION, read_description
+from genft_fairseq.data.huggingface_tokeniser import DESCRIPTION, read_description
 from genft_fairseq.errors import UserError
 
 POOLING = ("mean", "first")

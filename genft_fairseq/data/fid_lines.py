@@ -22,7 +22,7 @@ import torch
 from fairseq.data import Dictionary
 from torch import Tensor
 
-from genft_fairseq.data.manifest import NAME, read_recipe
+from genft_fairseq.data.prepared_tokeniser import NAME, read_recipe
 from genft_fairseq.errors import UserError
 
 QUESTION, TITLE, CONTEXT = "<question>", "<title>", "<context>"

@@ -1,29 +1,38 @@
-"""How a language model continues held-out prefixes, beside how their authors did.
+"""Completions of held-out prefixes, and the files they are written to.
+
+How a language model continues held-out prefixes, beside how their authors did.
 
 S. Welleck et al., *Neural Text Generation with Unlikelihood Training*, ICLR 2020, arXiv:1908.04319,
 section 6: 50 tokens of a held-out text are continued by 100, and repetition is measured on these.
+
+Completions on disk: many of them, written as they come, never held together.
 """
 
+import json
+import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from genft_fairseq.data.subwords import Subwords
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.language_model import LoadedModel, TokenRows
-from genft_fairseq.evaluation.pieces import words
-from genft_fairseq.evaluation.repetition import DIVERSITY_NGRAMS, Diversity, repetition
+from genft_fairseq.evaluation.loading import LoadedModel, TokenRows
 from genft_fairseq.functional.ngrams import repeated_ngram_mask
-from genft_fairseq.generation.beam import beam_continuations
-from genft_fairseq.generation.rollout import GREEDY, continue_prefixes
-from genft_fairseq.generation.token_choice import Search
+from genft_fairseq.generation.rollout import GREEDY, beam_continuations, continue_prefixes
+from genft_fairseq.generation.sampling import Search
+from genft_fairseq.metrics.repetition import DIVERSITY_NGRAMS, Diversity, repetition
+from genft_fairseq.metrics.words import words
 
 NGRAMS = (1, 2, 3, 4)
+
 # The n-grams of which the share of repeated tokens is counted, and which are marked in the texts.
 MARKED = 4
+
 # The authors' code cuts the text into rows, 300 tokens and their targets, and these into prefixes.
 _PEER_ROW = 301
 
@@ -230,3 +239,65 @@ def repeated_tokens(ids: list[int], peer_compatible: bool = False) -> list[bool]
         shorter = repeated_ngram_mask(text[:, :-1], MARKED, -1)[0]
         mask = torch.cat([shorter, torch.zeros(1, dtype=torch.bool)])
     return mask.tolist()
+
+
+class CompletionLog:
+    """Turns completions into text, adds up their figures, and keeps the texts in a file.
+
+    Args:
+        pieces: the text of token ids.
+        length: of a whole continuation; figures of humans are of whole ones.
+        peer_compatible: see ``CompletionFigures``.
+    """
+
+    def __init__(self, pieces: Subwords, length: int, peer_compatible: bool):
+        self.pieces = pieces
+        self.length = length
+        self.peer_compatible = peer_compatible
+        self.model = CompletionFigures(peer_compatible)
+        self.human = CompletionFigures(peer_compatible)
+        self._file = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 (as long as we)
+
+    def add(self, completion: Completion) -> None:
+        """Count a completion, and write its texts down."""
+        texts = {
+            part: self.pieces.text(getattr(completion, part))
+            for part in ("prefix", "continuation", "human")
+        }
+        written = completion.continuation
+        repetitions = {f"seq_rep_{n}": repetition(written, n) for n in NGRAMS}
+        for part, figures in (("continuation", self.model), ("human", self.human)):
+            ids = getattr(completion, part)
+            repeated = repeated_tokens(ids, self.peer_compatible)
+            if len(ids) == self.length:
+                figures.add(ids, texts[part], repeated)
+            texts[f"{part}_marked"] = self.pieces.marked(ids, repeated)
+        self._file.write(json.dumps(texts | repetitions, ensure_ascii=False) + "\n")
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield the texts of every completion, and the ``seq_rep_n`` of its continuation."""
+        self._file.flush()
+        self._file.seek(0)
+        yield from map(json.loads, self._file)
+
+    def json_parts(self, figures: dict[str, Any]) -> Iterator[str]:
+        """Yield figures, texts and their repetition as one JSON object, piece by piece."""
+        yield json.dumps(figures, indent=2, ensure_ascii=False).removesuffix("\n}")
+        yield ',\n  "completions": ['
+        for number, texts in enumerate(self):
+            kept = {name: texts[name] for name in texts if not name.endswith("_marked")}
+            yield ("," if number else "") + "\n    " + json.dumps(kept, ensure_ascii=False)
+        yield "\n  ]\n}\n"
+
+    def text_parts(self) -> Iterator[str]:
+        """Yield the texts for people to read, repeated 4-grams marked."""
+        for number, texts in enumerate(self, start=1):
+            yield (
+                f"== {number}\n{texts['prefix']}\n-- model\n{texts['continuation_marked']}\n"
+                f"-- human\n{texts['human_marked']}\n\n"
+            )
+
+    def json_lines(self) -> Iterator[str]:
+        """Yield the texts and their repetition as JSON, one completion a line."""
+        for texts in self:
+            yield json.dumps(texts, ensure_ascii=False) + "\n"

@@ -1,178 +1,285 @@
-"""Exact match and F1 of short answers, after the normalisation of SQuAD and MLQA, in any language.
+"""Evaluation of question answering: a checkpoint or a file of answers, scored.
 
-P. Rajpurkar et al., *SQuAD: 100,000+ Questions for Machine Comprehension of Text*, EMNLP 2016
-(arXiv:1606.05250), section 6.1, with the rule of version 2.0 for answers of which nothing is left.
-P. Lewis et al., *MLQA: Evaluating Cross-lingual Extractive Question Answering*, ACL 2020
-(arXiv:1910.07475), with the rules of its evaluation (facebookresearch/MLQA,
-mlqa_evaluation_v1.py).
+The answers that a model writes to the questions of a split, and what they cost.
+
+One evaluation of question answering: what is asked of it, in order.
 """
 
-import re
-import string
-import unicodedata
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-import regex
-
+from genft_fairseq.data.fid_json import PassageOrder
+from genft_fairseq.data.subwords import Detokeniser, text_form
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.significance import mean_interval, mean_p_value
-from genft_fairseq.generation.unknown_words import marked
-
-# The first seven are MLQA's.  ``other``: words between spaces, no articles (French, Russian, ...).
-LANGUAGES = (
-    *("en", "de", "es", "vi", "ar", "hi", "zh"),
-    *("ko", "ja", "th", "lo", "km", "my", "other"),
+from genft_fairseq.evaluation.decoding import (
+    Begin,
+    Decoding,
+    DecodingCost,
+    Progress,
+    decode,
+    target_symbols,
 )
-# Languages whose words are characters: no spaces between words, or endings attached to them.
-BY_CHARACTER = frozenset({"ko", "zh", "ja", "th", "lo", "km", "my"})
-# Of these, MLQA has a rule of its own for answers in Chinese.
-_ANSWERS_BY_CHARACTER = BY_CHARACTER - {"zh"}
-# Korean has spaces between words, and KorQuAD's exact match sees them.
-_WITHOUT_SPACES = _ANSWERS_BY_CHARACTER - {"ko"}
+from genft_fairseq.evaluation.loading import Reader, load_reader, open_split
+from genft_fairseq.evaluation.predictions import (
+    ANSWERS,
+    PREPARED,
+    Prediction,
+    Question,
+    paired,
+    parse_prediction,
+    read_predictions,
+    read_questions,
+)
+from genft_fairseq.metrics.question_answering import (
+    Score,
+    answer_figures,
+    long_answer_figures,
+    paired_figures,
+    pointing_figures,
+    recall_figures,
+    score,
+    without_letters,
+)
 
 
-def _any_of(words: str) -> re.Pattern[str]:
-    return re.compile(rf"\b(?:{'|'.join(words.split())})\b")
+def answer(
+    reader: Reader,
+    dataset: Any,
+    number: int,
+    decoding: Decoding,
+    text: Detokeniser,
+    progress: Progress,
+) -> tuple[list[Prediction], DecodingCost]:
+    """Answer the first questions of a split; see ``decode``.
+
+    Args:
+        reader: the model.
+        dataset: from ``open_split``.
+        number: of questions.
+        decoding: how.
+        text: from ``TextForm``.
+        progress: told how many questions have been answered.
+
+    Raises:
+        UserError: questions too long for the model; more hypotheses than there are symbols.
+    """
+    found, cost = decode(reader, dataset, number, decoding, progress, ANSWERS)
+    return [_prediction(symbols, text) for symbols in found], cost
 
 
-# What counts as an article in MLQA's evaluation.  Python's own \b, as there: a combining mark ends
-# a word.
-_ARTICLES = {
-    "en": _any_of("a an the"),
-    "de": _any_of("ein eine einen einem eines einer der die das den dem des"),
-    "es": _any_of("un una unos unas el la los las"),
-    "vi": _any_of("của là cái chiếc những"),
-    "ar": re.compile("ال"),  # wherever the two letters stand, inside a word as well
-}
-# SQuAD's are ASCII's 32 signs, nine of which ($+<=>^`|~) Unicode files under symbols.
-_PUNCTUATION = regex.compile(rf"[\p{{P}}{regex.escape(string.punctuation)}]")
-# The range that MLQA takes for Chinese characters; what is outside it is split at spaces.
-_CHINESE = "\u4e00-\u9fa5"
-_CHINESE_SEGMENTS = re.compile(rf"[{_CHINESE}]|[^\s{_CHINESE}]+")
+def targets(reader: Reader, dataset: Any, number: int, text: Detokeniser) -> list[Prediction]:
+    """Return the targets of the first questions of a split, as if a model had written them."""
+    return [_prediction(symbols, text) for symbols in target_symbols(reader, dataset, number)]
+
+
+def _prediction(symbols: Sequence[str], text: Detokeniser) -> Prediction:
+    pointer = parse_prediction(" ".join(symbols[:1])).pointer
+    return Prediction(text(symbols if pointer is None else symbols[1:]), pointer)
 
 
 @dataclass(frozen=True)
-class Score:
-    """How one answer compares with the right ones: the best over them, for each figure alone."""
+class Evaluation:
+    """What is evaluated: a checkpoint on a data folder, or answers that a file holds.
 
-    exact_match: bool
-    f1: float
+    Attributes:
+        data: the binarized folder.
+        path: the checkpoint; None: score ``predictions_from``.
+        split: part of the data.
+        predictions_from: a file of answers; see ``read_predictions``.
+        references: the questions and right answers; None: those of the data folder's split.
+        keep_order: the passages of ``references`` in the order of the file, not by score.
+        baseline: a file of another run's answers to the same questions, to compare with.
+        n_context: passages that the model reads of each question; 0: all; None: as it was trained.
+        limit: the first questions only.
+        language: of the answers; one of ``LANGUAGES``.
+        decoding: how answers are searched for.
+        bpe: how pieces make up words; see ``Pieces``.
+        tokenizer: how words make up text; see ``text_form``.
+        cpu: do not use a GPU.
+    """
+
+    data: str | None
+    path: str | None = None
+    split: str = "test"
+    predictions_from: str | None = None
+    references: str | None = None
+    keep_order: bool = False
+    baseline: str | None = None
+    n_context: int | None = None
+    limit: int | None = None
+    language: str = "en"
+    decoding: Decoding = field(default_factory=Decoding)
+    bpe: str = "auto"
+    tokenizer: str = "auto"
+    cpu: bool = False
 
 
-def normalised(text: str, language: str = "en") -> str:
-    """Return what is compared: lower case, without punctuation, articles and surplus space.
+@dataclass(frozen=True)
+class Answered:
+    """Questions, what was answered to each, and how good that is."""
 
-    The articles of ``_ARTICLES`` become spaces in their language.  Chinese is split into its
-    characters and, between them, into words at spaces, with one space between any two.  In the
-    other languages of ``BY_CHARACTER`` spaces are taken out, but for Korean.
+    questions: Sequence[Question]
+    predictions: Sequence[Prediction]
+    scores: Sequence[Score]
 
-    On text in NFC the result is that of MLQA's evaluation in its seven languages, and that of
-    SQuAD's on ASCII text in English.  Punctuation is all of Unicode's (the categories P*), as well
-    as ASCII's 32 signs that SQuAD takes out.  Two deviations: text is composed first, so that two
-    codes of the same letter are equal: to NFC; in ``BY_CHARACTER`` without Chinese to NFKC, where a
-    full-width digit is the digit (and ``²`` is 2).  And KorQuAD's own script puts a space in the
-    place of a bracket or a quotation mark, which here is taken out like all punctuation.
+    def json_lines(self) -> Iterator[str]:
+        """Yield a question with its answer as JSON, one a line."""
+        for question, prediction, found in zip(
+            self.questions, self.predictions, self.scores, strict=True
+        ):
+            written: dict[str, Any] = {"id": question.id, "question": question.question}
+            written["prediction"] = prediction.text
+            if prediction.pointer is not None:
+                written["pointer"] = prediction.pointer
+            written |= {"answers": question.answers, **asdict(found)}
+            yield json.dumps(written, ensure_ascii=False) + "\n"
+
+
+def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], Answered]:
+    """Evaluate, and return the figures by name, and the answers.
 
     Raises:
-        UserError: a language that is not in ``LANGUAGES``.
+        UserError: the model, the files and what is asked of them do not fit.
     """
-    if language not in LANGUAGES:
-        raise UserError(f"--language must be one of {', '.join(LANGUAGES)}, but is {language}")
-    text = _PUNCTUATION.sub("", composed(text, language in _ANSWERS_BY_CHARACTER).lower())
-    if language in _ARTICLES:
-        text = _ARTICLES[language].sub(" ", text)
-    words = _CHINESE_SEGMENTS.findall(text) if language == "zh" else text.split()
-    return ("" if language in _WITHOUT_SPACES else " ").join(words)
+    source = _references(asked)
+    order = PassageOrder(asked.keep_order)
+    questions = read_questions(source, order)
+    figures: dict[str, Any] = {
+        **{name: getattr(asked, name) for name in ("path", "predictions_from", "data")},
+        "references": str(source),
+        "split": asked.split if asked.data else None,
+        "language": asked.language,
+        # Of questions without text of passages, None.
+        "passage_order": asdict(order) if order.examples else None,
+    }
+    convert = _convert(asked)
+    baseline = None
+    if asked.baseline:  # whatever does not fit is said before the work
+        baseline = _paired(asked.baseline, questions[: asked.limit], source, convert)
+    if asked.path is None:
+        predictions = _paired(str(asked.predictions_from), questions, source, convert)
+        read, pointing = asked.n_context or None, False
+    else:
+        predictions, read, pointing, decoded = _decode(asked, questions, source, begin)
+        questions = questions[: len(predictions)]
+        figures |= decoded
+    answered = Answered(questions, predictions, _scores(questions, predictions, asked.language))
+    figures |= _measures(answered, asked.language)
+    pointers = [prediction.pointer for prediction in predictions]
+    if pointing or any(pointer is not None for pointer in pointers):
+        figures |= pointing_figures([q.holds for q in questions], pointers, read)
+    if baseline:
+        compared = paired_figures(_scores(questions, baseline, asked.language), answered.scores)
+        figures["baseline"] = {"predictions": asked.baseline, **compared}
+    return figures, answered
 
 
-def composed(text: str, by_character: bool) -> str:
-    """Compose letters with their marks: NFC, or NFKC of text that is compared by characters."""
-    return unicodedata.normalize("NFKC" if by_character else "NFC", text)
+def _references(asked: Evaluation) -> Path:
+    if asked.references:
+        return Path(asked.references)
+    source = Path(str(asked.data)) / f"{asked.split}{PREPARED}"
+    if not source.is_file():
+        there = sorted(p.name.removesuffix(PREPARED) for p in source.parent.glob(f"*{PREPARED}"))
+        advice = (
+            f"it has those of {', '.join(there)} (--split)"
+            if there
+            else "name a file of them with --references"
+        )
+        raise UserError(
+            f"{asked.data} holds no {source.name}, the right answers of --split {asked.split}: "
+            f"{advice}"
+        )
+    return source
 
 
-def score(prediction: str, answers: Sequence[str], language: str = "en") -> Score:
-    """Compare an answer with every right one.
-
-    The exact match is of normalised strings. F1 is the harmonic mean of precision and recall of the
-    tokens, as a multiset: what ``normalised`` leaves between spaces, or in the languages of
-    ``BY_CHARACTER`` other than Chinese characters (code points) other than spaces, as KorQuAD
-    counts them (S. Lim et al., 2019, arXiv:1909.07005).
-
-    A right answer of which normalisation leaves nothing (*The*) does not count beside others; where
-    all are such, an answer is right (both figures 1) if nothing is left of it either. That is SQuAD
-    2.0's rule in every language; MLQA's script and SQuAD 1.1's give such a pair an F1 of 0. An
-    unknown word (``<unk>``) matches nothing.
-
-    Args:
-        prediction: the answer given.
-        answers: right ones, at least one.
-        language: one of ``LANGUAGES``.
-
-    Returns:
-        the largest exact match, and the largest F1 in [0, 1].
-
-    Raises:
-        UserError: no right answer, or an unknown language.
-    """
-    if not answers:
-        raise UserError("an answer cannot be scored without a right one")
-    (given,) = (normalised(text, language) for text in marked([prediction], "candidate"))
-    known = marked(answers, "reference")
-    right = {normalised(answer, language) for answer in known} - {""} or {""}
-    tokens = _tokens(given, language)
-    f1 = max(_f1(tokens, _tokens(answer, language)) for answer in right)
-    return Score(given in right, f1)
+def _convert(asked: Evaluation) -> Detokeniser | None:
+    """What makes text of symbols, where a folder tells how they were made."""
+    folders = [Path(asked.data)] if asked.data else []
+    folders += [Path(asked.path).parent] if asked.path else []
+    if not folders:
+        return None
+    return text_form(folders, asked.bpe, asked.tokenizer).text(asked.language)
 
 
-def _tokens(text: str, language: str) -> list[str]:
-    words = text.split()
-    return list("".join(words)) if language in _ANSWERS_BY_CHARACTER else words
+def _paired(
+    file: str, questions: Sequence[Question], source: Path, convert: Any
+) -> list[Prediction]:
+    return paired(read_predictions(Path(file), convert), questions, Path(file), source)
 
 
-def _f1(given: list[str], right: list[str]) -> float:
-    if not given or not right:
-        return float(given == right)
-    shared = sum((Counter(given) & Counter(right)).values())
-    if not shared:
-        return 0.0
-    precision, recall = shared / len(given), shared / len(right)
-    return 2 * precision * recall / (precision + recall)
+def _decode(
+    asked: Evaluation, questions: Sequence[Question], source: Path, begin: Begin
+) -> tuple[list[Prediction], int | None, bool, dict[str, Any]]:
+    data, path, convert = str(asked.data), str(asked.path), _convert(asked)
+    assert convert
+    reader = load_reader(data, path, asked.cpu, asked.n_context)
+    dataset = open_split(reader, data, asked.split)
+    if len(dataset) != len(questions):
+        raise UserError(
+            f"--split {asked.split}: {data} holds {len(dataset)} binarized questions, but {source} "
+            f"{len(questions)}"
+        )
+    number = min(asked.limit or len(dataset), len(dataset))
+    progress = begin("answering", number)
+    predictions, cost = answer(reader, dataset, number, asked.decoding, convert, progress)
+    figures = {"n_context": reader.n_context, **asdict(asked.decoding), **cost.figures()}
+    if dataset.tgt is not None:
+        gold = targets(reader, dataset, number, convert)
+        scores = answer_figures(_scores(questions[:number], gold, asked.language))
+        # What the way into pieces and back, and a limit on the target's length, cost.
+        figures |= {f"target_{name}": scores[name] for name in ("exact_match", "f1")}
+    return predictions, reader.n_context, reader.pointing, figures
 
 
-def without_letters(answers: Sequence[str], language: str = "en") -> bool:
-    """Tell whether normalisation leaves nothing of any of the answers."""
-    return not any(normalised(answer, language) for answer in answers)
+def _scores(
+    questions: Sequence[Question], predictions: Sequence[Prediction], language: str
+) -> list[Score]:
+    return [
+        score(prediction.text, question.answers, language)
+        for question, prediction in zip(questions, predictions, strict=True)
+    ]
 
 
-def answer_figures(scores: Sequence[Score]) -> dict[str, Any]:
-    """Average the scores of a test set, with how far another test set's figures could lie.
-
-    Returns:
-        ``exact_match`` and ``f1`` in [0, 1]; ``exact_match_interval`` and ``f1_interval``, [low,
-        high]: 95% intervals of a bootstrap over the questions (None for a single question).
-    """
-    columns = _columns(scores)
-    means = {name: sum(values) / len(values) for name, values in columns.items()}
-    return means | {f"{name}_interval": mean_interval(v) for name, v in columns.items()}
+def references(question: Question) -> Sequence[str]:
+    """What a text is compared with as a whole: the long answer where there is one."""
+    return question.answers if question.long_answer is None else (question.long_answer,)
 
 
-def paired_figures(baseline: Sequence[Score], scores: Sequence[Score]) -> dict[str, Any]:
-    """Compare two runs on the same questions, in the same order.
-
-    Returns:
-        of the baseline ``exact_match`` and ``f1``; ``exact_match_p_value`` and ``f1_p_value``: of
-        the differences, by ``mean_p_value`` (None for a single question).
-    """
-    before, after = _columns(baseline), _columns(scores)
-    means = {name: sum(values) / len(values) for name, values in before.items()}
-    return means | {
-        f"{name}_p_value": mean_p_value(before[name], after[name]) if len(scores) > 1 else None
-        for name in before
+def _measures(answered: Answered, language: str) -> dict[str, Any]:
+    questions, scores = answered.questions, answered.scores
+    texts = [prediction.text for prediction in answered.predictions]
+    answerable = [number for number, question in enumerate(questions) if question.answerable]
+    measured = answerable or range(len(questions))
+    return {
+        "questions": len(questions),
+        **answer_figures(scores),
+        **_by_answerable(questions, scores),
+        # Right only where nothing is answered, or nothing but articles and punctuation.
+        "answers_without_letters": sum(without_letters(q.answers, language) for q in questions),
+        "empty_predictions": sum(not text.strip() for text in texts),
+        **long_answer_figures(
+            [texts[number] for number in measured],
+            [references(questions[number]) for number in measured],
+            language,
+        ),
+        **recall_figures([question.holds for question in questions]),
     }
 
 
-def _columns(scores: Sequence[Score]) -> dict[str, list[float]]:
-    return {name: [float(getattr(s, name)) for s in scores] for name in ("exact_match", "f1")}
+def _by_answerable(questions: Sequence[Question], scores: Sequence[Score]) -> dict[str, Any]:
+    """Return the figures of questions with an answer and without, where there are such.
+
+    What SQuAD 2.0's script calls HasAns and NoAns.
+    """
+    if all(question.answerable for question in questions):
+        return {}
+    figures: dict[str, Any] = {}
+    for name, kind in (("has_answer", True), ("no_answer", False)):
+        chosen = [s for q, s in zip(questions, scores, strict=True) if q.answerable is kind]
+        figures[f"{name}_questions"] = len(chosen)
+        if chosen:
+            figures |= {f"{name}_{key}": value for key, value in answer_figures(chosen).items()}
+    return figures

@@ -8,16 +8,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from genft_fairseq.data.text_lines import numbered_lines
+from genft_fairseq.data.subwords import TextForm, text_form
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.text_form import TextForm, text_form
 from genft_fairseq.evaluation.translation import (
     Generated,
     plain,
     read_lines,
     translation_figures,
 )
-from genft_fairseq.generation.unknown_words import known_parts
+from genft_fairseq.files import numbered_lines
+from genft_fairseq.metrics.unknown_words import known_parts
 
 FOLDER = "raw"
 _BINARIZED = re.compile(r".+\.(?P<source>[^.-]+)-(?P<target>[^.-]+)\.(?P=source)\.idx")

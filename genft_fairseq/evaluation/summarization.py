@@ -1,171 +1,334 @@
-"""Figures of summaries: ROUGE, repetition, length, and what is taken from the source.
+"""Evaluation of summaries: a checkpoint or a file of summaries, scored.
 
-ROUGE: C.-Y. Lin, *ROUGE: A Package for Automatic Evaluation of Summaries*, 2004; rouge-score's.
+Summaries beside their references, as text for people to read.
+
+One evaluation of summaries: what is asked of it, in order.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from rouge_score.rouge_scorer import RougeScorer
+from rich.console import Console
+from rich.text import Text
 
-from genft_fairseq.evaluation.extractiveness import LENGTHS, Source, fragment_figures, novel_ngrams
-from genft_fairseq.evaluation.long_answers import rouge_tokenizer
-from genft_fairseq.evaluation.question_answering import BY_CHARACTER
-from genft_fairseq.evaluation.repetition import repetition
-from genft_fairseq.evaluation.sentences import plain, sentences
-from genft_fairseq.evaluation.significance import mean_interval, mean_p_value
-from genft_fairseq.evaluation.word_spans import words_of
-from genft_fairseq.generation.unknown_words import marked
+from genft_fairseq.data.subwords import Detokeniser, text_form
+from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.decoding import Begin, Decoding, decode
+from genft_fairseq.evaluation.loading import load_reader, open_split
+from genft_fairseq.evaluation.predictions import SUMMARIES, read_written
+from genft_fairseq.evaluation.raw_text import raw_files, read_text
+from genft_fairseq.metrics.summarization import (
+    Example,
+    Scored,
+    Scores,
+    SummaryScorer,
+    length_ratio,
+    p_values,
+    plain,
+    summary_figures,
+)
+from genft_fairseq.metrics.words import mark_repeated
 
-# What one text is worth, by the name of the figure; None: it is too short to tell.
-Scores = dict[str, float | None]
+WIDTH = 100
 
-ROUGE = {
-    "rouge1": "rouge_1",
-    "rouge2": "rouge_2",
-    "rougeL": "rouge_l",
-    "rougeLsum": "rouge_lsum",
+# Characters of a source that are shown.
+BEGINNING = 400
+
+_LABEL = 11
+
+_TITLES = {
+    "rouge_1": "ROUGE-1",
+    "rouge_2": "ROUGE-2",
+    "rouge_l": "ROUGE-L",
+    "rouge_lsum": "ROUGE-Lsum",
 }
-# What two systems are compared by.
-COMPARED = (*ROUGE.values(), *(f"rep_{n}" for n in LENGTHS), "repeats_trigram", "words")
+
+
+def example_text(
+    number: int, example: Example, scored: Scored, by_character: bool, width: int = WIDTH
+) -> str:
+    """Return an example as text: source, reference, summaries and scores, as far as there are any.
+
+    Of the source only the beginning. Words of trigrams that occurred earlier in the same summary
+    stand between ``⟦`` and ``⟧``.
+
+    Args:
+        number: of the example, from 1.
+        example: the texts.
+        scored: the scores.
+        by_character: letters are the words; see ``SummaryScorer``.
+        width: no line is wider, in columns; 40 at least.
+    """
+    rows = {"reference": plain(example.reference)}
+    if example.source is not None:
+        rows = {"source": _beginning(plain(example.source)), **rows}
+    for name, text, scores in (
+        ("baseline", example.baseline, scored.baseline),
+        ("summary", example.summary, scored.summary),
+    ):
+        if text is not None and scores is not None:
+            rows[name] = mark_repeated(plain(text), 3, by_character)
+            rows[f"{name} scores"] = _score_line(scores)
+    rows["lengths"] = _length_line(scored, "characters" if by_character else "words")
+    written = [f"== {number}"]
+    for name, text in rows.items():
+        label = "" if name.endswith(" scores") else name
+        written += [
+            f"{'' if line else label:{_LABEL}}{part}".rstrip()
+            for line, part in enumerate(_wrapped(text, max(width, 40) - _LABEL))
+        ]
+    return "\n".join(written) + "\n\n"
+
+
+def _beginning(text: str) -> str:
+    if len(text) <= BEGINNING:
+        return text
+    kept = text[:BEGINNING]
+    head, space, _ = kept.rpartition(" ")
+    return (head if space else kept) + " …"
+
+
+def _score_line(scores: Scores) -> str:
+    parts = [f"{title} {100 * (scores[name] or 0):.1f}" for name, title in _TITLES.items()]
+    repeated = scores["rep_3"]
+    parts.append("rep-3 " + ("-" if repeated is None else f"{100 * repeated:.1f}%"))
+    novel = scores.get("novel_2")
+    if novel is not None:
+        parts.append(f"novel bigrams {100 * novel:.0f}%")
+    return ", ".join(parts)
+
+
+def _length_line(scored: Scored, unit: str) -> str:
+    of_texts = {
+        "reference": scored.reference,
+        "baseline": scored.baseline,
+        "summary": scored.summary,
+    }
+    known = [f"{name} {scores['words']:.0f}" for name, scores in of_texts.items() if scores]
+    return f"{', '.join(known)} {unit}"
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Split into lines; a wide letter takes two columns, and what has no spaces is cut."""
+    lines = Text(" ".join(text.split())).wrap(_measuring(), width)
+    return [line.plain.rstrip() for line in lines] or [""]
+
+
+@cache
+def _measuring() -> Console:
+    return Console(file=io.StringIO(), width=WIDTH)
 
 
 @dataclass(frozen=True)
-class Example:
-    """A summary with what it is scored against.
+class SummaryDecoding(Decoding):
+    """How summaries are searched for; the defaults are fairseq-generate's.
 
     Attributes:
-        summary: of the system.
-        reference: the right one.
-        source: what is summarised; None: it is not known.
-        baseline: the summary of another system; None: there is none.
+        max_len_a: the most tokens are ``max_len_a`` times those of the source, its end included,
+            and ``max_len_b``.
+        min_len: the fewest tokens, without the end.
     """
 
-    summary: str
-    reference: str
-    source: str | None = None
-    baseline: str | None = None
+    beam: int = 5
+    max_len_b: int = 200
+    max_len_a: float = 0.0
+    min_len: int = 1
 
 
 @dataclass(frozen=True)
-class Scored:
-    """The scores of the texts of one example; of the reference there is no ROUGE."""
+class Evaluation:
+    """What is evaluated: a checkpoint on a data folder, or summaries that a file holds.
 
-    summary: Scores
-    reference: Scores
-    baseline: Scores | None = None
-
-
-class SummaryScorer:
-    """Scores summaries one by one.
-
-    ROUGE-1, ROUGE-2 and ROUGE-L are of the whole text, ROUGE-Lsum of its ``sentences``; F-measure,
-    precision and recall. In English the tokens are rouge-score's own, a-z and 0-9, stemmed as those
-    of published figures are; in other languages those of ``UnicodeTokenizer``; an unknown word
-    (``<unk>``) matches nothing. All other figures
-    are over ``words_of`` a text: no punctuation, lower case; letters one by one in the languages
-    of ``BY_CHARACTER``.
-
-    Args:
-        language: one of ``question_answering.LANGUAGES``.
-        stemming: of English, by Porter's algorithm.
+    Attributes:
+        data: the binarized folder.
+        path: the checkpoint; None: score ``predictions_from``.
+        split: part of the data.
+        predictions_from: a file of summaries; see ``read_written``.
+        references: a file of the right ones, one a line; None: those of the data folder's ``raw``.
+        sources: a file of what they summarise, one a line; None: those of ``raw``, if they are
+            there, beside the references of ``raw``.
+        baseline: a file of another system's summaries of the same sources, to compare with.
+        limit: the first sources only.
+        language: of the summaries; one of ``LANGUAGES``.
+        stemming: of English, in ROUGE.
+        decoding: how summaries are searched for.
+        bpe: how pieces make up words; see ``Pieces``.
+        tokenizer: how words make up text; see ``text_form``.
+        cpu: do not use a GPU.
     """
 
-    def __init__(self, language: str = "en", stemming: bool = True):
-        self.by_character = language in BY_CHARACTER
-        tokenizer, self.rouge_tokeniser = rouge_tokenizer(language, stemming)
-        self._rouge = RougeScorer(list(ROUGE), tokenizer=tokenizer)
+    data: str | None
+    path: str | None = None
+    split: str = "test"
+    predictions_from: str | None = None
+    references: str | None = None
+    sources: str | None = None
+    baseline: str | None = None
+    limit: int | None = None
+    language: str = "en"
+    stemming: bool = True
+    decoding: SummaryDecoding = field(default_factory=SummaryDecoding)
+    bpe: str = "auto"
+    tokenizer: str = "auto"
+    cpu: bool = False
 
-    def score(self, example: Example) -> Scored:
-        """Score the texts of an example.
 
-        Returns:
-            for each text ``rep_1`` to ``rep_4``, the share of its n-grams that repeat an earlier
-            one; ``repeats_trigram``, 1 or 0; ``words``, how many; where the source is known
-            ``novel_1`` to ``novel_4`` and ``coverage``, ``density`` and ``compression`` of
-            ``extractiveness``. For summaries ``rouge_1``, ``rouge_2``, ``rouge_l`` and
-            ``rouge_lsum`` in [0, 1] as well: the F-measure, and with ``_precision`` and ``_recall``
-            behind the name these.
-        """
-        source = None if example.source is None else Source(self._words(example.source))
+@dataclass(frozen=True)
+class Summarized:
+    """Sources, their summaries, and how good these are."""
 
-        def of_system(text: str) -> Scores:
-            return self._rouge_scores(text, example.reference) | self._measures(text, source)
+    examples: Sequence[Example]
+    scored: Sequence[Scored]
+    by_character: bool
 
-        return Scored(
-            of_system(example.summary),
-            self._measures(example.reference, source),
-            None if example.baseline is None else of_system(example.baseline),
+    def json_lines(self) -> Iterator[str]:
+        """Yield a summary with its reference and scores as JSON, one a line."""
+        for example, scored in zip(self.examples, self.scored, strict=True):
+            written = {"prediction": example.summary, "reference": example.reference}
+            yield json.dumps(written | scored.summary, ensure_ascii=False) + "\n"
+
+    def side_by_side(self, width: int = WIDTH) -> Iterator[str]:
+        """Yield the texts of each example for people to read; see ``example_text``."""
+        pairs = zip(self.examples, self.scored, strict=True)
+        for number, (example, scored) in enumerate(pairs, start=1):
+            yield example_text(number, example, scored, self.by_character, width)
+
+
+@dataclass(frozen=True)
+class _Gold:
+    """References and sources with the files that they are from."""
+
+    references: list[str]
+    of: Path
+    sources: list[str] | None
+    by: Path | None
+
+
+def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], Summarized]:
+    """Evaluate, and return the figures by name, and the summaries.
+
+    Raises:
+        UserError: the model, the files and what is asked of them do not fit.
+    """
+    gold, text = _gold(asked), _text(asked)
+    number = min(asked.limit or len(gold.references), len(gold.references))
+    baseline = None
+    if asked.baseline:  # whatever does not fit is said before the work
+        baseline = _paired(Path(asked.baseline), gold, number, text)
+    if asked.path is None:
+        summaries = _paired(Path(str(asked.predictions_from)), gold, number, text)
+        decoded: dict[str, Any] = {}
+    else:
+        summaries, decoded = _decode(asked, gold, number, text, begin)
+    examples = [
+        Example(
+            summary,
+            gold.references[index],
+            gold.sources[index] if gold.sources else None,
+            baseline[index] if baseline else None,
         )
-
-    def _words(self, text: str) -> list[str]:
-        return words_of(plain(text), self.by_character)
-
-    def _rouge_scores(self, summary: str, reference: str) -> Scores:
-        # rouge-score takes lines for sentences, and in other figures for spaces.
-        given, right = ("\n".join(sentences(text)) for text in (summary, reference))
-        (given,), (right,) = marked([given], "candidate"), marked([right], "reference")
-        scores: Scores = {}
-        for key, found in self._rouge.score(right, given).items():
-            scores[ROUGE[key]] = float(found.fmeasure)
-            scores[f"{ROUGE[key]}_precision"] = float(found.precision)
-            scores[f"{ROUGE[key]}_recall"] = float(found.recall)
-        return scores
-
-    def _measures(self, text: str, source: Source | None) -> Scores:
-        words = self._words(text)
-        scores: Scores = {f"rep_{n}": repetition(words, n) for n in LENGTHS}
-        scores["repeats_trigram"] = float(bool(scores["rep_3"]))
-        scores["words"] = float(len(words))
-        if source is not None:
-            scores |= {f"novel_{n}": novel_ngrams(words, source, n) for n in LENGTHS}
-            scores |= fragment_figures(words, source)
-        return scores
-
-
-def summary_figures(scores: Sequence[Scores]) -> dict[str, Any]:
-    """Average the scores of texts, each over those that are long enough to have one.
-
-    Args:
-        scores: at least one, all of the same names.
-
-    Returns:
-        the means by the names of the scores (None where no text has one); for each of them
-        ``..._interval``, [low, high], the 95% interval of a bootstrap over the texts (None for a
-        single one); ``rep_n_too_short``, how many texts have no n-gram: these are left out of
-        ``rep_n`` and ``novel_n``; ``empty_summaries``, how many have no word.
-    """
-    columns = {name: _column(scores, name) for name in scores[0]}
-    figures: dict[str, Any] = {
-        name: sum(values) / len(values) if values else None for name, values in columns.items()
+        for index, summary in enumerate(summaries)
+    ]
+    scorer = SummaryScorer(asked.language, asked.stemming)
+    progress = begin("scoring", number)
+    scored = []
+    for example in examples:
+        scored.append(scorer.score(example))
+        progress(1)
+    figures = {
+        **{name: getattr(asked, name) for name in ("path", "predictions_from", "data")},
+        "references": str(gold.of),
+        "sources": str(gold.by) if gold.by else None,
+        "split": asked.split if asked.data else None,
+        "language": asked.language,
+        "rouge_tokeniser": scorer.rouge_tokeniser,
+        **decoded,
+        **_measures(scored, asked.baseline),
     }
-    figures |= {f"{name}_interval": mean_interval(columns[name]) for name in columns}
-    short = {n: len(scores) - len(columns[f"rep_{n}"]) for n in LENGTHS}
-    figures |= {f"rep_{n}_too_short": number for n, number in short.items()}
-    return figures | {"empty_summaries": columns["words"].count(0.0)}
+    return figures, Summarized(examples, scored, scorer.by_character)
 
 
-def _column(scores: Sequence[Scores], name: str) -> list[float]:
-    return [value for score in scores if (value := score[name]) is not None]
+def _gold(asked: Evaluation) -> _Gold:
+    """Read references and sources; what the flags do not name is in the data folder."""
+    sources = Path(asked.sources) if asked.sources else None
+    references = Path(asked.references) if asked.references else None
+    if asked.data and references is None:
+        raw_sources, references = raw_files(Path(asked.data), asked.split)
+        if sources is None and raw_sources.is_file():
+            sources = raw_sources
+    assert references
+    right = read_text(references, "reference")
+    if sources is None:
+        return _Gold(right, references, None, None)
+    read = read_text(sources, "source")
+    if len(read) != len(right):
+        raise UserError(
+            f"{sources} holds {len(read)} sources, but {references} {len(right)} references"
+        )
+    return _Gold(right, references, read, sources)
 
 
-def length_ratio(figures: Mapping[str, Any], references: Mapping[str, Any]) -> float | None:
-    """Return the words of the summaries for each word of the references, over all together."""
-    return figures["words"] / references["words"] if references["words"] else None
+def _text(asked: Evaluation) -> Detokeniser | None:
+    """What makes text of symbols, where a folder tells how they were made."""
+    folders = [Path(asked.data)] if asked.data else []
+    folders += [Path(asked.path).parent] if asked.path else []
+    if not folders:
+        return None
+    return text_form(folders, asked.bpe, asked.tokenizer).text(asked.language)
 
 
-def p_values(baseline: Sequence[Scores], scores: Sequence[Scores]) -> dict[str, float | None]:
-    """Compare two systems on the same sources, in the same order.
+def _paired(file: Path, gold: _Gold, number: int, text: Detokeniser | None) -> list[str]:
+    """Read summaries of all sources, or of the first ones that are evaluated."""
+    found = [written.text for written in read_written(file, text, SUMMARIES)]
+    whole = len(gold.references)
+    if len(found) not in (whole, number):
+        first = f" (the first {number} are evaluated)" if number < whole else ""
+        raise UserError(
+            f"{file} holds {len(found)} summaries, but {gold.of} {whole} references{first}"
+        )
+    return found[:number]
 
-    Returns:
-        ``..._p_value`` of each figure of ``COMPARED``, by ``mean_p_value`` over the examples in
-        which both systems' texts are long enough to have it; None for fewer than two of these.
-    """
-    found: dict[str, float | None] = {}
-    for name in COMPARED:
-        pairs = zip((s[name] for s in baseline), (s[name] for s in scores), strict=True)
-        both = [(before, after) for before, after in pairs if None not in (before, after)]
-        before, after = ([float(p[i] or 0) for p in both] for i in (0, 1))
-        found[f"{name}_p_value"] = mean_p_value(before, after) if len(both) > 1 else None
-    return found
+
+def _decode(
+    asked: Evaluation, gold: _Gold, number: int, text: Detokeniser | None, begin: Begin
+) -> tuple[list[str], dict[str, Any]]:
+    data, path = str(asked.data), str(asked.path)
+    assert text
+    reader = load_reader(data, path, asked.cpu, wording=SUMMARIES)
+    dataset = open_split(reader, data, asked.split)
+    if len(dataset) != len(gold.references):
+        raise UserError(
+            f"--split {asked.split}: {data} holds {len(dataset)} binarized sources, but {gold.of} "
+            f"{len(gold.references)} references"
+        )
+    progress = begin("summarising", number)
+    found, cost = decode(reader, dataset, number, asked.decoding, progress, SUMMARIES)
+    figures = {**asdict(asked.decoding), **cost.seconds_figures("summary")}
+    return [text(symbols) for symbols in found], figures
+
+
+def _measures(scored: Sequence[Scored], baseline: str | None) -> dict[str, Any]:
+    scores = [found.summary for found in scored]
+    references = summary_figures([found.reference for found in scored])
+    figures = summary_figures(scores)
+    measures = {
+        "summaries": len(scored),
+        **figures,
+        "length_ratio": length_ratio(figures, references),
+        "of_references": references,
+    }
+    others = [found.baseline for found in scored if found.baseline is not None]
+    if baseline:
+        theirs = summary_figures(others)
+        measures["baseline"] = {
+            "predictions": baseline,
+            **theirs,
+            "length_ratio": length_ratio(theirs, references),
+            **p_values(others, scores),
+        }
+    return measures

@@ -9,9 +9,9 @@ from typing import Any
 import sacrebleu
 
 from genft_fairseq.errors import UserError, require_regular
-from genft_fairseq.evaluation.repetition import mean_repetition, repetition
-from genft_fairseq.evaluation.significance import mean_interval, sacrebleu_interval
-from genft_fairseq.generation.unknown_words import marked
+from genft_fairseq.metrics.repetition import mean_repetition, repetition
+from genft_fairseq.metrics.significance import mean_interval, sacrebleu_interval
+from genft_fairseq.metrics.unknown_words import marked
 
 _LINE = re.compile(r"^([STHD])-(\d{1,12})\t(.*)$", re.MULTILINE)
 # The end of a subword of subword-nmt's, and what SentencePiece writes for a space.

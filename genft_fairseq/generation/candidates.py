@@ -12,9 +12,9 @@ from genft_fairseq.errors import UserError
 from genft_fairseq.functional.token_loss import Targets, TokenLoss
 from genft_fairseq.generation.decoder_input import evaluation_mode, unreplaced_decoder_input
 from genft_fairseq.generation.decoder_output import decoder_output
-from genft_fairseq.generation.draws import sentence_ids
 from genft_fairseq.generation.rollout import continue_prefixes, rows_of_encoder_out
-from genft_fairseq.generation.token_choice import Search
+from genft_fairseq.generation.sampling import Search
+from genft_fairseq.generation.stateless_rng import sentence_ids
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from rouge_score.tokenizers import Tokenizer
 from torch import Tensor
 
 from genft_fairseq.functional.ngrams import ngram_repetition
-from genft_fairseq.generation.unknown_words import UNKNOWN
+from genft_fairseq.metrics.unknown_words import UNKNOWN
 
 REWARDS = ("bleu", "chrf", "rouge_l", "repetition")
 

@@ -1,20 +1,90 @@
-"""Free-running continuation: the model reads its own output, one token at a time."""
+"""Rollouts: the model continues a prefix by argmax, sampling or beam search.
 
+Reading a prefix before continuing it: all of it at once where the decoder allows.
+
+Free-running continuation: the model reads its own output, one token at a time.
+
+Beam search for continuations that all have the same length.
+"""
+
+from contextlib import ExitStack
 from typing import Any
 
 import torch
-from torch import Tensor
+from fairseq.models.transformer import TransformerDecoderBase
+from fairseq.modules import MultiheadAttention
+from torch import Tensor, nn
 
 from genft_fairseq.functional.ngrams import forbid_repeated_ngrams_
 from genft_fairseq.generation.decoder_input import unreplaced_decoder_input
-from genft_fairseq.generation.draws import uniform
 from genft_fairseq.generation.model_logits import model_logits
-from genft_fairseq.generation.prefix import read_prefix
-from genft_fairseq.generation.token_choice import Search, choose_tokens
+from genft_fairseq.generation.sampling import Search, choose_tokens
+from genft_fairseq.generation.stateless_rng import uniform
+
+
+def read_prefix(model: Any, prefix: Tensor, encoder_out: Any = None) -> dict[str, Any]:
+    """Return the decoder's incremental state after a prefix, as if it had been read step by step.
+
+    fairseq decodes one position a call.  A Transformer's state is the keys and values of what it
+    has read, and one parallel pass computes those of a whole prefix: its attention modules, given
+    the state that the decoder itself keeps back in such a pass, fill it.  What they predict after
+    each token is not computed.  Decoders that say so (``reads_several``) read several tokens in an
+    incremental step; others (recurrent, convolutional) step through the prefix.
+
+    Args:
+        model: a fairseq model with an incremental decoder.
+        prefix: (B, P), token ids without padding; P may be 0.
+        encoder_out: what the encoder returned for the B rows, if there is one.
+
+    Returns:
+        the state, to be given to ``model.decoder`` with the next token.
+    """
+    state: dict[str, Any] = {}
+    keywords = {} if encoder_out is None else {"encoder_out": encoder_out}
+    with unreplaced_decoder_input(model):
+        if prefix.size(1) and getattr(model.decoder, "reads_several", False):
+            model.decoder(prefix, incremental_state=state, features_only=True, **keywords)
+        elif prefix.size(1) > 1 and _reads_at_once(model.decoder):
+            with _attention_fills(state, model.decoder):
+                model.decoder(prefix, features_only=True, **keywords)
+        else:
+            for position in range(1, prefix.size(1) + 1):
+                model.decoder(prefix[:, :position], incremental_state=state, **keywords)
+    return state
+
+
+def _reads_at_once(decoder: nn.Module) -> bool:
+    """Tell whether the state is what the attention of every layer keeps, and nothing else."""
+    return (
+        isinstance(decoder, TransformerDecoderBase)
+        and not decoder.cross_self_attention
+        # A layer that is dropped in this pass would lack the prefix in the next.
+        and not (decoder.training and decoder.decoder_layerdrop)
+        and all(isinstance(a, MultiheadAttention) for a in _attention(decoder))
+    )
+
+
+def _attention(decoder: Any) -> list[nn.Module]:
+    layers = list(decoder.layers)
+    both = [layer.self_attn for layer in layers] + [layer.encoder_attn for layer in layers]
+    return [module for module in both if module is not None]
+
+
+def _attention_fills(state: dict[str, Any], decoder: Any) -> ExitStack:
+    def give(module: nn.Module, args: tuple, keywords: dict[str, Any]) -> Any:
+        return args, {**keywords, "incremental_state": state}
+
+    hooks = ExitStack()
+    for module in _attention(decoder):
+        hooks.callback(module.register_forward_pre_hook(give, with_kwargs=True).remove)
+    return hooks
+
 
 GREEDY = Search()
+
 # How many rows have ended is asked this often: on a GPU, asking waits for the device.
 _STEPS_BETWEEN_CHECKS = 8
+
 # The share of rows going on below which the others are left behind.
 _WORTH_SHRINKING = 0.8
 
@@ -143,3 +213,64 @@ def check_positions(model: Any, P: int, length: int) -> None:
             f"a prefix of {P} tokens and a continuation of {length} need {P + length - 1} "
             f"positions, but the model has {most}"
         )
+
+
+@torch.no_grad()
+def beam_continuations(
+    model: Any,
+    prefix: Tensor,
+    length: int,
+    padding_idx: int,
+    beam: int,
+    no_repeat_ngram_size: int = 0,
+) -> Tensor:
+    """Continue every prefix by the most probable text that a beam finds.
+
+    For language models, whose text goes on after the end-of-sentence symbol: no hypothesis ends
+    early, so that all have ``length`` tokens and need no length penalty.  (fairseq's own generator
+    ends at the symbol, and reads prefixes once a beam.)  The prefix is read once, and its keys and
+    values are then copied for every hypothesis.  A beam of 1 is greedy search.
+
+    Args:
+        model: a fairseq language model, in evaluation mode.
+        prefix: (B, P), token ids without padding, P at least 1.
+        length: how many tokens to add.
+        padding_idx: the id of padding, which is never chosen.
+        beam: K, how many hypotheses of each prefix are kept after every token.
+        no_repeat_ngram_size: never complete an n-gram of this length that the text (the prefix
+            included) already holds, if another token is left; 0 for no such rule.
+
+    Returns:
+        (B, length), token ids.
+
+    Raises:
+        ValueError: a beam below 1 or as large as the vocabulary, an empty prefix, or more positions
+            than the model has.
+    """
+    if beam < 1:
+        raise ValueError(f"a beam holds one hypothesis at least, but is {beam}")
+    B, P = prefix.shape
+    check_positions(model, P, length)
+    rows = torch.arange(B, device=prefix.device)
+    state = read_prefix(model, prefix[:, :-1])
+    tokens = prefix  # (B*K, T) from the first choice on
+    scores = torch.zeros(B, 1, dtype=torch.float32, device=prefix.device)  # (B, K), log p
+    for _ in range(length):
+        with unreplaced_decoder_input(model):
+            net_output = model.decoder(tokens, incremental_state=state)
+        logits = model_logits(model, net_output)[:, -1].float()  # (B*K, V)
+        lprobs = logits.log_softmax(dim=-1)
+        lprobs[:, padding_idx] = -torch.inf
+        forbid_repeated_ngrams_(lprobs, tokens, no_repeat_ngram_size)
+        V = lprobs.size(-1)
+        if beam > V - 1:
+            raise ValueError(
+                f"a beam of {beam} needs {beam} tokens to choose from, but has {V - 1}"
+            )
+        scores, chosen = (scores[:, :, None] + lprobs.view(B, -1, V)).flatten(1).topk(beam)
+        # (B, K) -> (B*K,): the hypothesis that each one extends, among all.
+        kept = (rows[:, None] * (len(tokens) // B) + chosen // V).flatten()
+        tokens = torch.cat([tokens[kept], (chosen % V).view(-1, 1)], dim=1)
+        model.decoder.reorder_incremental_state_scripting(state, kept)
+    best = scores.argmax(dim=1) + rows * beam if length else rows
+    return tokens[best, P:]

@@ -20,8 +20,8 @@ from genft_fairseq.functional.token_mixing import (
 )
 from genft_fairseq.generation.decoder_input import DecoderCall, DecoderInput, Replace
 from genft_fairseq.generation.decoder_output import DecoderOutput, decoder_output
-from genft_fairseq.generation.draws import Purpose, uniform
-from genft_fairseq.generation.token_choice import Search, choose_tokens
+from genft_fairseq.generation.sampling import Search, choose_tokens
+from genft_fairseq.generation.stateless_rng import Purpose, uniform
 
 MIXES = ("argmax", "sample", "expected_embedding")
 CONFIDENCES = ("next", "own")

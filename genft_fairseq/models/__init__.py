@@ -1,5 +1,5 @@
 """The models, registered with fairseq by being imported."""
 
-from genft_fairseq.models import bi_encoder, fid_t5, fid_transformer, gpt2, hugging_face
-
-__all__ = ["bi_encoder", "fid_t5", "fid_transformer", "gpt2", "hugging_face"]
+from genft_fairseq.models import bi_encoder, gpt2  # noqa: F401
+from genft_fairseq.models.fid import t5, transformer  # noqa: F401
+from genft_fairseq.models.huggingface import model  # noqa: F401

@@ -24,9 +24,9 @@ from torch.nn.functional import normalize
 
 from genft_fairseq.data.encoder_texts import POOLING
 from genft_fairseq.errors import UnsuitableModel, UserError, check_range
-from genft_fairseq.models import hugging_face_description, hugging_face_kinds
-from genft_fairseq.models.hugging_face_description import Description
-from genft_fairseq.models.hugging_face_encoder import HuggingFaceEncoder
+from genft_fairseq.models.huggingface import architectures, description
+from genft_fairseq.models.huggingface.description import Description
+from genft_fairseq.models.huggingface.encoder import HuggingFaceEncoder
 
 # Layers, width, inner width and attention heads of a tower.
 SIZES = {
@@ -247,7 +247,7 @@ def described_encoder(given: str) -> Description:
     Raises:
         UserError: it is broken, or of a model that is no encoder.
     """
-    described = hugging_face_description.loads(given, "the checkpoint")
+    described = description.loads(given, "the checkpoint")
     if described.texts is None:
         raise UserError(
             f"--arch bi_encoder needs an encoder, but --hugging-face names a {described.model_type}"
@@ -266,7 +266,7 @@ def _imported_tower(
     for name in ("dropout", "attention_dropout"):
         value = getattr(cfg, name)
         check_range(f"--{name.replace('_', '-')}", value, 0 <= value < 1, "[0, 1)")
-    stack = hugging_face_kinds.build(described, cfg.dropout, cfg.attention_dropout)
+    stack = architectures.build(described, cfg.dropout, cfg.attention_dropout)
     if cfg.checkpoint_activations:
         again = {"use_reentrant": False, "preserve_rng_state": True}
         stack.gradient_checkpointing_enable(again)

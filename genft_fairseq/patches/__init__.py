@@ -1,45 +1,37 @@
 """The changes made to fairseq, in the order in which they are applied."""
 
-from genft_fairseq import (
-    __version__,
-    arguments,
-    compat,
-    data_files,
-    data_splits,
-    divergence,
-    errors,
-    fairseq_alignments,
-    fairseq_decoding,
-    line_ends,
-    named_files,
-    older_tasks,
+from genft_fairseq import __version__, errors
+from genft_fairseq.patches import (
+    checkpoints,
+    compatibility,
+    data,
+    decoding,
+    options,
     precision,
-    resuming,
-    run_record,
+    preprocessing,
     safe_loading,
-    training_time,
-    validation_metric,
+    scoring,
+    trainer,
 )
-from genft_fairseq.generation import unknown_words
 
 
 def apply() -> None:
     """Apply every patch; a second call changes nothing."""
-    compat.apply()
-    arguments.apply()
-    data_files.apply()
-    fairseq_alignments.apply()
-    fairseq_decoding.apply()
-    data_splits.apply()
-    line_ends.apply()
-    named_files.apply()
-    divergence.apply()
-    older_tasks.apply()
+    compatibility.apply()
+    options.apply()
+    data.apply()
+    preprocessing.apply_fairseq_alignments()
+    decoding.apply()
+    data.apply_data_splits()
+    preprocessing.apply()
+    options.apply_named_files()
+    trainer.apply_divergence()
+    checkpoints.apply_older_tasks()
     precision.apply()
-    validation_metric.apply()
-    resuming.apply()
-    run_record.apply(__version__)
+    trainer.apply_validation_metric()
+    checkpoints.apply()
+    trainer.apply_run_record(__version__)
     safe_loading.apply()
-    training_time.apply()
+    trainer.apply_training_time()
     errors.install_one_line_errors()
-    unknown_words.apply()
+    scoring.apply()

@@ -1,16 +1,30 @@
-"""What runs wrote: translations of ``fairseq-generate``, and the files of ``genft evaluate-*``."""
+"""What runs wrote: output of ``fairseq-generate``, and files of ``genft evaluate-*``.
+
+What runs wrote: translations of ``fairseq-generate``, and the files of ``genft evaluate-*``.
+
+Scores of translations that ``fairseq-generate`` wrote.
+"""
 
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation import translation
-from genft_fairseq.evaluation.repetition import repetition
-from genft_fairseq.report.recipe import Recipe
+from genft_fairseq.evaluation.raw_text import RawReferences
+from genft_fairseq.evaluation.raw_text import raw_references as untouched
+from genft_fairseq.evaluation.translation import (
+    score_intervals,
+    translation_figures,
+    word_repetitions,
+)
+from genft_fairseq.experiments.data_folders import target_language
+from genft_fairseq.metrics.repetition import repetition
+from genft_fairseq.report.recipe import Recipe, find_folder
 from genft_fairseq.report.run_folders import (
     ANSWERS,
     LANGUAGE_MODEL,
@@ -19,6 +33,7 @@ from genft_fairseq.report.run_folders import (
     kind_of,
     read_json,
 )
+from genft_fairseq.report.training import Training
 
 # Marks of --completions and --side-by-side are made anew, by words.
 _PER_TEXT = {
@@ -256,3 +271,80 @@ def _rows(path: Path) -> Sequence[dict[str, Any]]:
             raise UserError(f"{path}, line {number} must be an object, but is {line[:40]}")
         rows.append(row)
     return rows
+
+
+def raw_references(evaluation: Evaluation, training: Training | None) -> RawReferences | None:
+    """Return the untouched references; None where there are none.
+
+    They are where ``data-prep`` leaves them, in ``raw/SPLIT.LANGUAGE`` of the data folder.
+
+    Args:
+        evaluation: what was written.
+        training: the run, whose command names the data.
+    """
+    if training is None or training.data is None or evaluation.generated is None:
+        return None
+    folder = find_folder(training.data.path.split(":")[0], evaluation.path.parent)
+    language = target_language(training.words(), folder) if folder else None
+    if folder is None or language is None:
+        return None
+    # generate-test.txt, or generate-test-blocked.txt for another way of decoding
+    split = evaluation.label.removeprefix("generate-").split("-")[0]
+    raw = untouched(folder, split, language)
+    return raw if raw and raw.fit(evaluation.generated) else None
+
+
+def take_raw(evaluation: Evaluation, raw: RawReferences) -> None:
+    """Put detokenised translations and untouched references in the place of tokenised ones."""
+    assert evaluation.generated is not None
+    evaluation.texts = [
+        Text(text.source, written, (reference,))
+        for text, written, reference in zip(
+            evaluation.texts, raw.texts(evaluation.generated), raw.lines, strict=True
+        )
+    ]
+    evaluation.test_set = fingerprint(evaluation.texts)
+    evaluation.lowercase = raw.lowercase(evaluation.generated)
+
+
+def score_translations(evaluation: Evaluation, is_raw: bool) -> None:
+    """Fill in the figures of translations.
+
+    Args:
+        evaluation: what was written, and what should have been.
+        is_raw: whether the text is detokenised; what is not has ``tokenised_bleu``, which cannot be
+            compared with other papers' BLEU.
+    """
+    written = [text.written for text in evaluation.texts]
+    references = [text.references[0] for text in evaluation.texts if text.references]
+    evaluation.per_text |= {f"rep_{n}": repetitions(evaluation.texts, n) for n in range(1, 5)}
+    if len(references) != len(written):  # --gen-subset without a target side
+        evaluation.figures |= _known(word_repetitions(written))
+        return
+    try:
+        figures = translation_figures(written, references, evaluation.lowercase, not is_raw)
+    except UserError as error:
+        raise UserError(f"{evaluation.path}: {error}") from error
+    for name in [name for name in figures if name.endswith("_signature")]:
+        evaluation.signatures[name] = figures.pop(name)
+    evaluation.figures |= _known(figures)
+    evaluation.of_references |= _known(word_repetitions(references))
+
+
+def intervals_of(evaluation: Evaluation) -> dict[str, tuple[float, float]]:
+    """Return the 95 % bootstrap intervals of BLEU, by the name of the one there is, and of chrF."""
+    written = tuple(text.written for text in evaluation.texts)
+    references = tuple(text.references[0] for text in evaluation.texts if text.references)
+    if len(references) != len(written):
+        return {}
+    is_tokenised = "tokenised_bleu" in evaluation.figures
+    found = _score_intervals(written, references, evaluation.lowercase, is_tokenised)
+    return {name: (ends[0], ends[1]) for name, ends in found.items() if ends}
+
+
+# A report that is watched has the same texts again and again.
+_score_intervals = lru_cache(maxsize=512)(score_intervals)
+
+
+def _known(figures: dict[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in figures.items() if value is not None}

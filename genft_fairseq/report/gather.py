@@ -9,10 +9,21 @@ from typing import Any
 
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.raw_text import RawReferences
-from genft_fairseq.report.data_fingerprint import find_above
-from genft_fairseq.report.evaluation_files import Evaluation, evaluations_in, read_evaluation
-from genft_fairseq.report.recipe import Recipe
+from genft_fairseq.experiments.configuration import Entry
+from genft_fairseq.experiments.results import spread
+from genft_fairseq.experiments.training_log import token_loss
+from genft_fairseq.report.evaluation_files import (
+    Evaluation,
+    evaluations_in,
+    raw_references,
+    read_evaluation,
+    score_translations,
+    take_raw,
+)
+from genft_fairseq.report.recipe import Recipe, find_above
 from genft_fairseq.report.run_folders import (
+    FINISHED,
+    RUNNING,
     TRANSLATION,
     Named,
     RunFolder,
@@ -21,7 +32,6 @@ from genft_fairseq.report.run_folders import (
     is_trained,
     log_of,
 )
-from genft_fairseq.report.run_state import FINISHED, RUNNING
 from genft_fairseq.report.tables import (
     Row,
     Table,
@@ -30,10 +40,6 @@ from genft_fairseq.report.tables import (
     require_one_test_set,
 )
 from genft_fairseq.report.training import Training, read_training
-from genft_fairseq.report.translation_scores import raw_references, score_translations, take_raw
-from genft_fairseq.study.comparison_entries import Entry
-from genft_fairseq.study.comparison_results import spread
-from genft_fairseq.study.training_log import token_loss
 
 Figures = dict[str, Any]
 Step = Callable[[int], None]

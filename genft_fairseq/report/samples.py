@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from genft_fairseq.evaluation.repetition import inside_repeated
+from genft_fairseq.metrics.repetition import inside_repeated
 from genft_fairseq.report.evaluation_files import Evaluation, Text
 from genft_fairseq.report.run_folders import LANGUAGE_MODEL, SUMMARIES
 

@@ -1,4 +1,11 @@
-"""The tables of a report: a row a system, its figures over seeds, and what is significant."""
+"""The tables of a report: a row a system, its metrics over seeds, and what is significant.
+
+The figures that a report knows: what people call them, and how they are written.
+
+The tables of a report: a row a system, its figures over seeds, and what is significant.
+
+What stands in the cells of a report's tables, for every form of it.
+"""
 
 import math
 import statistics
@@ -9,16 +16,91 @@ from pathlib import Path
 from typing import Any
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.significance import bleu_p_values, mean_interval, mean_p_value
-from genft_fairseq.report.catalogue import COST, REPETITIONS, SCORES
-from genft_fairseq.report.evaluation_files import Evaluation
+from genft_fairseq.experiments.results import spread
+from genft_fairseq.experiments.strategies import STANDARD
+from genft_fairseq.metrics.significance import bleu_p_values, mean_interval, mean_p_value
+from genft_fairseq.report.evaluation_files import Evaluation, intervals_of
 from genft_fairseq.report.run_folders import TRANSLATION
-from genft_fairseq.report.translation_scores import intervals_of
-from genft_fairseq.study.comparison_results import spread
-from genft_fairseq.study.strategies import STANDARD
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a figure is shown.
+
+    Attributes:
+        title: what people call it.
+        digits: behind the point.
+        factor: what the stored number is multiplied by, 100 for a share shown in per cent.
+        better: ``higher``, ``lower``, or nothing where neither is better in itself.
+    """
+
+    title: str
+    digits: int = 2
+    factor: float = 1.0
+    better: str = ""
+
+    def shown(self, value: float | None) -> str:
+        """Return a value as it stands in a table; nothing for one that is not known."""
+        return "" if value is None else f"{value * self.factor:,.{self.digits}f}"
+
+
+def _percent(title: str, better: str = "higher", digits: int = 1) -> Measure:
+    return Measure(title, digits, 100.0, better)
+
+
+def _repetition(n: int) -> Measure:
+    return _percent(f"rep-{n} %", "lower", 2)
+
+
+# By the names of the files of `genft evaluate-*`, `genft compare` and the training logs, in the
+# order of a table's columns.
+SCORES = {
+    "bleu": Measure("BLEU", better="higher"),
+    "tokenised_bleu": Measure("BLEU (tokenised)", better="higher"),
+    "chrf": Measure("chrF", better="higher"),
+    "exact_match": _percent("exact match %"),
+    "f1": _percent("F1 %"),
+    "rouge_1": _percent("ROUGE-1"),
+    "rouge_2": _percent("ROUGE-2"),
+    "rouge_l": _percent("ROUGE-L"),
+    "rouge_lsum": _percent("ROUGE-Lsum"),
+    "perplexity": Measure("ppl", better="lower"),
+    "accuracy": _percent("accuracy %"),
+    "mauve": Measure("MAUVE", 3, better="higher"),
+    "length_ratio": Measure("length ratio", 3),
+    "words": Measure("words", 1),
+    "rep_1": _repetition(1),
+    "rep_2": _repetition(2),
+    "rep_3": _repetition(3),
+    "rep_4": _repetition(4),
+    "uniq": Measure("uniq", 0),
+    "uniq_seq": Measure("uniq-seq", 0),
+    "novel_2": _percent("novel bigrams %", ""),
+}
+
+COST = {
+    "updates": Measure("updates", 0),
+    "valid_ppl": Measure("validation ppl", better="lower"),
+    "train_seconds": Measure("training s", 1),  # fewer updates take less
+    "seconds_per_update": Measure("s an update", 3, better="lower"),
+    "time_ratio": Measure("time ratio", better="lower"),
+    "average_memory_mib": Measure("memory MiB", 0, better="lower"),
+    "peak_memory_mib": Measure("peak MiB", 0, better="lower"),
+}
+
+REPETITIONS = ("rep_1", "rep_2", "rep_3", "rep_4")
+
+
+def measure(name: str) -> Measure:
+    """Return how a figure is shown; one that nobody foresaw by its own name."""
+    known = SCORES.get(name) or COST.get(name)
+    return known or Measure(name.replace("_", " "), 3)
+
 
 Figures = dict[str, Any]
+
 Texts = tuple[str, ...]
+
 SIGNIFICANT = 0.05
 
 
@@ -329,3 +411,123 @@ def _comparison_row(name: str, system: Figures, key: str, updates: int | None) -
     elif updates is not None:
         row.recipe = f"{updates:,} updates"
     return row
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table.
+
+    Attributes:
+        text: the mean, as it is shown.
+        spread: what the mean is uncertain by: over seeds ``± half-width``, of one seed's texts
+            ``[low, high]``; empty where it is not known.
+        p_values: against the baseline, one a seed, as they are shown.
+        value: to sort by.
+        is_best: none of the column is better.
+        differs: from the baseline, significantly and in one direction under every seed, from the
+            same starting point and by as many updates, or in the same time.
+    """
+
+    text: str = ""
+    spread: str = ""
+    p_values: str = ""
+    value: float | None = None
+    is_best: bool = False
+    differs: bool = False
+
+    @property
+    def plain(self) -> str:
+        """Everything in one line."""
+        p_values = f"(p {self.p_values})" if self.p_values else ""
+        text = f"{self.text}∗" if self.differs else self.text
+        return " ".join(part for part in (text, self.spread, p_values) if part)
+
+
+def cell(table: Table, row: Row, column: str) -> Cell:
+    """Return the cell of a row and a column."""
+    shown, value = measure(column), row.mean(column)
+    if value is None:
+        return Cell()
+    spread = ""
+    half_width = row.figures[column].get("half_width")
+    if half_width is not None:
+        spread = f"± {shown.shown(half_width)}"
+    elif column in row.intervals:
+        low, high = row.intervals[column]
+        spread = f"[{shown.shown(low)}, {shown.shown(high)}]"
+    p_values = list(row.p_values.get(column, {}).values())
+    return Cell(
+        shown.shown(value),
+        spread,
+        ", ".join(_p_value(p) for p in p_values),
+        value,
+        row.is_whole and value == _best(table, column),
+        _differs(table, row, column),
+    )
+
+
+def _differs(table: Table, row: Row, column: str) -> bool:
+    """Whether every seed differs significantly from the baseline's, all in one direction."""
+    p_values, baseline = row.p_values.get(column, {}), table.row(table.baseline)
+    mine = {s: v for s, v in row.figures[column]["seeds"].items() if v is not None}
+    if not p_values or baseline is None or row.unlike or not mine.keys() <= p_values.keys():
+        return False
+    theirs, mean = baseline.figures.get(column, {}).get("seeds", {}), baseline.mean(column)
+    apart = [
+        value - other for s, value in mine.items() if (other := theirs.get(s, mean)) is not None
+    ]
+    one_way = all(d > 0 for d in apart) or all(d < 0 for d in apart)
+    return one_way and max(p_values.values()) < SIGNIFICANT
+
+
+def _unlike_rows(table: Table) -> list[str]:
+    """Why some rows have no star: what differs besides the method."""
+    baseline = table.row(table.baseline)
+    unlike = [row for row in table.rows if row.unlike and row.p_values]
+    if baseline is None or not unlike:
+        return []
+    trained = [f"{row.name}: {row.recipe or 'training not known'}" for row in (baseline, *unlike)]
+    return [
+        f"No ∗ where {table.alike} are not known to be the same: then a difference is not the "
+        f"method's alone. {'. '.join(trained)}."
+    ]
+
+
+def _p_value(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _best(table: Table, column: str) -> float | None:
+    better = measure(column).better
+    whole = [row for row in table.rows if row.is_whole]
+    values = [value for row in whole if (value := row.mean(column)) is not None]
+    if not better or len(values) < 2 or min(values) == max(values):
+        return None
+    return max(values) if better == "higher" else min(values)
+
+
+def reference_cells(table: Table) -> list[str]:
+    """Return the references' row of a table; empty where nothing is known of them."""
+    if not any(column in table.references for column in table.columns):
+        return []
+    return [measure(column).shown(table.references.get(column)) for column in table.columns]
+
+
+def explanation(table: Table) -> list[str]:
+    """Return what the signs in a table mean, as far as it has them."""
+    cells = [cell(table, row, column) for row in table.rows for column in table.columns]
+    lines = []
+    if any(c.spread.startswith("±") for c in cells):
+        lines.append("±: half of the 95 % Student-t interval of the mean over seeds.")
+    if any(c.spread.startswith("[") for c in cells):
+        lines.append("[ ]: 95 % bootstrap interval over the texts of one run.")
+    if any(c.p_values for c in cells):
+        lines.append(
+            f"p: paired bootstrap against {table.baseline}, one a seed; ∗: below {SIGNIFICANT} "
+            f"under every seed, all in one direction, where {table.alike} are the same. It says "
+            "nothing of another seed of training."
+        )
+        lines += _unlike_rows(table)
+    if "bleu" in table.columns and any(c.p_values for c in cells):
+        lines.append("p of BLEU is sacreBLEU's, about half as large as a two-sided one.")
+    return lines

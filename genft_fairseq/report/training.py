@@ -10,24 +10,24 @@ from typing import Any
 import numpy as np
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.report.data_fingerprint import Data, read_data
-from genft_fairseq.report.recipe import Recipe, read_recipe
-from genft_fairseq.report.run_folders import RunFolder, read_json
-from genft_fairseq.report.run_state import (
-    CRASHED,
-    FINISHED,
-    RUNNING,
-    STOPPED,
-    last_lines,
-    run_state,
-)
-from genft_fairseq.study.data_folders import flag_values
-from genft_fairseq.study.training_log import (
+from genft_fairseq.experiments.data_folders import flag_values
+from genft_fairseq.experiments.training_log import (
     LAST,
     Checkpoint,
     TrainingLog,
     read_checkpoint,
     read_training_log,
+)
+from genft_fairseq.report.recipe import Data, Recipe, read_data, read_recipe
+from genft_fairseq.report.run_folders import (
+    CRASHED,
+    FINISHED,
+    RUNNING,
+    STOPPED,
+    RunFolder,
+    last_lines,
+    read_json,
+    run_state,
 )
 
 _CHECKPOINTS = (LAST, "checkpoint_best.pt")

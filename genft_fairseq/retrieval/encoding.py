@@ -12,8 +12,8 @@ from fairseq.data import data_utils
 from torch import Tensor
 
 from genft_fairseq.data.fid_json import Passage
-from genft_fairseq.data.manifest import read_preparation
-from genft_fairseq.data.model_tokeniser import DESCRIPTION, ModelTokeniser
+from genft_fairseq.data.huggingface_tokeniser import DESCRIPTION, ModelTokeniser
+from genft_fairseq.data.prepared_tokeniser import read_preparation
 from genft_fairseq.errors import UserError, require_regular
 
 CODES = "bpe.codes"

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genft_fairseq.data.passage_table import Fingerprint, PassageTable
+from genft_fairseq.data.passages import Fingerprint, PassageTable
 from genft_fairseq.errors import UserError, require_regular
 
 RECORD = "index.json"

@@ -18,7 +18,7 @@ from omegaconf import II, MISSING
 
 from genft_fairseq.data import encoder_texts
 from genft_fairseq.data.fid_lines import Markers
-from genft_fairseq.data.model_tokeniser import read_description
+from genft_fairseq.data.huggingface_tokeniser import read_description
 from genft_fairseq.data.retrieval_dataset import RetrievalDataset
 from genft_fairseq.errors import UnsuitableModel, UserError, check_range
 

@@ -28,14 +28,14 @@ from genft_fairseq.generation.decoder_input import (
     require_autoregressive,
     require_two_readings,
 )
-from genft_fairseq.generation.draws import sentence_ids
+from genft_fairseq.generation.sampling import Search
 from genft_fairseq.generation.scheduled_sampling import (
     CONFIDENCES,
     MIXES,
     Mixing,
     input_replacement,
 )
-from genft_fairseq.generation.token_choice import Search
+from genft_fairseq.generation.stateless_rng import sentence_ids
 
 
 # fairseq reads the types to make a parser, and knows Optional[float], not float | None.

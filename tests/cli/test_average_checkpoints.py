@@ -10,8 +10,8 @@ from fairseq_commands import TINY_TRANSLATION, USER_DIR, Done, parameters, run, 
 from genft_process import genft
 from refusals import assert_refused, refuses
 
-from genft_fairseq.interchange import checkpoint_averaging as averaging
-from genft_fairseq.interchange.checkpoint_averaging import (
+from genft_fairseq.convert import averaging
+from genft_fairseq.convert.averaging import (
     average_checkpoints,
     newest_checkpoints,
     write_checkpoint,

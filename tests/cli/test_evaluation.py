@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from genft_fairseq.cli.evaluation import Found, refuse_without_effect, run_evaluation
+from genft_fairseq.cli.measuring import Found, refuse_without_effect, run_evaluation
 from genft_fairseq.errors import UserError
 
 

@@ -10,7 +10,7 @@ from warm_python import warm_python
 CHILD = """
 import subprocess, sys
 from pathlib import Path
-from genft_fairseq.cli.followed_log import followed_log
+from genft_fairseq.cli.child_process import followed_log
 with followed_log(Path(sys.argv[1])) as log:
     words = "import time; print('one', flush=True); time.sleep(0.5); print('two' * 50_000)"
     subprocess.run([sys.executable, "-c", words], stdout=log, check=True)

@@ -56,7 +56,7 @@ import sys
 sys.executable, folder = sys.argv[1:]
 from pathlib import Path
 from genft_fairseq.cli.child_process import run
-from genft_fairseq.study.baselines import training_lock
+from genft_fairseq.experiments.save_folders import training_lock
 with training_lock(Path(folder)) as lock:
     sys.exit(run(["fairseq-train"], [lock]))
 """

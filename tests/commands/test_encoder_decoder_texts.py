@@ -17,7 +17,7 @@ from refusals import assert_refused
 from tiny_gpt2 import call, load
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from genft_fairseq.data.model_tokeniser import ModelTokeniser
+from genft_fairseq.data.huggingface_tokeniser import ModelTokeniser
 
 SIZES = {"train": 24, "valid": 5, "test": 5}
 TEXTS = sentences(SIZES["test"])

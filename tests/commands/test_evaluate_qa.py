@@ -18,7 +18,7 @@ from refusals import assert_refused
 
 from genft_fairseq.cli import genft
 from genft_fairseq.evaluation.decoding import Decoding, build_generator
-from genft_fairseq.evaluation.reading_model import load_reader
+from genft_fairseq.evaluation.loading import load_reader
 
 SAID = "<passage:1> the lon@@ don"
 # Answers, and whether each passage holds one.

@@ -19,9 +19,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from genft_fairseq.cli import genft
 from genft_fairseq.evaluation.decoding import build_generator, decode
-from genft_fairseq.evaluation.reading_model import load_reader, open_split
-from genft_fairseq.evaluation.summarization_run import Summarized, SummaryDecoding
-from genft_fairseq.evaluation.wording import SUMMARIES
+from genft_fairseq.evaluation.loading import load_reader, open_split
+from genft_fairseq.evaluation.predictions import SUMMARIES
+from genft_fairseq.evaluation.summarization import Summarized, SummaryDecoding
 
 SAID = "the lon@@ don sat . the lon@@ don sat &amp; ran ."
 SUMMARY = "the london sat. the london sat & ran."  # seven words, of which three come again

@@ -21,8 +21,8 @@ from genft_process import genft as genft_process
 from refusals import assert_refused
 
 from genft_fairseq.cli import genft
+from genft_fairseq.experiments.strategies import STRATEGIES
 from genft_fairseq.report.gather import gather
-from genft_fairseq.study.strategies import STRATEGIES
 
 # Those whose parts are there; for language models those that do more than weigh tokens.
 TOKEN_LOSSES = ("auxiliary", "scalegrad", "unlikelihood")

@@ -8,7 +8,7 @@ from genft_process import genft
 from refusals import assert_refused
 
 from genft_fairseq.data.fid_json import read_examples
-from genft_fairseq.data.passage_table import PassageTable
+from genft_fairseq.data.passages import PassageTable
 
 DOCUMENTS = [
     {"id": "one", "title": "First", "text": "a b c\n\nd e\tf g"},

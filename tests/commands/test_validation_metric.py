@@ -5,8 +5,8 @@ from fairseq_cli import train as training
 from fairseq_commands import TINY_LANGUAGE_MODEL, TINY_TRANSLATION, parameters, train
 from refusals import assert_refused
 
-from genft_fairseq import validation_metric
 from genft_fairseq.errors import UserError
+from genft_fairseq.patches import trainer
 
 PLAIN = ["--criterion", "label_smoothed_cross_entropy", "--max-update", 2]
 
@@ -50,10 +50,10 @@ def test_bleu_of_a_model_that_writes_nothing(translation_data, tmp_path):
 def test_what_only_the_end_of_a_validation_tells_is_saved_first(
     translation_data, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(validation_metric, "_try_first_batch", lambda *_: None)
+    monkeypatch.setattr(trainer, "_try_first_batch", lambda *_: None)
     flags = ["--best-checkpoint-metric", "bleu"]
     done = train(translation_data, tmp_path, TINY_TRANSLATION, *PLAIN, *flags, check=False)
     assert_refused(done, "--best-checkpoint-metric", "bleu")
     assert (tmp_path / "checkpoint_last.pt").exists()
-    assert issubclass(validation_metric._MissingMetric, UserError)
+    assert issubclass(trainer._MissingMetric, UserError)
     assert getattr(training.get_valid_stats, "genft", False)

@@ -16,8 +16,8 @@ from criterions.tiny_fairseq import (
 )
 from refusals import refuses
 
-from genft_fairseq.generation.draws import uniform
-from genft_fairseq.generation.token_choice import Search, choose_tokens
+from genft_fairseq.generation.sampling import Search, choose_tokens
+from genft_fairseq.generation.stateless_rng import uniform
 
 SAMPLING = {
     "rollout_search": "sampling",

@@ -25,8 +25,8 @@ from genft_fairseq.functional.token_mixing import GoldSchedule
 from genft_fairseq.generation.candidates import beam_candidates, sample_candidates
 from genft_fairseq.generation.decoder_input import replaced_decoder_input
 from genft_fairseq.generation.rollout import continue_prefixes
+from genft_fairseq.generation.sampling import Search
 from genft_fairseq.generation.scheduled_sampling import Mixing, input_replacement
-from genft_fairseq.generation.token_choice import Search
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 HALVES = DTYPES[1:]

@@ -23,14 +23,14 @@ from refusals import assert_names, refuses
 from genft_fairseq.functional.token_mixing import GoldSchedule
 from genft_fairseq.generation import decoder_output
 from genft_fairseq.generation.decoder_input import replaced_decoder_input
-from genft_fairseq.generation.draws import sentence_ids
+from genft_fairseq.generation.sampling import Search
 from genft_fairseq.generation.scheduled_sampling import (
     CONFIDENCES,
     MIXES,
     Mixing,
     input_replacement,
 )
-from genft_fairseq.generation.token_choice import Search
+from genft_fairseq.generation.stateless_rng import sentence_ids
 
 KNOBS = {"label_smoothing": 0.1, "gamma": 0.2, "unlikelihood_alpha": 0.7, "report_accuracy": True}
 # Every criterion, each of its kinds of update.

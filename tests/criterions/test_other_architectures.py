@@ -13,7 +13,7 @@ from genft_fairseq.generation.candidates import (
     sequence_lprobs,
 )
 from genft_fairseq.generation.decoder_input import DecoderInput, replaced_decoder_input
-from genft_fairseq.generation.token_choice import Search
+from genft_fairseq.generation.sampling import Search
 
 FLAGS = {
     "bart_base": {},

@@ -3,8 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genft_fairseq.data.answer_match import contains_answer
-from genft_fairseq.data.answer_search import AnswerSearch
+from genft_fairseq.data.answer_match import AnswerSearch, contains_answer
 
 TEXT = st.text(alphabet="ab .부산사서울東京é", max_size=12)
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from genft_fairseq.data.manifest import NAME, Preparation, read_preparation
+from genft_fairseq.data.prepared_tokeniser import NAME, Preparation, read_preparation
 
 MOSES = "moses_tokenise.py --languages de en (sacremoses: punctuation normalised)"
 

@@ -13,8 +13,11 @@ from models.tiny_hugging_face import TEXT
 from refusals import refuses
 from tokenizers import Tokenizer
 
-from genft_fairseq.data.hugging_face_bpe import HuggingFaceBPE, HuggingFaceBPEConfig
-from genft_fairseq.data.model_tokeniser import ModelTokeniser
+from genft_fairseq.data.huggingface_tokeniser import (
+    HuggingFaceBPE,
+    HuggingFaceBPEConfig,
+    ModelTokeniser,
+)
 
 # What frames a text, as transformers' ids: those that fairseq writes as symbols of its own.
 SPECIAL = {

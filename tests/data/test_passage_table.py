@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from refusals import refuses
 
 from genft_fairseq.data.fid_json import Passage
-from genft_fairseq.data.passage_table import PassageTable, passage_rows
+from genft_fairseq.data.passages import PassageTable, passage_rows
 
 HEADER = "id\ttext\ttitle\n"
 

@@ -5,7 +5,7 @@ import gzip
 import pytest
 from refusals import refuses
 
-from genft_fairseq.data.question_file import read_questions
+from genft_fairseq.data.questions import read_questions
 
 READ = {
     "FiD": ("q.json", '[{"id": "x", "question": "who", "answers": ["A", "B"]}]', ("A", "B")),

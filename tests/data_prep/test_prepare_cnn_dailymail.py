@@ -217,7 +217,7 @@ def texts(folder: Path, side: str) -> list[str]:
     """Return the training texts, read back from ids."""
     from fairseq.data import Dictionary, data_utils
 
-    from genft_fairseq.data.model_tokeniser import ModelTokeniser
+    from genft_fairseq.data.huggingface_tokeniser import ModelTokeniser
 
     dictionary = Dictionary.load(str(folder / f"dict.{side}.txt"))
     data = data_utils.load_indexed_dataset(str(folder / f"train.source-target.{side}"))

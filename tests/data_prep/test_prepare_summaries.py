@@ -87,7 +87,7 @@ def symbols(folder: Path, split: str, side: str) -> list[list[str]]:
 
 def test_ids_read_back_as_text(prepared):
     """The data folder is one of the model's; text that spells symbols stays text."""
-    from genft_fairseq.data.model_tokeniser import ModelTokeniser
+    from genft_fairseq.data.huggingface_tokeniser import ModelTokeniser
 
     tokeniser = ModelTokeniser.read(prepared)
     for split, like in (("train", "train"), ("valid", "valid"), ("test", "valid")):
@@ -169,7 +169,7 @@ def test_two_dictionaries_a_prefix_and_what_is_dropped(prepare, files, tmp_path)
     for name in ("dict.source.txt", "dict.target.txt", "tokenizer.target.json"):
         assert (out / name).read_bytes() == (model / name).read_bytes()
     assert not (out / "dict.txt").exists()
-    from genft_fairseq.data.model_tokeniser import ModelTokeniser
+    from genft_fairseq.data.huggingface_tokeniser import ModelTokeniser
 
     tokeniser = ModelTokeniser.read(out)
     targets = symbols(out, "train", "target")

@@ -165,7 +165,7 @@ def test_downloaded_and_unpacked(prepare, official, tmp_path, read_tree):
 
     from fairseq.data import Dictionary, data_utils
 
-    from genft_fairseq.data.model_tokeniser import ModelTokeniser
+    from genft_fairseq.data.huggingface_tokeniser import ModelTokeniser
 
     dictionary = Dictionary.load(str(downloaded / "dict.source.txt"))
     data = data_utils.load_indexed_dataset(str(downloaded / "train.source-target.source"))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genft_fairseq.evaluation.repetition import repetition
+from genft_fairseq.experiments.results import half_width
 from genft_fairseq.functional.in_batch_negatives import in_batch_negatives_loss
 from genft_fairseq.functional.linear_loss import Projection, linear_loss
 from genft_fairseq.functional.ngrams import repeated_ngram_mask, repeated_ngram_starts
@@ -20,7 +20,7 @@ from genft_fairseq.functional.selective_log_softmax import selective_log_softmax
 from genft_fairseq.functional.token_loss import Targets, TokenLoss
 from genft_fairseq.functional.token_mixing import GoldSchedule
 from genft_fairseq.functional.unlikelihood import repeated_token_loss, unlikelihood_loss
-from genft_fairseq.study.comparison_results import half_width
+from genft_fairseq.metrics.repetition import repetition
 
 V, PAD = 9, 0
 Y = [5, 6, 5, 7, 6, 6, 8]

@@ -14,7 +14,7 @@ from genft_fairseq.criterions.sequence_unlikelihood import SequenceUnlikelihoodC
 from genft_fairseq.criterions.token_criterion import TokenCriterionConfig
 from genft_fairseq.criterions.unlikelihood import UnlikelihoodCriterionConfig
 from genft_fairseq.models.bi_encoder import BiEncoderConfig
-from genft_fairseq.models.fid_transformer import FID_OPTIONS
+from genft_fairseq.models.fid.transformer import FID_OPTIONS
 from genft_fairseq.tasks.fid import FiDConfig
 from genft_fairseq.tasks.retrieval import RetrievalConfig
 from genft_fairseq.tasks.scheduled_sampling import ScheduledSamplingConfig

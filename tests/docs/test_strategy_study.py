@@ -8,9 +8,8 @@ import pytest
 import yaml
 from fairseq_commands import REPOSITORY
 
-from genft_fairseq.study.comparison_config import OPTIONAL, REQUIRED
-from genft_fairseq.study.comparison_entries import ENTRY_KEYS
-from genft_fairseq.study.strategies import STRATEGIES
+from genft_fairseq.experiments.configuration import ENTRY_KEYS, OPTIONAL, REQUIRED
+from genft_fairseq.experiments.strategies import STRATEGIES
 
 DOCS = REPOSITORY / "docs"
 PAGE = (DOCS / "strategy-study.md").read_text(encoding="utf-8")

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from genft_fairseq.evaluation import decoding_cost
-from genft_fairseq.evaluation.decoding_cost import DecodingCost, cache_bytes
+from genft_fairseq.evaluation import decoding
+from genft_fairseq.evaluation.decoding import DecodingCost, cache_bytes
 
 CPU = torch.device("cpu")
 
@@ -94,8 +94,8 @@ def test_memory_is_counted_once_and_whole():
 def test_seconds(monkeypatch):
     """A clock that a step of the encoder moves by 3 and one of the decoder by 2."""
     clock = [100.0]
-    monkeypatch.setattr(decoding_cost.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(decoding_cost.time, "process_time", lambda: 2 * clock[0])
+    monkeypatch.setattr(decoding.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(decoding.time, "process_time", lambda: 2 * clock[0])
     model = SimpleNamespace(decoder=Decoder())
     generator = SimpleNamespace(model=Ensemble(), beam_size=1)
     cost = DecodingCost(CPU)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genft_fairseq.functional.recency import steps_since
+from genft_fairseq.functional.seen_tokens import steps_since
 
 PAD = 1
 

@@ -8,9 +8,8 @@ from criterions.tiny_fairseq import PAD, tiny_model, tiny_task
 from refusals import refuses
 from torch import nn
 
-from genft_fairseq.generation.beam import beam_continuations
-from genft_fairseq.generation.rollout import continue_prefixes
-from genft_fairseq.generation.token_choice import Search
+from genft_fairseq.generation.rollout import beam_continuations, continue_prefixes
+from genft_fairseq.generation.sampling import Search
 
 PREFIX = torch.tensor([[5, 6, 7], [8, 4, 2], [3, 3, 10]])
 V = 15

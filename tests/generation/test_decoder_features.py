@@ -12,15 +12,11 @@ from refusals import refuses
 from torch import nn
 
 from genft_fairseq.errors import UnsuitableModel
-from genft_fairseq.generation.decoder_features import (
-    NoProjection,
-    features_only,
-    output_projection,
-)
 from genft_fairseq.generation.decoder_input import (
     DecoderInput,
     replaced_decoder_input,
 )
+from genft_fairseq.generation.decoder_output import NoProjection, features_only, output_projection
 
 SIZES = {
     **{f"{side}_embed_dim": 8 for side in ("encoder", "decoder")},

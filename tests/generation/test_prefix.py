@@ -6,9 +6,8 @@ from criterions.test_other_architectures import model_of
 from criterions.tiny_fairseq import KINDS, tiny_model, tiny_sample, tiny_task
 from torch import nn
 
-from genft_fairseq.generation import prefix as module
-from genft_fairseq.generation.prefix import read_prefix
-from genft_fairseq.generation.rollout import continue_prefixes
+from genft_fairseq.generation import rollout as module
+from genft_fairseq.generation.rollout import continue_prefixes, read_prefix
 
 PREFIX = torch.tensor([[5, 6, 7, 5, 6], [8, 4, 2, 9, 9], [3, 3, 10, 11, 5], [4, 5, 6, 7, 8]])
 

@@ -5,8 +5,8 @@ import sacrebleu
 import torch
 from fairseq.data import Dictionary
 
-from genft_fairseq.evaluation.repetition import repetition
 from genft_fairseq.generation.rewards import REWARDS, rewards, texts
+from genft_fairseq.metrics.repetition import repetition
 
 WORDS = "ein@@ e kleine katze schläft auf der grünen bank auf der bank".split()
 

@@ -8,7 +8,7 @@ from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageMode
 from refusals import refuses
 
 from genft_fairseq.generation.rollout import continue_prefixes
-from genft_fairseq.generation.token_choice import Search
+from genft_fairseq.generation.sampling import Search
 
 PAD = 1
 

@@ -22,9 +22,9 @@ from torch import nn
 
 from genft_fairseq.functional.token_mixing import GoldSchedule
 from genft_fairseq.generation.decoder_input import replaced_decoder_input
-from genft_fairseq.generation.draws import Purpose, sentence_ids, uniform
+from genft_fairseq.generation.sampling import Search
 from genft_fairseq.generation.scheduled_sampling import MIXES, Mixing, input_replacement
-from genft_fairseq.generation.token_choice import Search
+from genft_fairseq.generation.stateless_rng import Purpose, sentence_ids, uniform
 
 KNOBS = {"label_smoothing": 0.1, "gamma": 0.3, "unlikelihood_alpha": 0.5}
 ALL = GoldSchedule("constant", 0.0)  # every input is the model's own

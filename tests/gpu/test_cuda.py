@@ -22,7 +22,7 @@ from torch import Tensor
 
 from genft_fairseq.generation.candidates import beam_candidates, sample_candidates
 from genft_fairseq.generation.rollout import continue_prefixes
-from genft_fairseq.generation.token_choice import Search
+from genft_fairseq.generation.sampling import Search
 
 TOKEN_LOSSES: dict[str, dict[str, Any]] = {
     "scalegrad": {"label_smoothing": 0.1},

@@ -10,8 +10,8 @@ from models.imported import PAD, Imported, imported
 from models.tiny_hugging_face import KINDS
 from torch import Tensor
 
-from genft_fairseq.models import linear_memory_attention
-from genft_fairseq.models.hugging_face import HuggingFaceModel
+from genft_fairseq.models.huggingface import attention
+from genft_fairseq.models.huggingface.model import HuggingFaceModel
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -74,14 +74,14 @@ def test_attention_in_parts_has_its_gradient(
     dropout: float, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Linear in the values: their gradient is the weights that the forward pass drew."""
-    monkeypatch.setattr(linear_memory_attention, "SCORES_AT_ONCE", 1)
+    monkeypatch.setattr(attention, "SCORES_AT_ONCE", 1)
     generator = torch.Generator().manual_seed(1)
     query, key, value = (
         torch.randn(2, 2, 6, 4, generator=generator).to(device).requires_grad_() for _ in range(3)
     )
     values = torch.randn(2, 11, generator=generator).to(device).requires_grad_()
-    bias = linear_memory_attention.RelativeBias(values, 6)
+    bias = attention.RelativeBias(values, 6)
     given = {"keep": None, "bias": bias, "causal": True, "dropout": dropout, "scale": 1.0}
-    found = linear_memory_attention.attention(query, key, value, **given)
+    found = attention.attention(query, key, value, **given)
     (gradient,) = torch.autograd.grad(found.sum(), value)
     torch.testing.assert_close((gradient * value).sum(), found.sum(), rtol=1e-4, atol=1e-4)

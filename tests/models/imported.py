@@ -9,11 +9,11 @@ import transformers
 from models.tiny_hugging_face import save
 from torch import Tensor
 
-from genft_fairseq.interchange import encoder_decoder_checkpoint, encoder_decoder_folder
-from genft_fairseq.interchange.encoder_decoder_tokeniser import read_tokeniser
-from genft_fairseq.models import hugging_face_kinds, hugging_face_parts
-from genft_fairseq.models.hugging_face import HuggingFaceModel
-from genft_fairseq.models.hugging_face_description import Description
+from genft_fairseq.convert import encoder_decoder, encoder_decoder_checkpoint
+from genft_fairseq.convert.encoder_decoder import read_tokeniser
+from genft_fairseq.models.huggingface import architectures
+from genft_fairseq.models.huggingface.description import Description
+from genft_fairseq.models.huggingface.model import HuggingFaceModel
 
 BOS, PAD, EOS, UNK = range(4)
 
@@ -81,16 +81,16 @@ def describe(folder: Path) -> tuple[Any, Description]:
     two = (folder / "target").is_dir()
     source = read_tokeniser(folder / "source" if two else folder, "--tokeniser")
     target = read_tokeniser(folder / "target", "--target-tokeniser") if two else source
-    model, content = encoder_decoder_folder.load(folder)
-    return model, encoder_decoder_folder.describe(model, content, source, target, (), str(folder))
+    model, content = encoder_decoder.load(folder)
+    return model, encoder_decoder.describe(model, content, source, target, (), str(folder))
 
 
 def imported(folder: Path, kind: str, **config: Any) -> Imported:
     """Make a tiny model; the one behind fairseq's interfaces went by way of a folder."""
     save(folder, kind, **config)
     loaded, described = describe(folder)
-    numbered = hugging_face_kinds.build(described)
-    hugging_face_parts.renumber(loaded, numbered, described, "fairseq")
+    numbered = architectures.build(described)
+    architectures.renumber(loaded, numbered, described, "fairseq")
     dictionaries = [
         encoder_decoder_checkpoint.dictionary_of(side)
         for side in (described.source, described.target)

@@ -11,9 +11,9 @@ from models.imported import EOS, PAD, Imported, imported
 from refusals import refuses
 from torch import Tensor
 
-from genft_fairseq.interchange.encoder_decoder_checkpoint import dictionary_of
-from genft_fairseq.models.fid_t5 import FiDT5Model
-from genft_fairseq.models.hugging_face import HuggingFaceModel
+from genft_fairseq.convert.encoder_decoder_checkpoint import dictionary_of
+from genft_fairseq.models.fid.t5 import FiDT5Model
+from genft_fairseq.models.huggingface.model import HuggingFaceModel
 
 
 @pytest.fixture(scope="module", params=["t5", "t5_v1_1"])

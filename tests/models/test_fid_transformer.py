@@ -21,11 +21,9 @@ from refusals import refuses
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from genft_fairseq.generation.candidates import sample_candidates, sequence_lprobs
-from genft_fairseq.generation.prefix import read_prefix
-from genft_fairseq.generation.rollout import rows_of_encoder_out
-from genft_fairseq.generation.token_choice import Search
-from genft_fairseq.models.fid_encoder import FiDEncoder
-from genft_fairseq.models.fused_encoding import read_rows
+from genft_fairseq.generation.rollout import read_prefix, rows_of_encoder_out
+from genft_fairseq.generation.sampling import Search
+from genft_fairseq.models.fid.encoder import FiDEncoder, read_rows
 
 ONE = [[[5, 6, 7, EOS]], [[12, 13, 14, 8, 4, EOS]], [[9, EOS]]]
 SIDES = [True, False]

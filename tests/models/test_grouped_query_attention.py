@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from refusals import refuses
 
-from genft_fairseq.models.grouped_query_attention import GroupedQueryAttention, pooled_heads
+from genft_fairseq.models.fid.attention import GroupedQueryAttention, pooled_heads
 
 D, H, K = 16, 4, 12  # width, heads, width of what is read
 

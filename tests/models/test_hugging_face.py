@@ -10,8 +10,8 @@ from models.tiny_hugging_face import KINDS
 from refusals import refuses
 from torch import Tensor
 
-from genft_fairseq.models.hugging_face_description import Side
-from genft_fairseq.models.hugging_face_encoder import right_padded
+from genft_fairseq.models.huggingface.description import Side
+from genft_fairseq.models.huggingface.encoder import right_padded
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,8 @@ from fairseq.sequence_generator import SequenceGenerator
 from models.imported import EOS, PAD, Imported, imported
 from models.tiny_hugging_face import KINDS
 
-from genft_fairseq.evaluation.decoding_cost import cache_bytes
-from genft_fairseq.generation.prefix import read_prefix
-from genft_fairseq.generation.rollout import continue_prefixes
+from genft_fairseq.evaluation.decoding import cache_bytes
+from genft_fairseq.generation.rollout import continue_prefixes, read_prefix
 
 
 @pytest.fixture(scope="module")

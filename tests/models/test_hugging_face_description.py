@@ -8,8 +8,8 @@ import pytest
 from models.imported import imported
 from refusals import refuses
 
-from genft_fairseq.models import hugging_face_kinds
-from genft_fairseq.models.hugging_face_description import Side, loads
+from genft_fairseq.models.huggingface import architectures
+from genft_fairseq.models.huggingface.description import Side, loads
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +52,13 @@ def test_a_configuration_that_makes_no_model(name, value, t5):
     content = json.loads(t5.described.dumps())
     content["config"][name] = value
     with refuses():
-        hugging_face_kinds.build(loads(json.dumps(content), "the checkpoint"))
+        architectures.build(loads(json.dumps(content), "the checkpoint"))
 
 
 def test_a_half_is_no_model(t5):
     content = json.loads(t5.described.dumps()) | {"model_type": "bert"}
     with refuses("model_type", "bert"):
-        hugging_face_kinds.build(loads(json.dumps(content), "the checkpoint"))
+        architectures.build(loads(json.dumps(content), "the checkpoint"))
 
 
 def test_the_numbers_of_a_side():

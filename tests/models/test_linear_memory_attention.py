@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from genft_fairseq.models import linear_memory_attention
-from genft_fairseq.models.linear_memory_attention import (
+from genft_fairseq.models.huggingface import attention as linear_memory_attention
+from genft_fairseq.models.huggingface.attention import (
     RelativeBias,
     attention,
     attention_of_module,

@@ -10,7 +10,7 @@ from fairseq.models.transformer import TransformerModel, base_architecture
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from torch import Tensor
 
-from genft_fairseq.models.fid_transformer import FiDTransformerModel
+from genft_fairseq.models.fid.transformer import FiDTransformerModel
 
 SIZES = {
     **{f"{side}_layers": layers for side, layers in (("encoder", 1), ("decoder", 3))},

@@ -11,10 +11,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from report.run_maker import generated, make_run
 
-from genft_fairseq.report.files import write_report
 from genft_fairseq.report.gather import Report, gather
-from genft_fairseq.report.markdown import escaped
-from genft_fairseq.report.page import html_page
+from genft_fairseq.report.page import escaped, html_page, write_report
 from genft_fairseq.report.plots import plots
 
 EVIL = "<script>alert(1)</script>"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from report.run_maker import BEGIN, DONE, make_run
 
-from genft_fairseq.report.run_state import (
+from genft_fairseq.report.run_folders import (
     CRASHED,
     FINISHED,
     NO_LOG,

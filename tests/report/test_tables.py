@@ -16,16 +16,12 @@ from report.run_maker import (
     make_run,
 )
 
-from genft_fairseq.evaluation.significance import bleu_p_values, mean_interval, mean_p_value
 from genft_fairseq.evaluation.translation import translation_figures
-from genft_fairseq.report.catalogue import measure
-from genft_fairseq.report.cells import cell, explanation
-from genft_fairseq.report.files import json_text
+from genft_fairseq.metrics.significance import bleu_p_values, mean_interval, mean_p_value
 from genft_fairseq.report.gather import Report, gather
-from genft_fairseq.report.markdown import markdown_page
-from genft_fairseq.report.page import html_page
+from genft_fairseq.report.page import html_page, json_text, markdown_page
 from genft_fairseq.report.plots import plots
-from genft_fairseq.report.tables import Table
+from genft_fairseq.report.tables import Table, cell, explanation, measure
 
 REFERENCES = [f"the cat number {i} sat on the mat and slept" for i in range(30)]
 GOOD = [text.replace("slept", "sleeps") for text in REFERENCES]

@@ -8,8 +8,8 @@ import pytest
 from refusals import refuses
 from report.run_maker import DONE, checkpoint, data_folder, log_lines, make_run
 
-from genft_fairseq.report.data_fingerprint import read_data
 from genft_fairseq.report.gather import require_one_data_set
+from genft_fairseq.report.recipe import read_data
 from genft_fairseq.report.run_folders import find
 from genft_fairseq.report.training import Training, read_training
 

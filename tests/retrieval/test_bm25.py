@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from refusals import refuses
 
-from genft_fairseq.data.passage_table import PassageTable
+from genft_fairseq.data.passages import PassageTable
 from genft_fairseq.retrieval.bm25 import BM25Index, BM25Options
 
 HEADER = "id\ttext\ttitle\n"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from refusals import refuses
 
-from genft_fairseq.data.passage_table import Fingerprint, PassageTable
+from genft_fairseq.data.passages import Fingerprint, PassageTable
 from genft_fairseq.retrieval import dense
 from genft_fairseq.retrieval.index_folder import IndexRecord
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genft_fairseq.retrieval.top_k import best_first, top_k
+from genft_fairseq.retrieval.dense import best_first, top_k
 
 
 @settings(deadline=None)

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 from refusals import refuses
 
 from genft_fairseq.data.fid_json import Example, Passage
-from genft_fairseq.retrieval.window_matching import WindowMatches
-from genft_fairseq.retrieval.windows import check_windows, document_windows, windows
+from genft_fairseq.retrieval.windows import WindowMatches, check_windows, document_windows, windows
 
 
 def test_by_hand():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from genft_fairseq.retrieval.words import Words
+from genft_fairseq.retrieval.bm25 import Words
 
 TEXTS = {
     "English": ("The Cats' 3.5 hats, in 2018!", ["cats", "3", "5", "hats", "2018"]),

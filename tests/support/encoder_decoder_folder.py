@@ -8,7 +8,7 @@ from fairseq_commands import USER_DIR, run
 from models.tiny_hugging_face import TEXT, save
 from tiny_gpt2 import call
 
-from genft_fairseq.data.model_tokeniser import ModelTokeniser
+from genft_fairseq.data.huggingface_tokeniser import ModelTokeniser
 
 
 def import_model(folder: Path, kind: str, *flags: object, **config: Any) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from genft_fairseq.data.fid_lines import marker_symbols
-from genft_fairseq.models.hugging_face_description import Description, Side
+from genft_fairseq.models.huggingface.description import Description, Side
 
 # A piece's number is its place. Words are split into as few pieces as there can be.
 PIECES = [

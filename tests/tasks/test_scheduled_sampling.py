@@ -26,8 +26,8 @@ from torch import nn
 
 from genft_fairseq.errors import UnsuitableModel
 from genft_fairseq.functional.token_mixing import GoldSchedule
+from genft_fairseq.generation.sampling import Search
 from genft_fairseq.generation.scheduled_sampling import Mixing, input_replacement
-from genft_fairseq.generation.token_choice import Search
 from genft_fairseq.tasks.scheduled_sampling import (
     ScheduledSamplingLanguageModelingConfig,
     ScheduledSamplingLanguageModelingTask,

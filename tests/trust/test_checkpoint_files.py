@@ -19,13 +19,13 @@ from trust.damage import (
     fuzz,
 )
 
-from genft_fairseq.evaluation.checkpoints import build_models, read_checkpoint
-from genft_fairseq.evaluation.training_runs import training_figures
-from genft_fairseq.interchange.checkpoint_averaging import average_checkpoints
-from genft_fairseq.interchange.trained_checkpoint import read_trained
-from genft_fairseq.study.architectures import read_configuration
-from genft_fairseq.study.comparison_start import _require_checkpoint
-from genft_fairseq.study.training_log import read_checkpoint as read_progress
+from genft_fairseq.convert.averaging import average_checkpoints
+from genft_fairseq.convert.checkpoints import read_trained
+from genft_fairseq.evaluation.loading import build_models, read_checkpoint
+from genft_fairseq.experiments.architectures import read_configuration
+from genft_fairseq.experiments.comparison import _require_checkpoint
+from genft_fairseq.experiments.training_log import read_checkpoint as read_progress
+from genft_fairseq.experiments.training_log import training_figures
 
 PARAMETERS = {
     "decoder.embed_tokens.weight": torch.ones(8, 4),

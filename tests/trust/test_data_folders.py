@@ -21,7 +21,7 @@ from tiny_gpt2 import write_tokeniser
 from trust.damage import assert_read_or_refused, damaged, fuzz, refusal
 
 from genft_fairseq.data.fid_lines import require_pairs
-from genft_fairseq.evaluation.pieces import Pieces
+from genft_fairseq.data.subwords import Subwords
 from genft_fairseq.retrieval.encoding import text_pieces
 
 WORDS = [f"w{i}" for i in range(20)]
@@ -165,7 +165,7 @@ def test_damaged_pieces_of_gpt2(name, folder, data):
     (folder / name).write_bytes(data.draw(damaged((folder / name).read_bytes())))
 
     def spell():
-        pieces = Pieces(None, "gpt2", [folder])
+        pieces = Subwords(None, "gpt2", [folder])
         return [pieces.join([str(number)]) for number in range(40)]
 
     assert_read_or_refused(spell, folder, folder=folder)

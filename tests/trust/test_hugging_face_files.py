@@ -14,12 +14,12 @@ from sentence_encoder_folder import save_sentence_encoder
 from tiny_gpt2 import hugging_face_folder
 from trust.damage import as_json, assert_read_or_refused, changed, damaged, fuzz
 
-from genft_fairseq.data.model_tokeniser import ModelTokeniser
-from genft_fairseq.interchange import encoder_decoder_folder, sentence_encoder
-from genft_fairseq.interchange import hugging_face_folder as of_gpt2
-from genft_fairseq.interchange.encoder_decoder_tokeniser import read_tokeniser
-from genft_fairseq.interchange.gpt2_tokeniser import require_tokeniser
-from genft_fairseq.models import hugging_face_description
+from genft_fairseq.convert import encoder_decoder, sentence_encoder
+from genft_fairseq.convert import gpt2 as of_gpt2
+from genft_fairseq.convert.encoder_decoder import read_tokeniser
+from genft_fairseq.convert.gpt2_tokeniser import require_tokeniser
+from genft_fairseq.data.huggingface_tokeniser import ModelTokeniser
+from genft_fairseq.models.huggingface import description
 
 few = settings(fuzz, max_examples=max(12, fuzz.max_examples // 3))
 
@@ -47,11 +47,11 @@ def read_gpt2(folder):
 
 def read_t5(folder):
     tokeniser = read_tokeniser(folder, "--tokeniser")
-    model, content = encoder_decoder_folder.load(folder)
-    described = encoder_decoder_folder.describe(
+    model, content = encoder_decoder.load(folder)
+    described = encoder_decoder.describe(
         model, content, tokeniser, tokeniser, (), str(folder / "config.json")
     )
-    hugging_face_description.loads(described.dumps(), str(folder))
+    description.loads(described.dumps(), str(folder))
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def sentences(tmp_path_factory):
 
 def read_sentences(folder):
     _, described, _ = sentence_encoder.load(folder, None, None, ())
-    hugging_face_description.loads(described.dumps(), str(folder))
+    description.loads(described.dumps(), str(folder))
 
 
 GENERATION = "generation_config.json"
@@ -123,7 +123,7 @@ def test_a_model_that_no_memory_holds(kind, change, named, folder, request):
     source = shutil.copytree(request.getfixturevalue(kind), folder / "hf")
     content = json.loads((source / "config.json").read_text())
     (source / "config.json").write_text(json.dumps({**content, **change}))
-    read = of_gpt2.read_settings if kind == "gpt2" else encoder_decoder_folder.load
+    read = of_gpt2.read_settings if kind == "gpt2" else encoder_decoder.load
 
     def load():
         found = read(source)
@@ -155,7 +155,7 @@ def test_damaged_tokenisers_of_imported_models(name, folder, imported, data):
     def use():
         tokeniser = ModelTokeniser.read(folder)
         tokeniser.decode(tokeniser.encode_target("some text 12"))
-        hugging_face_description.read(folder)
+        description.read(folder)
 
     assert_read_or_refused(use, folder, folder=folder)
 
@@ -166,7 +166,7 @@ def test_descriptions_in_checkpoints(folder, imported, data):
     content = json.loads((imported / "hugging_face.json").read_bytes())
     text = json.dumps(data.draw(changed(content)))
     assert_read_or_refused(
-        lambda: hugging_face_description.loads(text, "checkpoint.pt"),
+        lambda: description.loads(text, "checkpoint.pt"),
         "checkpoint.pt",
         folder=folder,
     )

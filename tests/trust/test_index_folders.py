@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trust.damage import assert_read_or_refused, damaged, fuzz
 
-from genft_fairseq.data.passage_table import PassageTable
+from genft_fairseq.data.passages import PassageTable
 from genft_fairseq.retrieval import dense
 from genft_fairseq.retrieval.bm25 import BM25Index
 from genft_fairseq.retrieval.index_folder import IndexRecord

@@ -27,8 +27,8 @@ ALLOWED = {
 }
 # file:function -> why
 REASONS = {
-    "genft_fairseq/safe_loading.py:load": "the one place that loads checkpoints: weights_only is "
-    "set to True there, and to False for files that GENFT_TRUST_CHECKPOINT names",
+    "genft_fairseq/patches/safe_loading.py:load": "the one place that loads checkpoints: "
+    "weights_only is set to True there, and to False for files that GENFT_TRUST_CHECKPOINT names",
 }
 
 

@@ -11,8 +11,8 @@ from trust.damage import as_json, assert_read_or_refused, changed, damaged, fuzz
 from trust.test_text_readers import BEGINNING, FINISHED, GENERATED, LOG
 
 from genft_fairseq.cli import genft
-from genft_fairseq.report.files import json_text
 from genft_fairseq.report.gather import gather
+from genft_fairseq.report.page import json_text
 
 COMPARISON = Path(__file__).parents[2] / "examples" / "strategy_study" / "results.json"
 RUN = {

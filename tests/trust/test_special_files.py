@@ -13,9 +13,9 @@ from trust.test_text_readers import READERS, _compare
 
 from genft_fairseq.data.fid_json import read_examples
 from genft_fairseq.errors import require_regular
-from genft_fairseq.evaluation.records import require_writable, write_whole
+from genft_fairseq.experiments.save_folders import read_baseline
+from genft_fairseq.files import require_writable, write_whole
 from genft_fairseq.retrieval.encoding import text_pieces
-from genft_fairseq.study.baselines import read_baseline
 
 
 def _data(path: Path) -> object:

@@ -14,26 +14,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trust.damage import as_json, assert_read_or_refused, changed, damaged, fuzz
 
-from genft_fairseq.data.documents import read_documents
 from genft_fairseq.data.fid_json import read_examples
-from genft_fairseq.data.manifest import Preparation
-from genft_fairseq.data.passage_table import PassageTable
-from genft_fairseq.data.prepared_tokeniser import _splitter
-from genft_fairseq.data.question_file import read_questions
+from genft_fairseq.data.passages import PassageTable, read_documents
+from genft_fairseq.data.prepared_tokeniser import Preparation, _splitter
+from genft_fairseq.data.questions import read_questions
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.answer_files import Question, paired, read_predictions
-from genft_fairseq.evaluation.answer_files import read_questions as read_right_answers
+from genft_fairseq.evaluation.predictions import (
+    SUMMARIES,
+    Question,
+    paired,
+    read_predictions,
+    read_written,
+)
+from genft_fairseq.evaluation.predictions import read_questions as read_right_answers
 from genft_fairseq.evaluation.raw_text import read_text
-from genft_fairseq.evaluation.training_runs import last_validation, train_seconds
 from genft_fairseq.evaluation.translation import read_translations
-from genft_fairseq.evaluation.wording import SUMMARIES
-from genft_fairseq.evaluation.written_files import read_written
+from genft_fairseq.experiments.comparison import _has_other_baseline
+from genft_fairseq.experiments.configuration import read_comparison
+from genft_fairseq.experiments.results import training_figures
+from genft_fairseq.experiments.save_folders import read_beginning
+from genft_fairseq.experiments.training_log import last_validation, read_training_log, train_seconds
 from genft_fairseq.retrieval.index_folder import read_record
-from genft_fairseq.study.baselines import read_beginning
-from genft_fairseq.study.comparison_config import read_comparison
-from genft_fairseq.study.comparison_results import training_figures
-from genft_fairseq.study.comparison_start import _has_other_baseline
-from genft_fairseq.study.training_log import read_training_log
 
 EXAMPLE = {
     **{"id": "0", "question": "who?", "target": "me", "answers": ["me", "I"]},

@@ -28,7 +28,7 @@ from tiny_gpt2 import call, hugging_face_folder
 from trust.damage import listing
 from trust.test_text_readers import LOG
 
-from genft_fairseq.study.curves import write_curves
+from genft_fairseq.experiments.table import write_curves
 
 
 @dataclass

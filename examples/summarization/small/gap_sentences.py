@@ -15,8 +15,8 @@ from pathlib import Path
 
 import click
 
-from genft_fairseq.evaluation.records import write_whole
-from genft_fairseq.evaluation.sentences import sentences
+from genft_fairseq.files import write_whole
+from genft_fairseq.metrics.summarization import sentences
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 Pair = tuple[str, str]

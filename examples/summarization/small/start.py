@@ -22,7 +22,7 @@ from tokenizers import (
 )
 from transformers import T5Config, T5ForConditionalGeneration
 
-from genft_fairseq.interchange.whole_folder import written_whole
+from genft_fairseq.files import written_whole
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 SPECIAL = ["<pad>", "</s>", "<unk>"]

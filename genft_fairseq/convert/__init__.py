@@ -1,0 +1,1 @@
+"""Converting checkpoints: fairseq to and from transformers, and averaging."""

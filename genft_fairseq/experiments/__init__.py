@@ -1,0 +1,1 @@
+"""Experiments: strategies, their runs, and their comparison."""

@@ -1,0 +1,296 @@
+"""One command of a comparison, and the memory it uses.
+
+The memory that a command and its children hold.
+
+A command of a comparison while it waits, runs and ends.
+"""
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from genft_fairseq.errors import UserError
+
+MIB = 2**20
+
+_SMI = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
+
+
+def resident_mib(pid: int) -> float | None:
+    """Return the resident memory of a process and its children in MiB; None when it is gone.
+
+    Of children only what is theirs alone is added: pages that a forked worker shares with its
+    parent are counted once.
+    """
+    try:
+        process = psutil.Process(pid)
+        total = process.memory_info().rss
+        for child in process.children(recursive=True):
+            total += _own_memory(child)
+    except psutil.Error:
+        return None
+    return total / MIB
+
+
+def _own_memory(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().uss)
+    except psutil.Error:  # it has ended
+        return 0
+
+
+def gpu_mib(pid: int) -> float | None:
+    """Return the GPU memory of a process and its children in MiB; None where none is known."""
+    try:
+        tree = {pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))}
+        done = subprocess.run(_SMI, capture_output=True, text=True, timeout=20, check=True)
+    except (psutil.Error, OSError, subprocess.SubprocessError):
+        return None
+    used = [line.split(",") for line in done.stdout.splitlines() if line.count(",") == 1]
+    found = [float(mib) for owner, mib in used if owner.strip().isdigit() and int(owner) in tree]
+    return sum(found) if found else None
+
+
+@dataclass
+class Usage:
+    """What a run used, over all the times that it was started.
+
+    Attributes:
+        seconds: from start to end, everything included.
+        samples: how often the memory was looked at.
+        total_mib: the sum of what was found.
+        peak_mib: the most that was found.
+    """
+
+    seconds: float = 0.0
+    samples: int = 0
+    total_mib: float = 0.0
+    peak_mib: float = 0.0
+
+    def add(self, mib: float) -> None:
+        """Take in one sample."""
+        self.samples += 1
+        self.total_mib += mib
+        self.peak_mib = max(self.peak_mib, mib)
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.seconds + other.seconds,
+            self.samples + other.samples,
+            self.total_mib + other.total_mib,
+            max(self.peak_mib, other.peak_mib),
+        )
+
+    @property
+    def average_mib(self) -> float | None:
+        """The mean over the samples."""
+        return self.total_mib / self.samples if self.samples else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return asdict(self)
+
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+SECONDS_TO_END = 10
+
+# What one job can meet that says nothing about the others: a mistake in its flags, or a full disk.
+TROUBLE = (OSError, ValueError)  # a UserError is a ValueError
+
+
+def program(name: str) -> str:
+    """Return the path of a command that is installed beside this Python.
+
+    Raises:
+        UserError: it is not there.
+    """
+    path = Path(sys.executable).parent / name
+    if not path.exists():
+        raise UserError(f"{path} is not there: install fairseq as the README shows")
+    return str(path)
+
+
+class Job:
+    """One command with its log.
+
+    Attributes:
+        row: the row of the table that it works for.
+        seed: of the run, or None for the baseline.
+        kind: ``train``, ``decode`` or ``decode, equal time``.
+        needs: jobs that must be finished before.
+        state: ``waiting``, ``running``, ``finished``, ``failed`` or ``skipped``.
+        error: why it failed.
+    """
+
+    def __init__(
+        self, row: str, seed: int | None, kind: str, log: Path, needs: Sequence["Job"] = ()
+    ) -> None:
+        self.row, self.seed, self.kind, self.log, self.needs = row, seed, kind, log, needs
+        self.state, self.error = "waiting", ""
+        self.trouble = ""  # met while it ran, and why it was ended
+        self.is_checked = False  # for what an earlier call has done
+        self.process: subprocess.Popen[bytes] | None = None
+        self.begun = 0.0
+        self.resumed_at = 0.0  # how much of it was done before this start
+        self.took: float | None = None
+
+    @property
+    def title(self) -> str:
+        """Name it in a line of text."""
+        seed = "" if self.seed is None else f", seed {self.seed}"
+        return f"{self.kind}: {self.row}{seed}"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all that it needs is finished."""
+        return self.state == "waiting" and all(job.state == "finished" for job in self.needs)
+
+    def words(self) -> list[str]:
+        """Return the command."""
+        raise NotImplementedError
+
+    def planned_words(self) -> list[str]:
+        """Return the command as far as it is known before anything runs."""
+        return self.words()
+
+    def is_done(self) -> bool:
+        """Whether an earlier call has done it already."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Put what the command made into place.
+
+        Raises:
+            UserError: it is not what it should be.
+        """
+        raise NotImplementedError
+
+    def open_output(self) -> IO[bytes]:
+        """Open what takes the command's standard output."""
+        return self.log.open("ab")
+
+    def watch(self) -> None:
+        """Look at the running command; called several times a second."""
+
+    @property
+    def fraction(self) -> float:
+        """The share of it that is done."""
+        return 1.0 if self.state == "finished" else 0.0
+
+    @property
+    def known_seconds(self) -> float | None:
+        """How long it took, when that is known."""
+        return self.took
+
+    @property
+    def note(self) -> str:
+        """What is to be said about it while it runs."""
+        return ""
+
+    def start(self, environment: dict[str, str], pass_fds: Sequence[int] = ()) -> None:
+        """Start the command in a process group of its own, so that Ctrl-C reaches only us."""
+        name, *arguments = self.words()
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.open_output() as output, self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [program(name), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=log,
+                env={**os.environ, **environment},
+                start_new_session=True,
+                pass_fds=pass_fds,
+            )
+        self.begun, self.state = time.monotonic(), "running"
+
+    def poll(self) -> None:
+        """Notice the end of the command."""
+        assert self.process is not None
+        try:
+            self.watch()
+            status = self.process.poll()
+            if status is None:
+                return
+            self.took = self.elapsed
+            self.ended()
+            if self.trouble or status:
+                self.fail(self.trouble or failure(status, self.log))
+                return
+            self.finish()
+            self.state = "finished"
+        except TROUBLE as error:  # its own: the other jobs go on
+            self.trouble = self.trouble or str(error)
+            if self.process.poll() is None:
+                self.terminate()  # and another look finds that it has ended
+            else:
+                self.fail(self.trouble)
+
+    def ended(self) -> None:
+        """Keep what is known only while the command runs; called once it has ended."""
+
+    def fail(self, reason: str) -> None:
+        """Mark it as failed."""
+        self.state, self.error = "failed", reason
+
+    def terminate(self) -> None:
+        """Ask the command and its children to end."""
+        if self.process is not None and self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGTERM)
+
+    def wait(self) -> None:
+        """Wait for a terminated command, not forever."""
+        if self.process is None:
+            return
+        try:
+            self.process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        with contextlib.suppress(*TROUBLE):  # the others are still to be waited for
+            self.ended()
+        self.state = "waiting"
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it was started, this time."""
+        return time.monotonic() - self.begun if self.state == "running" else 0.0
+
+
+def failure(status: int, log: Path) -> str:
+    """Say why a command failed: by a signal (no memory left, often), or by its last words."""
+    if status < 0:
+        return f"killed by {signal.Signals(-status).name}"
+    return last_line(log) or f"ended with status {status}"
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log that says something."""
+    if not log.exists():
+        return ""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def printable(words: Sequence[str]) -> str:
+    """Write a command as one types it; paths below the current folder are kept relative."""
+    here = os.getcwd()
+    return shlex.join(_relative(word, here) for word in words)
+
+
+def _relative(word: str, here: str) -> str:
+    # Only a whole path: the folder's name may be part of another path, or of any other word.
+    if here == os.sep or not (word == here or word.startswith(here + os.sep)):
+        return word
+    return word[len(here) + 1 :] or "."

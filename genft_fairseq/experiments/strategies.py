@@ -1,0 +1,97 @@
+"""The strategies by the names people type, and the fairseq flags that each of them stands for."""
+
+from dataclasses import dataclass
+
+from genft_fairseq.errors import UserError
+
+TASKS = ("translation", "language_modeling")
+
+STANDARD = "standard"  # maximum likelihood, which the others are compared with
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A way of training, as fairseq flags.
+
+    Attributes:
+        name: what people type after ``--strategy``.
+        summary: one line for help texts and tables.
+        criterion: ``--criterion`` and its flags.
+        task_prefix: put before the task's name (the tasks of this package have fairseq's names).
+        task_flags: the task's own flags.
+        tasks: for which of fairseq's tasks there is such a strategy.
+    """
+
+    name: str
+    summary: str
+    criterion: tuple[str, ...]
+    task_prefix: str = ""
+    task_flags: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = TASKS
+
+
+STRATEGIES = {
+    strategy.name: strategy
+    for strategy in (
+        Strategy(
+            STANDARD,
+            "maximum likelihood on gold prefixes",
+            ("label_smoothed_cross_entropy",),
+        ),
+        Strategy(
+            "auxiliary",
+            "plus the loss of the first token",
+            ("first_token_auxiliary",),
+        ),
+        Strategy(
+            "recurrent",
+            "every input is the decoder's own prediction from a first pass",
+            ("label_smoothed_cross_entropy",),
+            task_prefix="scheduled_sampling_",
+            task_flags=("--gold-schedule", "constant"),  # of probability 0, its default
+        ),
+        Strategy(
+            "generative",
+            "some updates on the model's own free-running continuation",
+            ("generative_rollout",),
+        ),
+        Strategy("scalegrad", "novel tokens rescaled by gamma", ("scalegrad",)),
+        Strategy("unlikelihood", "tokens already seen made unlikely", ("unlikelihood",)),
+        Strategy(
+            "sequence-unlikelihood",
+            "repeated n-grams of the model's own continuations made unlikely",
+            ("sequence_unlikelihood",),
+        ),
+        Strategy(
+            "minimum-risk",
+            "expected score of sampled translations",
+            ("minimum_risk",),
+            tasks=("translation",),
+        ),
+    )
+}
+
+
+def strategy_flags(name: str, task: str) -> list[str]:
+    """Return the flags of ``fairseq-train`` that a strategy stands for.
+
+    Args:
+        name: of the strategy.
+        task: ``translation`` or ``language_modeling``.
+
+    Returns:
+        ``--task`` and ``--criterion``, with their own flags; what follows them on a command line
+        wins.
+
+    Raises:
+        UserError: no such strategy, or not for this task.
+    """
+    if name not in STRATEGIES:
+        raise UserError(f"there is no strategy {name}; choose from {', '.join(STRATEGIES)}")
+    strategy = STRATEGIES[name]
+    if task not in strategy.tasks:
+        raise UserError(f"strategy {name} is for {', '.join(strategy.tasks)}, but not for {task}")
+    return [
+        *("--task", strategy.task_prefix + task, *strategy.task_flags),
+        *("--criterion", *strategy.criterion),
+    ]

@@ -1,1 +1,0 @@
-"""Checkpoints made from other checkpoints."""

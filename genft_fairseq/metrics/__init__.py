@@ -1,0 +1,1 @@
+"""Metrics: texts, token ids or scores in, numbers out."""

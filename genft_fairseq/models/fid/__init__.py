@@ -1,0 +1,1 @@
+"""Fusion-in-Decoder models."""

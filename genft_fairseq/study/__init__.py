@@ -1,1 +1,0 @@
-"""The fine-tuning strategies by name, and their comparison."""
