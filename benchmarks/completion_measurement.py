@@ -199,10 +199,10 @@ def _complete_by_both(
 
 
 def _figures(seconds: dict[str, list[float]], number: int) -> dict[str, Any]:
-    figures: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     for side in SIDES:
         known = summarise(seconds[side], seconds[side])
-        figures[side] = {name: known[name] for name in ("median_s", "min_s")}
-        figures[side]["per_second"] = round(number / known["median_s"], 3)
+        metrics[side] = {name: known[name] for name in ("median_s", "min_s")}
+        metrics[side]["per_second"] = round(number / known["median_s"], 3)
     ratios = summarise(seconds["theirs"], seconds["ours"])
-    return {**figures, **{name: value for name, value in ratios.items() if "ratio" in name}}
+    return {**metrics, **{name: value for name, value in ratios.items() if "ratio" in name}}

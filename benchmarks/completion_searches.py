@@ -79,7 +79,7 @@ def complete_by_ours(twins: Twins, way: Way, number: int, shape: Shape) -> Tenso
             for completion in batch:
                 log.add(completion)
                 written.append(completion.continuation)
-    assert log.model.figures()["continuations"] == log.human.figures()["continuations"] == number
+    assert log.model.metrics()["continuations"] == log.human.metrics()["continuations"] == number
     return torch.tensor(written) - SYMBOLS
 
 

@@ -28,7 +28,7 @@ def print_tables(results: dict[str, Any], console: Console) -> None:
     """Print all tables; searches go by the names that ``--searches`` takes."""
     console.print(_conditions(results), highlight=False)
     for setting in results["settings"]:
-        rows = [[name, *_cells(results, figures)] for name, figures in setting["searches"].items()]
+        rows = [[name, *_cells(results, metrics)] for name, metrics in setting["searches"].items()]
         _print(console, _title(results, setting), [name.strip("`") for name in HEADINGS], rows)
     _print(console, _memory_title(results), list(_MEMORY), _memory_rows(results))
     for note in _notes(results):
@@ -51,8 +51,8 @@ def markdown(results: Sequence[dict[str, Any]]) -> str:
         blocks.append(f"{_conditions(run)}:\n\n```\n{run['command']}\n```")
         for setting in run["settings"]:
             rows = [
-                [SEARCHES[name], *_cells(run, figures)]
-                for name, figures in setting["searches"].items()
+                [SEARCHES[name], *_cells(run, metrics)]
+                for name, metrics in setting["searches"].items()
             ]
             blocks += [_title(run, setting), _markdown_table(HEADINGS, rows)]
         blocks += [_memory_title(run), _markdown_table(_MEMORY, _memory_rows(run))]
@@ -65,17 +65,17 @@ def _markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> s
     return "\n".join("| " + " | ".join(line) + " |" for line in [headings, rule, *rows])
 
 
-def _cells(results: dict[str, Any], figures: dict[str, Any]) -> Iterator[str]:
-    times = figures[results["clock"]]
+def _cells(results: dict[str, Any], metrics: dict[str, Any]) -> Iterator[str]:
+    times = metrics[results["clock"]]
     low, high = times["ratio_quartiles"]
-    agreeing = figures["agreeing"]
+    agreeing = metrics["agreeing"]
     yield f"{times['ours']['per_second']:.2f}"
     yield f"{times['theirs']['per_second']:.2f}"
     yield f"{times['ratio_median']:.2f}"
     yield f"{low:.2f}-{high:.2f}"
     yield f"{times['ratio_min']:.2f}"
-    yield "" if agreeing is None else f"{agreeing} of {figures['prefixes']}"
-    yield f"{figures['repeats']} x {figures['prefixes']}"
+    yield "" if agreeing is None else f"{agreeing} of {metrics['prefixes']}"
+    yield f"{metrics['repeats']} x {metrics['prefixes']}"
 
 
 def _title(results: dict[str, Any], setting: dict[str, Any]) -> str:
@@ -119,7 +119,7 @@ def _notes(results: dict[str, Any]) -> list[str]:
     behind = [
         f"{SEARCHES[name]} with {_model(setting['model'])}"
         for setting in results["settings"]
-        for name, figures in setting["searches"].items()
-        if name != BEFORE and figures[results["clock"]]["ratio_median"] < TARGET
+        for name, metrics in setting["searches"].items()
+        if name != BEFORE and metrics[results["clock"]]["ratio_median"] < TARGET
     ]
     return [f"Slower than `generate`: {'; '.join(behind)}."] if behind else []

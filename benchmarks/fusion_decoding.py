@@ -63,14 +63,14 @@ def decode_all(
         answers[name], held[name] = _decode_once(calls[name], reader, generator, device)
         on_call()
     seconds = time_rounds(calls, repeats, device, on_call)
-    figures = {}
+    metrics = {}
     for name in readers:
         found = summary(seconds[name], seconds[BASELINE], clock, faster=True)
         tokens = sum(map(len, answers[name]))
         pairs = zip(answers[name], answers[BASELINE], strict=True)
         cache = {f"{part}_bytes": held[name][part] for part in CACHES}
         smaller = held[BASELINE]["cross_attention"] / held[name]["cross_attention"]
-        figures[name] = {
+        metrics[name] = {
             "questions": len(answers[name]),
             "tokens": tokens,
             "agreeing": sum(a == b for a, b in pairs) if name in SAME_MODEL else None,
@@ -79,7 +79,7 @@ def decode_all(
             **cache,
             "cross_attention_times_smaller": round(smaller, 3),
         }
-    return figures
+    return metrics
 
 
 def _decode_once(
@@ -90,6 +90,6 @@ def _decode_once(
     questions = len(reader.sample["id"])
     with cost.watching(generator, reader.model, questions):
         found = call()
-    figures = cost.figures()
-    held = {part: round(figures[f"cache_{part}_bytes_per_question"]) for part in CACHES}
+    metrics = cost.metrics()
+    held = {part: round(metrics[f"cache_{part}_bytes_per_question"]) for part in CACHES}
     return [best[0]["tokens"].tolist() for best in found], held

@@ -152,9 +152,9 @@ def _compare_in(size: Size, work: Work, device: str, clock: str) -> dict[str, An
         task = task_of(size)
         readers = build_readers(work.names, size, task, work.shape, device)
         encoders = _time_encoders(readers, work, device, clock, advance)
-        for name, figures in encoders.items():
-            figures["attention_bytes"] = _attention_bytes(name, work.shape, size.heads)
-            figures.update({f"{mode}_peak_bytes": peaks[name][mode] for mode in PASSES})
+        for name, metrics in encoders.items():
+            metrics["attention_bytes"] = _attention_bytes(name, work.shape, size.heads)
+            metrics.update({f"{mode}_peak_bytes": peaks[name][mode] for mode in PASSES})
         keep_encodings(readers)
         beams = []
         for beam in work.beams:
@@ -182,12 +182,12 @@ def _time_encoders(
     if CONCATENATED in readers:
         calls[CONCATENATED] = readers[CONCATENATED].encode
     seconds = time_rounds(calls, work.repeats, device, on_call)
-    figures = {}
+    metrics = {}
     for name in work.encoders:
         found = summary(seconds[name], seconds[TOGETHER], clock)
         each = round(found["median_s"] / work.questions, 6)
-        figures[name] = {"seconds_per_question": each, **found}
-    return figures
+        metrics[name] = {"seconds_per_question": each, **found}
+    return metrics
 
 
 def _attention_bytes(encoder: str, shape: tuple[int, int, int], heads: int) -> int:
@@ -199,9 +199,9 @@ def _attention_bytes(encoder: str, shape: tuple[int, int, int], heads: int) -> i
 def _add_encoders(
     rows: dict[str, dict[str, Any]], encoders: dict[str, dict[str, Any]], questions: int
 ) -> None:
-    for name, figures in rows.items():
+    for name, metrics in rows.items():
         encoder = CONCATENATED if name == CONCATENATED else TOGETHER
         encoding = encoders[encoder]["seconds_per_question"]
-        figures["encoder"] = encoder
-        figures["encoder_seconds_per_question"] = encoding
-        figures["seconds_per_question"] = round(encoding + figures["median_s"] / questions, 6)
+        metrics["encoder"] = encoder
+        metrics["encoder_seconds_per_question"] = encoding
+        metrics["seconds_per_question"] = round(encoding + metrics["median_s"] / questions, 6)

@@ -83,30 +83,30 @@ def _tables(run: dict[str, Any]) -> Iterator[tuple[ResultTable, Mapping[str, str
         yield ResultTable(title, ENCODING, rows), {**ENCODERS, "in_parts": at_once}
 
 
-def _decoding_cells(figures: Mapping[str, Any]) -> Iterator[str]:
-    low, high = figures["ratio_quartiles"]
-    agreeing = figures["agreeing"]
-    yield f"{figures['tokens_per_second']:.1f}"
-    yield f"{figures['ratio_median']:.2f}"
+def _decoding_cells(metrics: Mapping[str, Any]) -> Iterator[str]:
+    low, high = metrics["ratio_quartiles"]
+    agreeing = metrics["agreeing"]
+    yield f"{metrics['tokens_per_second']:.1f}"
+    yield f"{metrics['ratio_median']:.2f}"
     yield f"{low:.2f}-{high:.2f}"
-    yield f"{figures['ratio_min']:.2f}"
-    yield f"{figures['encoder_seconds_per_question']:.2f}"
-    yield f"{figures['seconds_per_question']:.2f}"
-    yield f"{figures['cross_attention_bytes'] / 2**20:.2f}"
-    yield f"{figures['cross_attention_times_smaller']:,.4g}"
-    yield f"{figures['self_attention_bytes'] / 2**20:.2f}"
-    yield "" if agreeing is None else f"{agreeing} of {figures['questions']}"
+    yield f"{metrics['ratio_min']:.2f}"
+    yield f"{metrics['encoder_seconds_per_question']:.2f}"
+    yield f"{metrics['seconds_per_question']:.2f}"
+    yield f"{metrics['cross_attention_bytes'] / 2**20:.2f}"
+    yield f"{metrics['cross_attention_times_smaller']:,.4g}"
+    yield f"{metrics['self_attention_bytes'] / 2**20:.2f}"
+    yield "" if agreeing is None else f"{agreeing} of {metrics['questions']}"
 
 
-def _encoding_cells(figures: Mapping[str, Any]) -> Iterator[str]:
-    low, high = figures["ratio_quartiles"]
-    yield f"{figures['seconds_per_question']:.2f}"
-    yield f"{figures['ratio_median']:.2f}"
+def _encoding_cells(metrics: Mapping[str, Any]) -> Iterator[str]:
+    low, high = metrics["ratio_quartiles"]
+    yield f"{metrics['seconds_per_question']:.2f}"
+    yield f"{metrics['ratio_median']:.2f}"
     yield f"{low:.2f}-{high:.2f}"
     for pass_ in ("inference", "training"):
-        peak = figures[f"{pass_}_peak_bytes"]
+        peak = metrics[f"{pass_}_peak_bytes"]
         yield "too large" if peak is None else mebibytes(peak)
-    yield mebibytes(figures["attention_bytes"])
+    yield mebibytes(metrics["attention_bytes"])
 
 
 def _notes(run: dict[str, Any]) -> list[str]:
@@ -120,7 +120,7 @@ def _notes(run: dict[str, Any]) -> list[str]:
                 notes.append(f"Below {TARGET_SPEED:g} times the tokens per second: {where}.")
             if found and found["cross_attention_times_smaller"] < TARGET_CACHE:
                 notes.append(f"Less than {TARGET_CACHE:g} times less cache: {where}.")
-            for row, figures in point["rows"].items():
-                if figures["agreeing"] not in (None, figures["questions"]):
+            for row, metrics in point["rows"].items():
+                if metrics["agreeing"] not in (None, metrics["questions"]):
                     notes.append(f"{ROWS[row]} writes other answers: {where}.")
     return notes

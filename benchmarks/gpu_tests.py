@@ -60,7 +60,7 @@ def run(command: str, device: str, expression: str) -> dict[str, Any]:
         done = subprocess.run(words, cwd=REPOSITORY, env=environment, check=False)
         if not report.exists():
             raise OneLineError(f"pytest ended with {done.returncode}, and wrote no report")
-        figures = _read(report)
+        metrics = _read(report)
     return {
         "command": command,
         "versions": {
@@ -74,7 +74,7 @@ def run(command: str, device: str, expression: str) -> dict[str, Any]:
             "type": device,
             "name": torch.cuda.get_device_name() if device == "cuda" else processor(),
         },
-        **figures,
+        **metrics,
     }
 
 

@@ -57,9 +57,9 @@ def measure_growth(
             point = compare_at(PROJECTED, at, names, found, repeats)
             require_agreement([point], dtype)
             positions = at[0] * at[1]
-            for figures in point["losses"].values():
-                if "median_s" in figures:
-                    figures["us_per_position"] = round(figures["median_s"] / positions * 1e6, 3)
+            for metrics in point["losses"].values():
+                if "median_s" in metrics:
+                    metrics["us_per_position"] = round(metrics["median_s"] / positions * 1e6, 3)
             points.append({"size": size, **point})
         curves[curve] = {"points": points}
     return {**found, "curves": curves}

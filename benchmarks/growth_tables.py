@@ -77,15 +77,15 @@ def _rows(
     ]
 
 
-def _time_cell(figures: dict[str, Any]) -> str:
-    if "skipped" in figures:
+def _time_cell(metrics: dict[str, Any]) -> str:
+    if "skipped" in metrics:
         return "skipped"
-    micro = figures["us_per_position"]
-    return f"{micro:,.{0 if micro >= 100 else 1}f} ({figures['ratio_median']:.2f})"
+    micro = metrics["us_per_position"]
+    return f"{micro:,.{0 if micro >= 100 else 1}f} ({metrics['ratio_median']:.2f})"
 
 
-def _memory_cell(figures: dict[str, Any]) -> str:
-    if "skipped" in figures:
+def _memory_cell(metrics: dict[str, Any]) -> str:
+    if "skipped" in metrics:
         return "skipped"
-    ratio = figures["peak_ratio"]
-    return mebibytes(figures["peak_bytes"]) + ("" if ratio is None else f" ({ratio:.2f})")
+    ratio = metrics["peak_ratio"]
+    return mebibytes(metrics["peak_bytes"]) + ("" if ratio is None else f" ({ratio:.2f})")

@@ -148,17 +148,17 @@ def _table(setting: dict[str, Any]) -> ResultTable:
     B, T = setting["shape"]
     title = f"{KINDS[setting['kind']]}, {B} x {T}; {describe(setting['model'])}"
     rows = []
-    for name, figures in setting["criterions"].items():
-        low, high = figures["ratio_quartiles"]
+    for name, metrics in setting["criterions"].items():
+        low, high = metrics["ratio_quartiles"]
         cells = [
-            f"{figures['median_s'] * 1000:.1f}",
-            f"{figures['ratio_median']:.3f}",
+            f"{metrics['median_s'] * 1000:.1f}",
+            f"{metrics['ratio_median']:.3f}",
             f"{low:.3f}-{high:.3f}",
-            f"{figures['figures_s'] * 1000:.3f}",
-            f"{figures['share']:.2%}",
+            f"{metrics['figures_s'] * 1000:.3f}",
+            f"{metrics['share']:.2%}",
         ]
         rows.append((name, cells))
-    rounds = max(figures["rounds"] for figures in setting["criterions"].values())
+    rounds = max(metrics["rounds"] for metrics in setting["criterions"].values())
     return ResultTable(title, COLUMNS, rows, [f"Rounds: {rounds}."])
 
 

@@ -82,7 +82,7 @@ def compare_in(
         "model": size.facts(),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "shape": [B, T],
-        "criterions": {name: update.figures() for name, update in updates.items()},
+        "criterions": {name: update.metrics() for name, update in updates.items()},
     }
 
 
@@ -106,7 +106,7 @@ class _Update:
         self.making: list[float] = []
 
     def _time_figures(self) -> None:
-        make = self.as_it_is.method_figures
+        make = self.as_it_is.method_metrics
 
         @wraps(make)
         def timed(*args: Any) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class _Update:
             self.making.append(self.read() - begun)
             return figures
 
-        self.as_it_is.method_figures = timed
+        self.as_it_is.method_metrics = timed
 
     def run(self, first: int) -> None:
         """Do both updates, as it is first or second."""
@@ -144,7 +144,7 @@ class _Update:
         if self.sample["target"].is_cuda:
             torch.cuda.synchronize()
 
-    def figures(self) -> dict[str, Any]:
+    def metrics(self) -> dict[str, Any]:
         """Return what was measured, as the JSON holds it."""
         summary = summarise(*self.seconds)
         as_it_is, bare = map(statistics.median, self.reducing)
@@ -159,6 +159,6 @@ class _Update:
 
 def _without_figures(criterion: Any) -> Any:
     bare = copy.copy(criterion)
-    bare.method_figures = lambda *_: {}
+    bare.method_metrics = lambda *_: {}
     bare.token_loss = replace(bare.token_loss, with_seen_mass=False, with_unlikelihood=False)
     return bare

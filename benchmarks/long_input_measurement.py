@@ -106,6 +106,6 @@ def _add_times(
     for which in PASSES:
         calls = {name: partial(workload.build(f"{name} {which}"), source) for name in rows}
         seconds = time_rounds(calls, repeats, device, advance)
-        for name, figures in rows.items():
+        for name, metrics in rows.items():
             compared = baseline_of(name, rows)
-            figures[which] |= summary(seconds[name], seconds[compared], clock)
+            metrics[which] |= summary(seconds[name], seconds[compared], clock)

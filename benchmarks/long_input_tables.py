@@ -77,12 +77,12 @@ def _tables(run: dict[str, Any]) -> Iterator[ResultTable]:
             f"{shape['texts']} source{plural} of {shape['tokens']:,} tokens, targets of "
             f"{sizes['length']}, {layers} + {layers} layers, width {width}; {clock}:"
         )
-        rows = [(name, list(_cells(figures))) for name, figures in shape["rows"].items()]
+        rows = [(name, list(_cells(metrics))) for name, metrics in shape["rows"].items()]
         yield ResultTable(title, COLUMNS, rows)
 
 
-def _cells(figures: dict[str, Any]) -> Iterator[str]:
-    training, decoding = figures["training"], figures["decoding"]
+def _cells(metrics: dict[str, Any]) -> Iterator[str]:
+    training, decoding = metrics["training"], metrics["decoding"]
     low, high = training["ratio_quartiles"]
     yield _peak(training["peak_bytes"])
     each = training["peak_bytes_per_token"]

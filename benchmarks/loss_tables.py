@@ -71,9 +71,9 @@ def conditions_line(results: dict[str, Any]) -> str:
 
 def skipped_notes(shape: dict[str, Any]) -> Iterator[str]:
     """Say of each loss that was skipped why."""
-    for name, figures in shape["losses"].items():
-        if "skipped" in figures:
-            yield f"{name} was skipped: {figures['skipped']}"
+    for name, metrics in shape["losses"].items():
+        if "skipped" in metrics:
+            yield f"{name} was skipped: {metrics['skipped']}"
 
 
 def mebibytes(number: float) -> str:
@@ -86,22 +86,22 @@ def _table(shape: dict[str, Any], title: Title) -> ResultTable:
 
 
 def _rows(shape: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for name, figures in shape["losses"].items():
-        if "skipped" in figures:
+    for name, metrics in shape["losses"].items():
+        if "skipped" in metrics:
             yield name, ("skipped", *[""] * (len(COLUMNS) - 2))
             continue
-        low, high = figures["ratio_quartiles"]
-        memory = figures["peak_ratio"]
+        low, high = metrics["ratio_quartiles"]
+        memory = metrics["peak_ratio"]
         yield (
             name,
             (
-                str(figures["repeats"]),
-                _milliseconds(figures["median_s"]),
-                _milliseconds(figures["min_s"]),
-                f"{figures['ratio_median']:.2f}",
-                f"{figures['ratio_min']:.2f}",
+                str(metrics["repeats"]),
+                _milliseconds(metrics["median_s"]),
+                _milliseconds(metrics["min_s"]),
+                f"{metrics['ratio_median']:.2f}",
+                f"{metrics['ratio_min']:.2f}",
                 f"{low:.2f}-{high:.2f}",
-                mebibytes(figures["peak_bytes"]),
+                mebibytes(metrics["peak_bytes"]),
                 "" if memory is None else f"{memory:.2f}",
             ),
         )

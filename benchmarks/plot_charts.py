@@ -150,10 +150,10 @@ def _size(plot: Plot) -> tuple[float, float]:
 def _draw_bars(axis: Any, panel: Bars, plot: Plot, named: bool) -> None:
     height = BAR_HEIGHT / len(plot.series)
     ends = list(LEAST_RANGE)
-    for number, (label, figures) in enumerate(zip(plot.series, panel.values, strict=True)):
+    for number, (label, metrics) in enumerate(zip(plot.series, panel.values, strict=True)):
         offset = (number + 0.5) * height - BAR_HEIGHT / 2
-        first = next((figure for figure in figures if figure is not None), None)
-        for row, figure in enumerate(figures):
+        first = next((figure for figure in metrics if figure is not None), None)
+        for row, figure in enumerate(metrics):
             if figure is None:
                 continue
             where = row + offset
@@ -207,8 +207,8 @@ def _name_ticks(axis: Any, limits: tuple[float, float], between: Sequence[float]
 
 
 def _draw_lines(axis: Any, panel: Lines, plot: Plot) -> None:
-    for number, (label, figures) in enumerate(zip(plot.series, panel.values, strict=True)):
-        points = [(x, f) for x, f in zip(panel.sizes, figures, strict=True) if f is not None]
+    for number, (label, metrics) in enumerate(zip(plot.series, panel.values, strict=True)):
+        points = [(x, f) for x, f in zip(panel.sizes, metrics, strict=True) if f is not None]
         colour = COLOURS[number % len(COLOURS)]
         x, y = [size for size, _ in points], [figure.value for _, figure in points]
         dashes = DASHES[number % len(DASHES)]

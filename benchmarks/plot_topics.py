@@ -193,24 +193,24 @@ def _values(
     ]
 
 
-def _ratio(figures: Mapping[str, Any]) -> Figure:
-    return Figure(figures["ratio_median"], *figures["ratio_quartiles"])
+def _ratio(metrics: Mapping[str, Any]) -> Figure:
+    return Figure(metrics["ratio_median"], *metrics["ratio_quartiles"])
 
 
-def _peak_ratio(figures: Mapping[str, Any]) -> Figure | None:
-    return _alone(figures["peak_ratio"])
+def _peak_ratio(metrics: Mapping[str, Any]) -> Figure | None:
+    return _alone(metrics["peak_ratio"])
 
 
-def _less(figures: Mapping[str, Any]) -> Figure | None:
-    return _alone(figures["cross_attention_times_smaller"])
+def _less(metrics: Mapping[str, Any]) -> Figure | None:
+    return _alone(metrics["cross_attention_times_smaller"])
 
 
-def _peak(figures: Mapping[str, Any]) -> Figure | None:
-    return _alone(figures["peak_bytes"] / 2**20)
+def _peak(metrics: Mapping[str, Any]) -> Figure | None:
+    return _alone(metrics["peak_bytes"] / 2**20)
 
 
-def _micro(figures: Mapping[str, Any]) -> Figure | None:
-    return _alone(figures["us_per_position"])
+def _micro(metrics: Mapping[str, Any]) -> Figure | None:
+    return _alone(metrics["us_per_position"])
 
 
 def _alone(value: float | None) -> Figure | None:

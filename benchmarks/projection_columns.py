@@ -91,9 +91,9 @@ def require_agreement(points: Sequence[Mapping[str, Any]], dtype: str) -> None:
     """
     for point in points:
         found = {
-            name: figures["loss_nats"]
-            for name, figures in point["losses"].items()
-            if "loss_nats" in figures
+            name: metrics["loss_nats"]
+            for name, metrics in point["losses"].items()
+            if "loss_nats" in metrics
         }
         for name, other in EQUAL.items():
             if name not in found or other not in found:

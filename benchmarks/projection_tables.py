@@ -47,6 +47,6 @@ def markdown(results: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
 def _only(run: dict[str, Any], names: set[str]) -> dict[str, Any]:
     shapes = []
     for shape in run["shapes"]:
-        losses = {name: figures for name, figures in shape["losses"].items() if name in names}
+        losses = {name: metrics for name, metrics in shape["losses"].items() if name in names}
         shapes.append({**shape, "losses": losses})
     return {**run, "shapes": shapes}

@@ -129,7 +129,7 @@ def _compare_in(
     title = ",".join(map(str, setting))
     with Progress(console=Console(stderr=True), transient=True, auto_refresh=False) as progress:
         bar = progress.add_task(title, total=len(updates) + sum(rounds.values()))
-        figures = time_updates(
+        metrics = time_updates(
             *(updates, rounds, model, sample, clock),
             on_update=lambda: progress.update(bar, advance=1, refresh=True),
         )
@@ -140,9 +140,9 @@ def _compare_in(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "shape": [B, T],
         "strategies": {
-            name: {"skipped": skipped[name]} if name in skipped else figures[name]
+            name: {"skipped": skipped[name]} if name in skipped else metrics[name]
             for name in names
-            if name in skipped or name in figures
+            if name in skipped or name in metrics
         },
     }
 
@@ -187,20 +187,20 @@ def time_updates(
                 seconds[name][kind].append(elapsed[kind])
             on_update()
 
-    figures = {}
+    metrics = {}
     for name, found in seconds.items():
         base = seconds[BASELINE]
         ratios = [a / b for a, b in zip(found[clock], base[clock], strict=False)]
         summary = summarise(found[clock], base[clock])
         per_token = summary["ratio_median"] * sample["ntokens"] / max(1, generated[name])
-        figures[name] = {
+        metrics[name] = {
             "generated": generated[name],
             **summary,
             "ratio_max": round(max(ratios), 4),
             "ratio_per_token": round(per_token, 4) if generated[name] else None,
             "wall": summarise(found["wall"], base["wall"]),
         }
-    return figures
+    return metrics
 
 
 def _time_once(

@@ -83,29 +83,29 @@ def _tables(results: dict[str, Any]) -> Iterator[tuple[str, list[str], Cell]]:
 
 def _figures(results: dict[str, Any], name: str) -> list[dict[str, Any]]:
     found = (setting["strategies"].get(name) for setting in results["settings"])
-    return [figures for figures in found if figures is not None]
+    return [metrics for metrics in found if metrics is not None]
 
 
 def _cells(results: dict[str, Any], name: str, cell: Cell) -> Iterator[str]:
     for setting in results["settings"]:
-        figures = setting["strategies"].get(name)
-        if figures is None:
+        metrics = setting["strategies"].get(name)
+        if metrics is None:
             yield ""
         else:
-            yield "skipped" if "skipped" in figures else cell(setting, figures)
+            yield "skipped" if "skipped" in metrics else cell(setting, metrics)
 
 
-def _update_cell(setting: dict[str, Any], figures: dict[str, Any]) -> str:
-    if figures is setting["strategies"][BASELINE]:
-        return f"1 ({_seconds(figures['median_s'])})"
-    low, high = figures["ratio_quartiles"]
-    return f"{figures['ratio_median']:.2f} ({low:.2f}-{high:.2f})"
+def _update_cell(setting: dict[str, Any], metrics: dict[str, Any]) -> str:
+    if metrics is setting["strategies"][BASELINE]:
+        return f"1 ({_seconds(metrics['median_s'])})"
+    low, high = metrics["ratio_quartiles"]
+    return f"{metrics['ratio_median']:.2f} ({low:.2f}-{high:.2f})"
 
 
-def _token_cell(setting: dict[str, Any], figures: dict[str, Any]) -> str:
-    if not figures["generated"]:
+def _token_cell(setting: dict[str, Any], metrics: dict[str, Any]) -> str:
+    if not metrics["generated"]:
         return ""
-    return f"{figures['ratio_per_token']:.2f} ({figures['generated']:,})"
+    return f"{metrics['ratio_per_token']:.2f} ({metrics['generated']:,})"
 
 
 def _heading(setting: dict[str, Any]) -> tuple[str, str, str]:
@@ -130,17 +130,17 @@ def _notes(results: dict[str, Any]) -> list[str]:
     )
     notes.append(f"Rounds: {rounds}.")
     for setting in results["settings"]:
-        for name, figures in setting["strategies"].items():
-            if "skipped" in figures:
-                notes.append(f"{name} at {' '.join(_heading(setting))}: {figures['skipped']}.")
+        for name, metrics in setting["strategies"].items():
+            if "skipped" in metrics:
+                notes.append(f"{name} at {' '.join(_heading(setting))}: {metrics['skipped']}.")
     return notes
 
 
 def _rounds(setting: dict[str, Any]) -> str:
     rounds = {
-        name: figures["repeats"]
-        for name, figures in setting["strategies"].items()
-        if "repeats" in figures
+        name: metrics["repeats"]
+        for name, metrics in setting["strategies"].items()
+        if "repeats" in metrics
     }
     fewer = sorted({rounds[name] for name in UNROLLED if name in rounds} - {rounds[BASELINE]})
     return f"{rounds[BASELINE]}" + (f" ({fewer[0]} unrolled)" if fewer else "")

@@ -12,7 +12,7 @@ def words(run: Sequence[Measured]) -> int:
     return sum(process.words for process in run)
 
 
-def figures(
+def metrics(
     runs: Sequence[Sequence[Measured]], base: Sequence[Sequence[Measured]], clock: str
 ) -> dict[str, Any]:
     """Summarise a row.

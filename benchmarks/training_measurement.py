@@ -48,7 +48,7 @@ from rich.console import Console
 from rich.progress import Progress
 from training_commands import BASELINE, Model, train_arguments
 from training_data import write_text
-from training_figures import figures, words
+from training_metrics import metrics, words
 from training_process import FailedRun, Measured, preprocess, train
 
 import genft_fairseq
@@ -225,7 +225,7 @@ def _compare_in(
         "rows": {
             name: {"skipped": skipped[name]}
             if name in skipped
-            else figures(found[name], base, clock)
+            else metrics(found[name], base, clock)
             for name in names
         },
     }

@@ -33,7 +33,7 @@ def _tables(results: dict[str, Any]) -> Iterator[ResultTable]:
     for setting in results["settings"]:
         title = _title(setting)
         if setting["processes"] == 1:
-            rows = [(name, _cells(figures)) for name, figures in setting["rows"].items()]
+            rows = [(name, _cells(metrics)) for name, metrics in setting["rows"].items()]
             yield ResultTable(f"{title}:", COLUMNS, rows, _notes([setting]))
         else:
             several.setdefault(title, []).append(setting)
@@ -67,33 +67,33 @@ def _title(setting: Setting) -> str:
     )
 
 
-def _cells(figures: dict[str, Any]) -> list[str]:
-    if "skipped" in figures:
+def _cells(metrics: dict[str, Any]) -> list[str]:
+    if "skipped" in metrics:
         return ["skipped", *[""] * (len(COLUMNS) - 2)]
-    low, high = figures["ratio_quartiles"]
+    low, high = metrics["ratio_quartiles"]
     return [
-        f"{figures['median_words_per_s']:,.0f}",
-        f"{figures['ratio_median']:.2f}",
-        f"{figures['ratio_min']:.2f}",
+        f"{metrics['median_words_per_s']:,.0f}",
+        f"{metrics['ratio_median']:.2f}",
+        f"{metrics['ratio_min']:.2f}",
         f"{low:.2f}-{high:.2f}",
-        f"{figures['peak_bytes'] / 2**20:,.0f}",
-        f"{figures['peak_ratio']:.2f}",
+        f"{metrics['peak_bytes'] / 2**20:,.0f}",
+        f"{metrics['peak_ratio']:.2f}",
     ]
 
 
-def _short(figures: dict[str, Any]) -> str:
-    if "skipped" in figures:
+def _short(metrics: dict[str, Any]) -> str:
+    if "skipped" in metrics:
         return "skipped"
-    low, high = figures["ratio_quartiles"]
-    ratio = f"{figures['ratio_median']:.2f} ({low:.2f}-{high:.2f})"
-    return f"{figures['median_words_per_s']:,.0f}; {ratio}"
+    low, high = metrics["ratio_quartiles"]
+    ratio = f"{metrics['ratio_median']:.2f} ({low:.2f}-{high:.2f})"
+    return f"{metrics['median_words_per_s']:,.0f}; {ratio}"
 
 
 def _notes(settings: Sequence[Setting]) -> list[str]:
     notes = []
     for setting in settings:
-        for name, figures in setting["rows"].items():
-            if "skipped" in figures:
-                notes.append(f"{name} was skipped: {figures['skipped']}")
+        for name, metrics in setting["rows"].items():
+            if "skipped" in metrics:
+                notes.append(f"{name} was skipped: {metrics['skipped']}")
     rounds = settings[0]["rows"][BASELINE]["rounds"]
     return [*notes, f"Rounds: {rounds}."]

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from genft_fairseq.files import write_whole
+from genft_fairseq.files import write_atomic
 from genft_fairseq.provenance import replace_between_markers
 
 FOLDER = Path(__file__).parent
@@ -46,18 +46,18 @@ def study_table(results: dict[str, Any]) -> str:
 
 
 def _row(name: str, system: dict[str, Any], standard: dict[str, float]) -> str:
-    figures = system["equal_updates"]
-    seeds = figures["bleu"]["seeds"]
+    metrics = system["equal_updates"]
+    seeds = metrics["bleu"]["seeds"]
     with_seeds = name != "standard" and len(seeds) > 1
     differences = [round(seeds[seed] - standard[seed], 1) for seed in seeds]
     minus = [f"{abs(x) if x == 0 else x:+.1f}" for x in differences] if with_seeds else []
-    p_values = [f"{p:.3f}" for p in figures["p_value"]["seeds"].values()] if with_seeds else []
-    time = figures.get("time_ratio")
+    p_values = [f"{p:.3f}" for p in metrics["p_value"]["seeds"].values()] if with_seeds else []
+    time = metrics.get("time_ratio")
     cells = [
-        _interval(figures["bleu"]),
+        _interval(metrics["bleu"]),
         ", ".join(minus),
         ", ".join(p_values),
-        *(f"{figures[repetition]['mean']:.3f}" for repetition in ("rep_1", "rep_2")),
+        *(f"{metrics[repetition]['mean']:.3f}" for repetition in ("rep_1", "rep_2")),
         f"× {time['mean']:.2f}" if time else "",
         _interval(system["equal_time"]["bleu"]) if "equal_time" in system else "",
     ]
@@ -79,4 +79,4 @@ if __name__ == "__main__":
     table = page_with_table(
         PAGE.read_text(encoding="utf-8"), json.loads(RESULTS.read_text(encoding="utf-8"))
     )
-    write_whole(PAGE, table)
+    write_atomic(PAGE, table)

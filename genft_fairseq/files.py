@@ -61,7 +61,7 @@ def require_new(folder: Path) -> None:
 
 
 @contextmanager
-def written_whole(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """Give a folder beside the one asked for, which takes its name at the end.
 
     Whatever happens before leaves nothing under the name; a kill leaves the folder beside it.
@@ -115,7 +115,7 @@ def require_writable(flag: str, path: Path) -> None:
         raise UserError(f"{flag} {path} cannot be written: {error.strerror}") from error
 
 
-def write_whole(path: Path, content: str | bytes | Iterable[str]) -> None:
+def write_atomic(path: Path, content: str | bytes | Iterable[str]) -> None:
     """Write a file, given at once or in parts, so that it is never found half-written.
 
     Raises:

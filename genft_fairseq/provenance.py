@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import genft_fairseq
-from genft_fairseq.files import write_whole
+from genft_fairseq.files import write_atomic
 
 PACKAGES = ("torch", "fairseq-fixed", "sacrebleu", "sacremoses", "subword-nmt")
 
@@ -65,5 +65,5 @@ def record_results(results: dict[str, Any], path: Path, page: Path, name: str, t
         ValueError: the page does not have the markers; nothing is written.
     """
     filled = replace_between_markers(page.read_text(encoding="utf-8"), name, table)
-    write_whole(path, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    write_whole(page, filled)
+    write_atomic(path, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    write_atomic(page, filled)

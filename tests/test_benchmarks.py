@@ -62,23 +62,23 @@ def test_json_has_the_documented_schema(results: dict[str, Any]) -> None:
     assert [shape["logits_bytes"] for shape in results["shapes"]] == [1440, 2400, 2**24]
     for shape in results["shapes"][:TINY]:
         assert set(shape["losses"]) == set(LOSSES)
-        for name, figures in shape["losses"].items():
-            assert set(figures) == {
+        for name, metrics in shape["losses"].items():
+            assert set(metrics) == {
                 *("loss_nats", "repeats", "median_s", "min_s", "ratio_median", "ratio_min"),
                 *("ratio_quartiles", "wall", "peak_bytes", "peak_ratio"),
             }
-            assert figures["repeats"] == (2 if name == "dense_masks" else 3)
-            assert 0 < figures["min_s"] <= figures["median_s"]
-            for clock in (figures, figures["wall"]):
+            assert metrics["repeats"] == (2 if name == "dense_masks" else 3)
+            assert 0 < metrics["min_s"] <= metrics["median_s"]
+            for clock in (metrics, metrics["wall"]):
                 low, high = clock["ratio_quartiles"]
                 assert 0 < clock["ratio_min"] <= low <= clock["ratio_median"] <= high
-            assert figures["peak_bytes"] >= 0
+            assert metrics["peak_bytes"] >= 0
         assert shape["losses"]["cross_entropy"]["ratio_quartiles"] == [1.0, 1.0]
 
 
 def test_losses_agree_where_they_must(results: dict[str, Any]) -> None:
     for shape in results["shapes"][:TINY]:
-        nats = {name: figures["loss_nats"] for name, figures in shape["losses"].items()}
+        nats = {name: metrics["loss_nats"] for name, metrics in shape["losses"].items()}
         assert nats["dense_masks"] == pytest.approx(nats["scalegrad"], rel=1e-4)
         assert nats["unlikelihood"] > nats["cross_entropy"]
         # The others are losses of their own.
@@ -87,11 +87,11 @@ def test_losses_agree_where_they_must(results: dict[str, Any]) -> None:
 
 def test_memory_counts_the_gradient_and_what_is_inside_kernels(results: dict[str, Any]) -> None:
     shape = results["shapes"][TINY]
-    logits, figures = shape["logits_bytes"], shape["losses"]
+    logits, metrics = shape["logits_bytes"], shape["losses"]
     # Log-probabilities, their gradient and that of the logits.
-    assert figures["cross_entropy"]["peak_bytes"] == pytest.approx(3 * logits, rel=0.15)
+    assert metrics["cross_entropy"]["peak_bytes"] == pytest.approx(3 * logits, rel=0.15)
     # The gradient of the logits, and blocks of rows.
-    assert 0.85 * logits < figures["scalegrad"]["peak_bytes"] < 2.5 * logits
+    assert 0.85 * logits < metrics["scalegrad"]["peak_bytes"] < 2.5 * logits
 
 
 def test_dense_masks_are_skipped_with_a_reason(results: dict[str, Any]) -> None:

@@ -66,17 +66,17 @@ def test_json_has_the_documented_schema(results: dict[str, Any]) -> None:
     [setting] = results["settings"]
     assert setting["model"] == {"layers": 2, "width": 16, "heads": 2, "vocabulary": 60}
     assert setting["parameters"] == 60 * 16 + 1024 * 16 + 2 * (12 * 16**2 + 13 * 16) + 2 * 16
-    for figures in setting["searches"].values():
-        assert set(figures) == {"repeats", "prefixes", "agreeing", "processor", "wall"}
+    for metrics in setting["searches"].values():
+        assert set(metrics) == {"repeats", "prefixes", "agreeing", "processor", "wall"}
         for clock in ("processor", "wall"):
-            times = figures[clock]
+            times = metrics[clock]
             for side in ("ours", "theirs"):
                 assert 0 < times[side]["min_s"] <= times[side]["median_s"]
-                want = figures["prefixes"] / times[side]["median_s"]
+                want = metrics["prefixes"] / times[side]["median_s"]
                 assert times[side]["per_second"] == pytest.approx(want, abs=1e-3)
             low, high = times["ratio_quartiles"]
             assert 0 < times["ratio_min"] <= low <= times["ratio_median"] <= high
-            if figures["repeats"] == 1:
+            if metrics["repeats"] == 1:
                 want = times["theirs"]["median_s"] / times["ours"]["median_s"]
                 assert times["ratio_median"] == pytest.approx(want, rel=1e-3, abs=1e-4)
 
@@ -84,10 +84,10 @@ def test_json_has_the_documented_schema(results: dict[str, Any]) -> None:
 def test_every_search_is_there_and_both_write_the_same_tokens(results: dict[str, Any]) -> None:
     [setting] = results["settings"]
     assert set(setting["searches"]) == set(SEARCHES)
-    for name, figures in setting["searches"].items():
-        work = (figures["repeats"], figures["prefixes"])
+    for name, metrics in setting["searches"].items():
+        work = (metrics["repeats"], metrics["prefixes"])
         assert work == ((2, PREFIXES) if name == "greedy" else (1, B))
-        assert figures["agreeing"] == (None if name in DRAWN else figures["prefixes"])
+        assert metrics["agreeing"] == (None if name in DRAWN else metrics["prefixes"])
 
 
 def test_memory_is_of_the_command_with_few_completions_and_with_many(

@@ -77,12 +77,12 @@ def test_json_has_the_documented_schema(results: dict[str, Any]) -> None:
     layers = (1 + LAYERS) * (attention + inner + 4 * WIDTH) + LAYERS * (attention + 2 * WIDTH)
     assert setting["parameters"] == 3 * 60 * WIDTH + layers
     assert set(setting["encoders"]) == set(ENCODERS)
-    for name, figures in setting["encoders"].items():
-        check_times(figures), check_times(figures["wall"])
-        assert figures["seconds_per_question"] == pytest.approx(figures["median_s"] / B, abs=1e-6)
+    for name, metrics in setting["encoders"].items():
+        check_times(metrics), check_times(metrics["wall"])
+        assert metrics["seconds_per_question"] == pytest.approx(metrics["median_s"] / B, abs=1e-6)
         rows, length = (B, N * L) if name == "concatenated" else (B * N, L)
-        assert figures["attention_bytes"] == rows * HEADS * length**2 * FLOAT
-        assert figures["inference_peak_bytes"] >= 0 and figures["training_peak_bytes"] >= 0
+        assert metrics["attention_bytes"] == rows * HEADS * length**2 * FLOAT
+        assert metrics["inference_peak_bytes"] >= 0 and metrics["training_peak_bytes"] >= 0
 
 
 def test_every_row_writes_full_length_and_is_compared_with_plain(results: dict[str, Any]) -> None:
@@ -90,22 +90,22 @@ def test_every_row_writes_full_length_and_is_compared_with_plain(results: dict[s
     assert [point["beam"] for point in setting["beams"]] == [1, BEAM]
     for point in setting["beams"]:
         assert set(point["rows"]) == set(ROWS)
-        for name, figures in point["rows"].items():
-            check_times(figures), check_times(figures["wall"])
-            assert (figures["questions"], figures["tokens"]) == (B, B * T)
-            want = B * T / figures["median_s"]
-            assert figures["tokens_per_second"] == pytest.approx(want, rel=1e-2)
-            assert figures["encoder"] == ("concatenated" if name == "concatenated" else "together")
-            encoder = setting["encoders"][figures["encoder"]]["seconds_per_question"]
-            assert figures["encoder_seconds_per_question"] == encoder
-            whole = encoder + figures["median_s"] / B
-            assert figures["seconds_per_question"] == pytest.approx(whole, abs=1e-6)
+        for name, metrics in point["rows"].items():
+            check_times(metrics), check_times(metrics["wall"])
+            assert (metrics["questions"], metrics["tokens"]) == (B, B * T)
+            want = B * T / metrics["median_s"]
+            assert metrics["tokens_per_second"] == pytest.approx(want, rel=1e-2)
+            assert metrics["encoder"] == ("concatenated" if name == "concatenated" else "together")
+            encoder = setting["encoders"][metrics["encoder"]]["seconds_per_question"]
+            assert metrics["encoder_seconds_per_question"] == encoder
+            whole = encoder + metrics["median_s"] / B
+            assert metrics["seconds_per_question"] == pytest.approx(whole, abs=1e-6)
         assert point["rows"]["plain"]["ratio_quartiles"] == [1.0, 1.0]
 
 
 def test_copies_change_no_answer(results: dict[str, Any]) -> None:
     for point in results["settings"][0]["beams"]:
-        same = {name: figures["agreeing"] for name, figures in point["rows"].items()}
+        same = {name: metrics["agreeing"] for name, metrics in point["rows"].items()}
         assert same == {**dict.fromkeys(ROWS), "plain": B, "copied": B}
 
 
@@ -116,19 +116,19 @@ def test_caches_are_what_keys_and_values_take(results: dict[str, Any]) -> None:
         **{"interval_3_kv_heads_1": 1 / 3 / HEADS, COMBINED: 8 / L / 3 / HEADS},
     }
     for point in results["settings"][0]["beams"]:
-        for name, figures in point["rows"].items():
+        for name, metrics in point["rows"].items():
             copies = point["beam"] if name in ("concatenated", "copied") else 1
             held = PLAIN_CACHE * parts[name] * copies
             # A number for each position says whether it is padding, and one of 8 bytes for each
             # layer and batch how many hypotheses share it.
             beside = N * L * LAYERS * copies * FLOAT + LAYERS * 8 / B
-            assert held - 1 <= figures["cross_attention_bytes"] <= held + beside
+            assert held - 1 <= metrics["cross_attention_bytes"] <= held + beside
             shared = HEADS if "kv_heads_1" in name else 1
             text = T * 2 * WIDTH * LAYERS * FLOAT * point["beam"] / shared
-            assert figures["self_attention_bytes"] == pytest.approx(text, abs=1)
+            assert metrics["self_attention_bytes"] == pytest.approx(text, abs=1)
             plain = point["rows"]["plain"]["cross_attention_bytes"]
-            want = plain / figures["cross_attention_bytes"]
-            assert figures["cross_attention_times_smaller"] == pytest.approx(want, abs=1e-3)
+            want = plain / metrics["cross_attention_bytes"]
+            assert metrics["cross_attention_times_smaller"] == pytest.approx(want, abs=1e-3)
 
 
 def test_rows_are_one_model(monkeypatch: pytest.MonkeyPatch) -> None:

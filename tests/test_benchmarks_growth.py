@@ -48,17 +48,17 @@ def test_json_has_the_documented_schema(results: dict[str, Any]) -> None:
     }
     assert results["command"].startswith("python benchmarks/growth.py --shape 2,6,8,64 ")
     assert (results["threads"], results["clock"]) == (1, "processor")
-    for figures in (
-        figures
+    for metrics in (
+        metrics
         for curve in results["curves"].values()
         for point in curve["points"]
-        for figures in point["losses"].values()
+        for metrics in point["losses"].values()
     ):
-        assert set(figures) == {
+        assert set(metrics) == {
             *("loss_nats", "repeats", "median_s", "min_s", "ratio_median", "ratio_min"),
             *("ratio_quartiles", "wall", "peak_bytes", "peak_ratio", "us_per_position"),
         }
-        assert figures["repeats"] == 2
+        assert metrics["repeats"] == 2
 
 
 def test_a_curve_varies_one_size(results: dict[str, Any]) -> None:
@@ -69,6 +69,6 @@ def test_a_curve_varies_one_size(results: dict[str, Any]) -> None:
         B, T, _, V = point["shape"]
         assert point["logits_bytes"] == B * T * V * 4
         assert set(point["losses"]) == set(LOSSES)
-        for figures in point["losses"].values():
-            micro = figures["median_s"] / (B * T) * 1e6
-            assert figures["us_per_position"] == pytest.approx(micro, abs=1e-3)
+        for metrics in point["losses"].values():
+            micro = metrics["median_s"] / (B * T) * 1e6
+            assert metrics["us_per_position"] == pytest.approx(micro, abs=1e-3)

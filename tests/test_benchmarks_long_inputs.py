@@ -34,10 +34,10 @@ def test_a_small_run(bench: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [(s["texts"], s["tokens"]) for s in results["shapes"]] == [(2, 16), (1, 32)]
     for shape in results["shapes"]:
         assert set(shape["rows"]) == {"t5_linear", "t5_eager", "fairseq"}
-        for figures in shape["rows"].values():
+        for metrics in shape["rows"].values():
             for which in ("training", "decoding"):
-                assert 0 < figures[which]["min_s"] <= figures[which]["median_s"]
-                assert figures[which]["peak_bytes"] == 1000 * shape["texts"]
+                assert 0 < metrics[which]["min_s"] <= metrics[which]["median_s"]
+                assert metrics[which]["peak_bytes"] == 1000 * shape["texts"]
         for name in ("t5_eager", "fairseq"):  # compared with themselves
             assert shape["rows"][name]["training"]["ratio_median"] == 1
 

@@ -32,7 +32,7 @@ def plots(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-def figures(ratio: float, memory: float | None) -> dict[str, Any]:
+def metrics(ratio: float, memory: float | None) -> dict[str, Any]:
     return {
         "ratio_median": ratio,
         "ratio_quartiles": [ratio * 0.9, ratio * 1.2],
@@ -45,22 +45,22 @@ def figures(ratio: float, memory: float | None) -> dict[str, Any]:
 def made_results() -> dict[str, Any]:
     """Results of every benchmark, with the figures alone that plots show."""
     losses = {
-        "cross_entropy": figures(1, 1),
-        "scalegrad": figures(0.43, 0.6),
-        "unlikelihood": figures(0.5, None),
-        "scalegrad_chunked_512": figures(0.98, 0.14),
+        "cross_entropy": metrics(1, 1),
+        "scalegrad": metrics(0.43, 0.6),
+        "unlikelihood": metrics(0.5, None),
+        "scalegrad_chunked_512": metrics(0.98, 0.14),
         "dense_masks": {"skipped": "too large"},
     }
     points = [
         {"size": size, "shape": [2, 3, 4, size], "losses": losses} for size in (512, 4096, 8192)
     ]
     setting = {"kind": "translation", "size": "small", "shape": [3, 4]}
-    rows = {"label_smoothed_cross_entropy": figures(1, 1), "scalegrad": figures(1.1, 0.9)}
-    strategies = {"teacher_forced": figures(1, 1), "unrolled": figures(28, 1)}
+    rows = {"label_smoothed_cross_entropy": metrics(1, 1), "scalegrad": metrics(1.1, 0.9)}
+    strategies = {"teacher_forced": metrics(1, 1), "unrolled": metrics(28, 1)}
     sizes = {"encoder_layers": 3, "decoder_layers": 6, "width": 16, "heads": 4}
     reading = {
-        "plain": {**figures(1, None), "cross_attention_times_smaller": 1.0},
-        "interval_3_kv_heads_1": {**figures(2.43, None), "cross_attention_times_smaller": 24.0},
+        "plain": {**metrics(1, None), "cross_attention_times_smaller": 1.0},
+        "interval_3_kv_heads_1": {**metrics(2.43, None), "cross_attention_times_smaller": 24.0},
     }
     run = {"precision": "fp32", "processes": 2, "backend": "pytorch_ddp", "rows": rows}
     return {

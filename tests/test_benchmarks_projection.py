@@ -63,15 +63,15 @@ def test_json_has_the_documented_schema(results: dict[str, Any]) -> None:
     assert [shape["logits_bytes"] for shape in results["shapes"]] == [2 * 9 * 40 * 4, 2**26]
     for shape in results["shapes"]:
         assert set(shape["losses"]) == set(LOSSES)
-        for name, figures in shape["losses"].items():
-            if "skipped" in figures:
+        for name, metrics in shape["losses"].items():
+            if "skipped" in metrics:
                 continue
-            assert set(figures) == {
+            assert set(metrics) == {
                 *("loss_nats", "repeats", "median_s", "min_s", "ratio_median", "ratio_min"),
                 *("ratio_quartiles", "wall", "peak_bytes", "peak_ratio"),
             }
-            assert figures["repeats"] == (1 if name == "dense_masks" else 2)
-            for clock in (figures, figures["wall"]):
+            assert metrics["repeats"] == (1 if name == "dense_masks" else 2)
+            for clock in (metrics, metrics["wall"]):
                 assert 0 < clock["min_s"] <= clock["median_s"]
                 low, high = clock["ratio_quartiles"]
                 assert 0 < clock["ratio_min"] <= low <= clock["ratio_median"] <= high
@@ -82,7 +82,7 @@ def test_json_has_the_documented_schema(results: dict[str, Any]) -> None:
 def test_losses_agree_where_they_must(results: dict[str, Any]) -> None:
     for shape in results["shapes"]:
         losses = shape["losses"].items()
-        nats = {name: figures["loss_nats"] for name, figures in losses if "loss_nats" in figures}
+        nats = {name: metrics["loss_nats"] for name, metrics in losses if "loss_nats" in metrics}
         for size in (256, 512, 1024):
             assert nats[f"scalegrad_chunked_{size}"] == pytest.approx(nats["scalegrad"], rel=1e-5)
         assert nats["likelihood_chunked_512"] == pytest.approx(nats["cross_entropy"], rel=1e-5)
@@ -96,7 +96,7 @@ def test_losses_agree_where_they_must(results: dict[str, Any]) -> None:
 def test_chunks_hold_a_part_of_the_logits(results: dict[str, Any]) -> None:
     shape = results["shapes"][1]
     logits, losses = shape["logits_bytes"], shape["losses"]
-    peaks = {name: figures.get("peak_bytes") for name, figures in losses.items()}
+    peaks = {name: metrics.get("peak_bytes") for name, metrics in losses.items()}
     # Logits, log-probabilities and a gradient of either.
     assert peaks["cross_entropy"] == pytest.approx(3 * logits, rel=0.15)
     # Logits and their gradient.

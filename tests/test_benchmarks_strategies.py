@@ -71,19 +71,19 @@ def test_json_has_the_documented_schema(results: dict[str, Any]) -> None:
     ]
     for setting in results["settings"]:
         assert setting["model"]["vocabulary"] == 40
-        for name, figures in setting["strategies"].items():
-            if "skipped" in figures:
+        for name, metrics in setting["strategies"].items():
+            if "skipped" in metrics:
                 continue
-            assert set(figures) == {
+            assert set(metrics) == {
                 *("generated", "repeats", "median_s", "min_s", "ratio_median", "ratio_min"),
                 *("ratio_quartiles", "ratio_max", "ratio_per_token", "wall"),
             }
-            assert figures["repeats"] == (1 if name.startswith("unrolled") else 2)
-            for clock in (figures, figures["wall"]):
+            assert metrics["repeats"] == (1 if name.startswith("unrolled") else 2)
+            for clock in (metrics, metrics["wall"]):
                 assert 0 < clock["min_s"] <= clock["median_s"]
                 low, high = clock["ratio_quartiles"]
                 assert 0 < clock["ratio_min"] <= low <= clock["ratio_median"] <= high
-            assert figures["ratio_quartiles"][1] <= figures["ratio_max"]
+            assert metrics["ratio_quartiles"][1] <= metrics["ratio_max"]
         assert setting["strategies"]["teacher_forced"]["ratio_quartiles"] == [1.0, 1.0]
 
 
@@ -92,11 +92,11 @@ def test_every_strategy_is_there_and_writes_full_length(results: dict[str, Any])
     assert set(translation) == set(long) == set(STRATEGIES)
     assert set(language) == {"teacher_forced", "sequence_never", "sequence"}
     assert language["sequence"]["generated"] == 2 * 6
-    for name, figures in translation.items():
-        assert figures["generated"] == GENERATED.get(name, 0)
-        per_token = figures["ratio_per_token"]
+    for name, metrics in translation.items():
+        assert metrics["generated"] == GENERATED.get(name, 0)
+        per_token = metrics["ratio_per_token"]
         if name in GENERATED:
-            want = figures["ratio_median"] * B * T / GENERATED[name]
+            want = metrics["ratio_median"] * B * T / GENERATED[name]
             assert per_token == pytest.approx(want, rel=1e-2)
         else:
             assert per_token is None

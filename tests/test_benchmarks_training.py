@@ -82,14 +82,14 @@ def test_json_has_the_documented_schema(results: dict[str, Any]) -> None:
         # Three updates of two blocks each, of which the last of all is shorter.
         assert setting["tokens"] == 512
         assert 5 * 256 < setting["words"] <= 6 * 256
-        for figures in setting["rows"].values():
-            assert set(figures) == FIGURES | RATIOS | {"wall", "peak_bytes", "peak_ratio"}
-            for clock in (figures, figures["wall"]):
+        for metrics in setting["rows"].values():
+            assert set(metrics) == FIGURES | RATIOS | {"wall", "peak_bytes", "peak_ratio"}
+            for clock in (metrics, metrics["wall"]):
                 assert clock["rounds"] == 2
                 assert 0 < clock["median_words_per_s"] <= clock["max_words_per_s"]
                 low, high = clock["ratio_quartiles"]
                 assert 0 < clock["ratio_min"] <= low <= clock["ratio_median"] <= high
-            assert figures["peak_bytes"] > 2**27  # what was imported alone
+            assert metrics["peak_bytes"] > 2**27  # what was imported alone
         assert setting["rows"]["label_smoothed_cross_entropy"]["ratio_quartiles"] == [1.0, 1.0]
 
 
@@ -224,9 +224,9 @@ def test_logging_cost(call: Any, tmp_path: Path) -> None:
         assert set(setting["criterions"]) == {
             *("scalegrad", "unlikelihood", "scalegrad_chunked", "unlikelihood_chunked")
         }
-        for figures in setting["criterions"].values():
-            assert set(figures) == {"rounds", "median_s", "min_s", "figures_s", "share"} | RATIOS
-            assert 0 < figures["figures_s"] < figures["median_s"]
+        for metrics in setting["criterions"].values():
+            assert set(metrics) == {"rounds", "median_s", "min_s", "figures_s", "share"} | RATIOS
+            assert 0 < metrics["figures_s"] < metrics["median_s"]
     readme.write_text("<!-- logging:begin --><!-- logging:end -->")
     assert call("logging_cost", "--table", path, "--readme", readme).exit_code == 0
     assert readme.read_text().count("| `unlikelihood --loss-chunk-size 512` |") == 2

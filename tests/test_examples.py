@@ -83,8 +83,8 @@ def test_recorded_results_are_those_of_the_scripts():
             k: then[k] for k in then.keys() - places
         }
     page = (folder / "README.md").read_text()
-    for figures in results["runs"].values():
-        assert f"{figures['bleu']:.2f}" in page
+    for metrics in results["runs"].values():
+        assert f"{metrics['bleu']:.2f}" in page
 
 
 def test_missing_data_is_one_line(tmp_path):

@@ -130,15 +130,15 @@ def test_a_deeper_decoder_has_every_layer_twice(tmp_path):
 def test_the_table_shows_what_was_measured():
     module = loaded(STUDY / "score.py")
 
-    def figures(scale):
+    def metrics(scale):
         found = dict.fromkeys(module.KEPT, scale * 0.5)
         found |= {"questions": 4, "n_context": 3, "exact_match_interval": [0, 1]}
         found |= {"parameters": 2_000_000 * scale, "train_seconds": 60 * scale}
         found["valid_ppl"] = 5 * scale
         return {**found, "train_clock": "processor", "f1_p_value": 0.25}
 
-    systems = {"plain": figures(1), "cheap": figures(0.5), "long-answers": figures(2)}
-    systems |= {"plain-clozes": figures(0.8), "cheap-clozes": figures(0.6)}
+    systems = {"plain": metrics(1), "cheap": metrics(0.5), "long-answers": metrics(2)}
+    systems |= {"plain-clozes": metrics(0.8), "cheap-clozes": metrics(0.6)}
     results = {
         "seeds": [1, 2],
         "hardware": {"processor": "a processor", "cores": 2},

@@ -7,7 +7,7 @@ import pytest
 import torch
 from refusals import refuses
 
-from genft_fairseq.files import require_writable, write_whole
+from genft_fairseq.files import require_writable, write_atomic
 from genft_fairseq.metrics.significance import over_seeds
 from genft_fairseq.provenance import (
     hardware,
@@ -59,10 +59,10 @@ def test_means_over_seeds_by_hand():
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "new" / "figures.json"
-    write_whole(path, "old")
+    write_atomic(path, "old")
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with refuses(path):
-        write_whole(path, "new")
+        write_atomic(path, "new")
     assert path.read_text() == "old"
     assert [p.name for p in path.parent.iterdir()] == ["figures.json"]
 
@@ -85,7 +85,7 @@ def test_trying_to_write_leaves_nothing(tmp_path):
     beside = tmp_path / "results.json.tmp"  # somebody's own
     beside.write_text("precious")
     require_writable("--output", tmp_path / "results.json")
-    write_whole(tmp_path / "results.json", ["in ", "parts"])
+    write_atomic(tmp_path / "results.json", ["in ", "parts"])
     assert beside.read_text() == "precious"
     assert (tmp_path / "results.json").read_text() == "in parts"
     assert len(list(tmp_path.iterdir())) == 2

@@ -33,9 +33,9 @@ from genft_fairseq.data.huggingface_tokeniser import ModelTokeniser
 
 def made_up(name: str) -> dict:
     """A run's figures: the second seed's ROUGE-1 is greater, its p less."""
-    figures = {**dict.fromkeys([*score.ROUGE, *score.TEXT], 0.25), "words": 50.0}
-    figures |= {"length_ratio": 0.9, "seconds_per_summary": 0.125}
-    seeds = [{**figures, "rouge_1": 0.3}, {**figures, "rouge_1": 0.4}]
+    metrics = {**dict.fromkeys([*score.ROUGE, *score.TEXT], 0.25), "words": 50.0}
+    metrics |= {"length_ratio": 0.9, "seconds_per_summary": 0.125}
+    seeds = [{**metrics, "rouge_1": 0.3}, {**metrics, "rouge_1": 0.4}]
     if name != "mle":
         for seed, p in zip(seeds, (0.25, 0.001), strict=True):
             seed |= {f"{n}_p_value": p for n in score.COMPARED}

@@ -57,13 +57,13 @@ class TaiLrCriterion(TokenCriterion):
         own = {"tailr_gamma": gamma, "tailr_least": least}
         self.token_loss = TaiLrLoss(**asdict(self.token_loss), **own)
 
-    def method_figures(self, terms: TokenTerms, targets: Targets) -> dict[str, Any]:
+    def method_metrics(self, terms: TokenTerms, targets: Targets) -> dict[str, Any]:
         """Add the sum of the weights, and of how many tokens it is."""
         loss = self.token_loss
         weight = tailr_weight(terms.nll, loss.tailr_gamma, loss.tailr_least)
         scored = targets.scored.ne(self.padding_idx)
-        figures = {"tailr_weight": weight[scored].sum(), "scored": scored.sum()}
-        return {**super().method_figures(terms, targets), **figures}
+        metrics = {"tailr_weight": weight[scored].sum(), "scored": scored.sum()}
+        return {**super().method_metrics(terms, targets), **metrics}
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:

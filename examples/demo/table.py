@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from genft_fairseq.evaluation.translation import read_lines, read_translations, translation_figures
+from genft_fairseq.evaluation.translation import read_lines, read_translations, translation_metrics
 from genft_fairseq.experiments.training_log import command_of, train_seconds
 from genft_fairseq.provenance import hardware, provenance_line, record_results, versions
 
@@ -45,8 +45,8 @@ def main(runs: Path, data: Path, record: bool) -> None:
         "hardware": hardware(),
         "versions": versions(),
         "language_modeling": {
-            name: {**trained(runs / "language_modeling" / name), **without_texts(figures)}
-            for name, figures in completions.items()
+            name: {**trained(runs / "language_modeling" / name), **without_texts(metrics)}
+            for name, metrics in completions.items()
         },
         "translation": translations(runs / "translation", data / "translation"),
     }
@@ -68,8 +68,8 @@ def trained(run: Path) -> dict[str, Any]:
     return {"command": command_of(run), "train_seconds": train_seconds(run)}
 
 
-def without_texts(figures: dict[str, Any]) -> dict[str, Any]:
-    return {key: figures[key] for key in LANGUAGE_MODEL_KEYS}
+def without_texts(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {key: metrics[key] for key in LANGUAGE_MODEL_KEYS}
 
 
 def translations(runs: Path, data: Path) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def translations(runs: Path, data: Path) -> dict[str, Any]:
     return {
         name: {
             **trained(runs / name),
-            **translation_figures(read_translations(runs / name / "generate-test.txt"), references),
+            **translation_metrics(read_translations(runs / name / "generate-test.txt"), references),
         }
         for name in TITLES
     }
@@ -96,9 +96,9 @@ def rows(saved: dict[str, Any]) -> list[tuple[str, ...]]:
     return [*cells, ("human text", "", "", *human, *[""] * 5)]
 
 
-def variety(figures: dict[str, Any]) -> tuple[str, ...]:
-    rates = (f"{figures[f'seq_rep_{n}']:.3f}" for n in (1, 2, 3, 4))
-    return (*rates, str(figures["uniq_seq"]))
+def variety(metrics: dict[str, Any]) -> tuple[str, ...]:
+    rates = (f"{metrics[f'seq_rep_{n}']:.3f}" for n in (1, 2, 3, 4))
+    return (*rates, str(metrics["uniq_seq"]))
 
 
 def captions(saved: dict[str, Any]) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from genft_fairseq.evaluation.predictions import read_questions
-from genft_fairseq.experiments.training_log import command_of, training_figures
-from genft_fairseq.files import write_whole
-from genft_fairseq.metrics.question_answering import paired_figures, score
+from genft_fairseq.experiments.training_log import command_of, training_metrics
+from genft_fairseq.files import write_atomic
+from genft_fairseq.metrics.question_answering import paired_metrics, score
 from genft_fairseq.metrics.significance import over_seeds
 from genft_fairseq.provenance import hardware, provenance_line, record_results, versions
 
@@ -42,7 +42,7 @@ Figures = dict[str, Any]
 def main(seeds: tuple[int, ...], data: Path, runs: Path, systems: str, record: bool) -> None:
     names = systems.split()
     trained = [*names, *(n + CLOZES for n in names if n != LONG)]
-    by_seed = {seed: {n: figures(runs / f"seed-{seed}" / n) for n in trained} for seed in seeds}
+    by_seed = {seed: {n: metrics(runs / f"seed-{seed}" / n) for n in trained} for seed in seeds}
     for seed in seeds:
         folder = runs / f"seed-{seed}"
         compare(folder, by_seed[seed], "", data / "questions" / "test.fid.jsonl")
@@ -64,22 +64,22 @@ def main(seeds: tuple[int, ...], data: Path, runs: Path, systems: str, record: b
                 for name in trained
             },
         },
-        "pretraining": {name: training_figures(runs / name) for name in PRETRAINING},
+        "pretraining": {name: training_metrics(runs / name) for name in PRETRAINING},
         "systems": {name: over_seeds([by_seed[seed][name] for seed in seeds]) for name in trained},
     }
     page = table(results)
-    write_whole(runs / "results.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    write_atomic(runs / "results.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     if record:
         record_results(results, HERE / "results.json", HERE / "README.md", "results", page)
     print(page)
 
 
-def figures(run: Path) -> Figures:
+def metrics(run: Path) -> Figures:
     found = json.loads((run / "answers.json").read_text(encoding="utf-8"))
     kept = {name: found[name] for name in KEPT if found.get(name) is not None}
     for figure in ("exact_match", "f1"):
         kept[f"{figure}_interval"] = found[f"{figure}_interval"]
-    return {**kept, **training_figures(run)}
+    return {**kept, **training_metrics(run)}
 
 
 def compare(folder: Path, systems: dict[str, Figures], ending: str, references: Path) -> None:
@@ -97,7 +97,7 @@ def compare(folder: Path, systems: dict[str, Figures], ending: str, references: 
     plain = scores(BASELINE + ending)
     for name in names:
         if name != BASELINE + ending:
-            found = paired_figures(plain, scores(name))
+            found = paired_metrics(plain, scores(name))
             systems[name] |= {key: value for key, value in found.items() if "p_value" in key}
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from genft_fairseq.experiments.training_log import command_of, train_seconds
-from genft_fairseq.files import write_whole
+from genft_fairseq.files import write_atomic
 from genft_fairseq.provenance import hardware, provenance_line, record_results, versions
 
 EXAMPLES = Path(__file__).resolve().parent.parent
@@ -57,17 +57,17 @@ def main(
             "train": commands,
             "generate": f"examples/{recipe}/generate.sh",
         },
-        "runs": {name: figures(runs / name, searches) for name in names},
+        "runs": {name: metrics(runs / name, searches) for name in names},
     }
     page = tables(results) if searches else table(results)
-    write_whole(runs / "results.json", json.dumps(results, indent=2) + "\n")
+    write_atomic(runs / "results.json", json.dumps(results, indent=2) + "\n")
     if record:
         folder = EXAMPLES / recipe
         record_results(results, folder / f"{title}.json", folder / "README.md", title, page)
     print(page)
 
 
-def figures(run: Path, searches: tuple[str, ...]) -> Figures:
+def metrics(run: Path, searches: tuple[str, ...]) -> Figures:
     """The figures of evaluation.json; with searches, the first one's and, by name, every one's."""
     if not searches:
         return {**evaluation(run / "evaluation.json"), "train_seconds": train_seconds(run)}

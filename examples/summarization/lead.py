@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from genft_fairseq.evaluation.raw_text import read_text
-from genft_fairseq.files import write_whole
+from genft_fairseq.files import write_atomic
 from genft_fairseq.metrics.summarization import MARK, sentences
 
 
@@ -20,7 +20,7 @@ from genft_fairseq.metrics.summarization import MARK, sentences
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 def main(articles: Path, number: int, output: Path) -> None:
     lines = (f" {MARK} ".join(sentences(text)[:number]) for text in read_text(articles, "article"))
-    write_whole(output, (f"{line}\n" for line in lines))
+    write_atomic(output, (f"{line}\n" for line in lines))
 
 
 if __name__ == "__main__":

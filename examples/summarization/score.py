@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from genft_fairseq.experiments.training_log import command_of, training_figures
-from genft_fairseq.files import write_whole
+from genft_fairseq.experiments.training_log import command_of, training_metrics
+from genft_fairseq.files import write_atomic
 from genft_fairseq.metrics.significance import over_seeds
 from genft_fairseq.provenance import hardware, provenance_line, record_results, versions
 
@@ -69,14 +69,14 @@ def main(
                 for search, file in by_search.items()
             },
         },
-        "pretraining": {name: training_figures(runs / name) for name in pretraining.split()},
+        "pretraining": {name: training_metrics(runs / name) for name in pretraining.split()},
         "training": {
-            name: over_seeds([training_figures(folder / name) for folder in folders])
+            name: over_seeds([training_metrics(folder / name) for folder in folders])
             for name in names
         },
         "systems": {
             name: {
-                search: over_seeds([figures(folder / f"{file}.json") for folder in folders])
+                search: over_seeds([metrics(folder / f"{file}.json") for folder in folders])
                 for search, file in by_search.items()
             }
             for name, by_search in files.items()
@@ -85,7 +85,7 @@ def main(
     }
     count_significant(results["systems"])
     page = tables(results)
-    write_whole(runs / "results.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    write_atomic(runs / "results.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     if record:
         record_results(results, HERE / f"{title}.json", HERE / "README.md", title, page)
     print(page)
@@ -105,7 +105,7 @@ def prepared_by(data: Path) -> str:
     return str(json.loads((data / "MANIFEST.json").read_text())["recipe"]["command"])
 
 
-def figures(path: Path) -> Figures:
+def metrics(path: Path) -> Figures:
     """What evaluate-summaries found, and how it differs from the baseline's summaries."""
     found = json.loads(path.read_text(encoding="utf-8"))
     kept = {name: found[name] for name in KEPT if found.get(name) is not None}

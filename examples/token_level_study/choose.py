@@ -10,13 +10,13 @@ import math
 import sys
 from pathlib import Path
 
-from genft_fairseq.evaluation.translation import read_lines, read_translations, translation_figures
+from genft_fairseq.evaluation.translation import read_lines, read_translations, translation_metrics
 from genft_fairseq.experiments.training_log import last_validation
 
 
 def validation_bleu(run: Path, data: Path) -> float:
     references = read_lines(data / "raw" / "valid.de")
-    return translation_figures(read_translations(run / "generate-valid.txt"), references)["bleu"]
+    return translation_metrics(read_translations(run / "generate-valid.txt"), references)["bleu"]
 
 
 def chosen_rate(task: str, data: Path, folder: Path, method: str, rates: list[str]) -> str:

@@ -18,11 +18,11 @@ from table import TITLES, table
 from genft_fairseq.evaluation.translation import (
     read_lines,
     read_translations,
-    translation_figures,
+    translation_metrics,
     word_repetitions,
 )
 from genft_fairseq.experiments.training_log import command_of, last_validation, train_seconds
-from genft_fairseq.files import write_whole
+from genft_fairseq.files import write_atomic
 from genft_fairseq.metrics.repetition import repetition
 from genft_fairseq.metrics.significance import bleu_p_values, mean_p_value
 from genft_fairseq.provenance import hardware, record_results, versions
@@ -73,7 +73,7 @@ def main(
         },
     }
     page = table(results)
-    write_whole(runs / "results.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    write_atomic(runs / "results.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     if record:
         record_results(results, HERE / f"results-{task}.json", HERE / "README.md", task, page)
     print(page)
@@ -100,7 +100,7 @@ def systems_of(folder: Path, models: list[str], name: Callable[[str], str]) -> d
     return rows | {row: folder / mle / name(kind) for kind, row in DECODINGS.items()}
 
 
-def training_figures(run: Path) -> Figures:
+def training_metrics(run: Path) -> Figures:
     return {**validation_figures(run), "train_seconds": train_seconds(run)}
 
 
@@ -121,8 +121,8 @@ def score_translation(folder: Path, models: list[str], data: Path) -> dict[str, 
     p_values = bleu_p_values(output["mle"], others, references)
     return {
         system: {
-            **translation_figures(text, references),
-            **training_figures(files[system].parent),
+            **translation_metrics(text, references),
+            **training_metrics(files[system].parent),
             "p_value": p_values.get(system),
         }
         for system, text in output.items()
@@ -148,7 +148,7 @@ def score_language_models(folder: Path, models: list[str], data: Path) -> dict[s
             "test_accuracy": evaluation["accuracy"],
             **{f"rep_{n}": evaluation["model"][f"seq_rep_{n}"] for n in (1, 2, 3, 4)},
             "distinct_tokens": evaluation["model"]["uniq_seq"],
-            **training_figures(files[system].parent),
+            **training_metrics(files[system].parent),
             "p_value": None if system == "mle" else mean_p_value(repeated["mle"], repeated[system]),
         }
         for system, evaluation in output.items()
@@ -171,7 +171,7 @@ def summary(seeds: list[Figures]) -> Figures:
     """Mean and standard deviation of every figure over the seeds, and each seed's own."""
 
     def spread(name: str) -> Figures:
-        values = [figures[name] for figures in seeds]
+        values = [metrics[name] for metrics in seeds]
         deviation = statistics.stdev(values) if len(values) > 1 else None
         return {"mean": statistics.mean(values), "deviation": deviation, "seeds": values}
 

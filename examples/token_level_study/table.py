@@ -38,10 +38,10 @@ def table(results: dict[str, Any]) -> str:
         f"| | {' | '.join(heading for heading, _, _ in columns)} | updates | p against MLE |",
         f"|---|{'---|' * (len(columns) + 2)}",
     ]
-    for system, figures in results["systems"].items():
-        cells = [cell(figures[name], decimals) for _, name, decimals in columns]
-        updates = f"{figures['updates']['mean']:.0f}"
-        lines.append(f"| {system} | {' | '.join(cells)} | {updates} | {p_values(figures)} |")
+    for system, metrics in results["systems"].items():
+        cells = [cell(metrics[name], decimals) for _, name, decimals in columns]
+        updates = f"{metrics['updates']['mean']:.0f}"
+        lines.append(f"| {system} | {' | '.join(cells)} | {updates} | {p_values(metrics)} |")
     human = [
         number(results["human"][name], decimals) if name in results["human"] else ""
         for _, name, decimals in columns
@@ -61,11 +61,11 @@ def number(value: float, decimals: int) -> str:
     return f"{value:.{decimals}f}"
 
 
-def p_values(figures: dict[str, Any]) -> str:
+def p_values(metrics: dict[str, Any]) -> str:
     """One for each seed."""
-    if "p_value" not in figures:
+    if "p_value" not in metrics:
         return ""
-    return ", ".join(f"{p:.3f}" for p in figures["p_value"]["seeds"])
+    return ", ".join(f"{p:.3f}" for p in metrics["p_value"]["seeds"])
 
 
 def search(results: dict[str, Any]) -> list[str]:

@@ -17,11 +17,11 @@ from tokenised_bleu import tokenised_bleu
 from genft_fairseq.evaluation.translation import (
     read_lines,
     read_translations,
-    translation_figures,
+    translation_metrics,
     word_repetition,
 )
 from genft_fairseq.experiments.training_log import command_of, last_validation, train_seconds
-from genft_fairseq.files import write_whole
+from genft_fairseq.files import write_atomic
 from genft_fairseq.provenance import hardware, provenance_line, record_results, versions
 
 HERE = Path(__file__).resolve().parent
@@ -57,9 +57,9 @@ def main(
     target = re.search(r"--target-lang (\w+)", command)[1]
     references = read_lines(data / "raw" / f"test.{target}")
 
-    def figures(run: Path) -> dict:
+    def metrics(run: Path) -> dict:
         translations = read_translations(run / "generate-test.txt")
-        found = translation_figures(translations, references, lowercase=lowercase)
+        found = translation_metrics(translations, references, lowercase=lowercase)
         if tokenised:
             found["tokenised_bleu"] = tokenised_bleu(
                 *(translations, references, target),
@@ -83,10 +83,10 @@ def main(
             "generate": f"examples/translation/{recipe}/generate.sh",
         },
         "references": {"rep_4": word_repetition(references)},
-        "runs": {name: figures(runs / name) for name in names},
+        "runs": {name: metrics(runs / name) for name in names},
     }
     page = table(results)
-    write_whole(runs / "results.json", json.dumps(results, indent=2) + "\n")
+    write_atomic(runs / "results.json", json.dumps(results, indent=2) + "\n")
     if record:
         folder = HERE / recipe
         record_results(results, folder / f"{title}.json", folder / "README.md", title, page)

@@ -103,15 +103,15 @@ def _record(comparison: "Comparison", jobs: list["Job"], page: Path | None, as_j
     from genft_fairseq.experiments.results import comparison_results
     from genft_fairseq.experiments.table import comparison_table, write_curves
     from genft_fairseq.experiments.training_run import TrainingRun
-    from genft_fairseq.files import write_whole
+    from genft_fairseq.files import write_atomic
     from genft_fairseq.provenance import record_results
 
     results = comparison_results(comparison, jobs)
     table = comparison_table(results)
     text = dump(results)
     output = comparison.output
-    write_whole(output / "results.json", text)
-    write_whole(output / "results.md", table + "\n")
+    write_atomic(output / "results.json", text)
+    write_atomic(output / "results.md", table + "\n")
     runs: dict[str, list[Path]] = {}
     for job in jobs:
         if isinstance(job, TrainingRun) and job.state == "finished":

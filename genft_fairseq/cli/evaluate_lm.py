@@ -30,37 +30,37 @@ LENGTHS = (16, 32, 128, 512)
 NGRAMS = (1, 2, 3, 4)
 
 
-def show_figures(figures: dict[str, Any]) -> None:
+def show_metrics(metrics: dict[str, Any]) -> None:
     """Print the figures of the model beside those of the human text."""
-    how = ", as the peers' code computes" if figures["peer_compatible"] else ""
-    table = Table(title=f"{figures['path']} on {figures['split']}{how}", title_justify="left")
+    how = ", as the peers' code computes" if metrics["peer_compatible"] else ""
+    table = Table(title=f"{metrics['path']} on {metrics['split']}{how}", title_justify="left")
     for column in ("figure", "model", "human"):
         table.add_column(column, justify="left" if column == "figure" else "right")
-    if "perplexity" in figures:
-        _token_rows(table, figures)
-    if "model" in figures:
+    if "perplexity" in metrics:
+        _token_rows(table, metrics)
+    if "model" in metrics:
         table.add_section()
-        _completion_rows(table, figures)
+        _completion_rows(table, metrics)
     Console().print(table)
 
 
-def _token_rows(table: Table, figures: dict[str, Any]) -> None:
-    perplexity = figures["perplexity"]
+def _token_rows(table: Table, metrics: dict[str, Any]) -> None:
+    perplexity = metrics["perplexity"]
     table.add_row("perplexity", "-" if perplexity is None else f"{perplexity:,.2f}", "")
-    table.add_row("accuracy", _shown(figures["accuracy"]), "")
-    table.add_row("rank of the gold token, mean", f"{figures['mean_rank']:.1f}", "")
-    table.add_row("rank of the gold token, median", f"{figures['median_rank']:g}", "")
+    table.add_row("accuracy", _shown(metrics["accuracy"]), "")
+    table.add_row("rank of the gold token, mean", f"{metrics['mean_rank']:.1f}", "")
+    table.add_row("rank of the gold token, median", f"{metrics['median_rank']:g}", "")
     for name, human in (("rep", "human_rep"), ("wrep", None)):
         for n in LENGTHS:
-            beside = _shown(figures[f"{human}_{n}"]) if human else ""
-            table.add_row(f"{name}/{n}", _shown(figures[f"{name}_{n}"]), beside)
-    table.add_row("uniq", f"{figures['uniq']:,}", f"{figures['human_uniq']:,}")
-    if figures["unknown"]:
-        table.add_row("<unk>", "", f"{figures['unknown']:,} of {figures['tokens']:,}")
+            beside = _shown(metrics[f"{human}_{n}"]) if human else ""
+            table.add_row(f"{name}/{n}", _shown(metrics[f"{name}_{n}"]), beside)
+    table.add_row("uniq", f"{metrics['uniq']:,}", f"{metrics['human_uniq']:,}")
+    if metrics["unknown"]:
+        table.add_row("<unk>", "", f"{metrics['unknown']:,} of {metrics['tokens']:,}")
 
 
-def _completion_rows(table: Table, figures: dict[str, Any]) -> None:
-    model, human = figures["model"], figures["human"]
+def _completion_rows(table: Table, metrics: dict[str, Any]) -> None:
+    model, human = metrics["model"], metrics["human"]
     titles = {
         **{f"seq_rep_{n}": f"seq-rep-{n}" for n in NGRAMS},
         **{f"word_rep_{n}": f"seq-rep-{n}, words" for n in NGRAMS},
@@ -235,20 +235,20 @@ def evaluate_lm(
     refuse_without_effect(context, NEEDS, met)
 
     def work(begin: Begin) -> Found:
-        figures, log = _evaluate(begin, **options)
+        metrics, log = _evaluate(begin, **options)
 
         def show_all() -> None:
             pass
 
-            show_figures(figures)
+            show_metrics(metrics)
             if log:
                 show_completions(log, show)
 
         if not log:
-            return Found(json=lambda: [dump(figures)], show=show_all)
+            return Found(json=lambda: [dump(metrics)], show=show_all)
         lines = str(completions).endswith(".jsonl")
         texts = log.json_lines if lines else log.text_parts
-        return Found(lambda: log.json_parts(figures), show_all, {"--completions": texts})
+        return Found(lambda: log.json_parts(metrics), show_all, {"--completions": texts})
 
     run_evaluation(work, {"--output": output, "--completions": completions}, as_json)
 

@@ -62,40 +62,40 @@ COST = {
 }
 
 
-def show_figures(figures: dict[str, Any]) -> None:
+def show_metrics(metrics: dict[str, Any]) -> None:
     """Print the figures."""
-    answers = figures["path"] or figures["predictions_from"]
-    title = f"{answers} on {figures['references']}, {figures['questions']:,} questions"
-    baseline = figures.get("baseline")
+    answers = metrics["path"] or metrics["predictions_from"]
+    title = f"{answers} on {metrics['references']}, {metrics['questions']:,} questions"
+    baseline = metrics.get("baseline")
     columns = ["figure", "value", "95% interval", *(["baseline", "p"] if baseline else [])]
     table = Table(title=title, title_justify="left")
     for column in columns:
         table.add_column(column, justify="left" if column == "figure" else "right")
     for name, label in ANSWERS.items():
         if name == "rouge_1":
-            table.add_row("BLEU", f"{figures['bleu']:.1f}")
-        interval = figures.get(f"{name}_interval")
+            table.add_row("BLEU", f"{metrics['bleu']:.1f}")
+        interval = metrics.get(f"{name}_interval")
         beside = [" to ".join(map(_percent, interval)) if interval else ""]
         if baseline and name in baseline:
             p_value = baseline[f"{name}_p_value"]
             beside += [_percent(baseline[name]), "-" if p_value is None else f"{p_value:.3f}"]
-        table.add_row(label, _percent(figures[name]), *beside)
-    _answerable_rows(table, figures)
-    _evidence_rows(table, figures)
-    if "seconds_per_question" in figures:
+        table.add_row(label, _percent(metrics[name]), *beside)
+    _answerable_rows(table, metrics)
+    _evidence_rows(table, metrics)
+    if "seconds_per_question" in metrics:
         table.add_section()
         for name, label in COST.items():
-            table.add_row(label, _number(figures[name]))
-    _data_rows(table, figures)
+            table.add_row(label, _number(metrics[name]))
+    _data_rows(table, metrics)
     console = Console()
     console.print(table)
-    if figures["passage_order"]:
-        console.print(str(PassageOrder(**figures["passage_order"])), highlight=False)
+    if metrics["passage_order"]:
+        console.print(str(PassageOrder(**metrics["passage_order"])), highlight=False)
 
 
-def _answerable_rows(table: Table, figures: dict[str, Any]) -> None:
+def _answerable_rows(table: Table, metrics: dict[str, Any]) -> None:
     for name, label in PARTS.items():
-        number = figures.get(f"{name}_questions")
+        number = metrics.get(f"{name}_questions")
         if number is None:
             continue
         table.add_section()
@@ -103,40 +103,40 @@ def _answerable_rows(table: Table, figures: dict[str, Any]) -> None:
         if not number:
             continue
         for figure in ("exact_match", "f1"):
-            interval = figures[f"{name}_{figure}_interval"]
+            interval = metrics[f"{name}_{figure}_interval"]
             table.add_row(
                 f"  {ANSWERS[figure]}",
-                _percent(figures[f"{name}_{figure}"]),
+                _percent(metrics[f"{name}_{figure}"]),
                 " to ".join(map(_percent, interval)) if interval else "",
             )
 
 
-def _evidence_rows(table: Table, figures: dict[str, Any]) -> None:
-    if "evidence_accuracy" not in figures:
+def _evidence_rows(table: Table, metrics: dict[str, Any]) -> None:
+    if "evidence_accuracy" not in metrics:
         return
     table.add_section()
     for name, label in EVIDENCE.items():
-        table.add_row(label, _percent(figures[name]))
-    table.add_row("without a passage pointed at", f"{figures['pointed_nowhere']:,}")
-    _recall_rows(table, figures, "reranked_recall_", "recall, re-ranked, at ")
+        table.add_row(label, _percent(metrics[name]))
+    table.add_row("without a passage pointed at", f"{metrics['pointed_nowhere']:,}")
+    _recall_rows(table, metrics, "reranked_recall_", "recall, re-ranked, at ")
 
 
-def _data_rows(table: Table, figures: dict[str, Any]) -> None:
+def _data_rows(table: Table, metrics: dict[str, Any]) -> None:
     """What is known of the questions before any model answers them."""
-    if "target_exact_match" not in figures and "recall_all" not in figures:
+    if "target_exact_match" not in metrics and "recall_all" not in metrics:
         return
     table.add_section()
     table.add_row("properties of the data, not of the model", "")
-    if "target_exact_match" in figures:
+    if "target_exact_match" in metrics:
         label = "  binarized targets that are right answers, %"
-        table.add_row(label, _percent(figures["target_exact_match"]))
-    _recall_rows(table, figures, "recall_", "  recall at ")
+        table.add_row(label, _percent(metrics["target_exact_match"]))
+    _recall_rows(table, metrics, "recall_", "  recall at ")
 
 
-def _recall_rows(table: Table, figures: dict[str, Any], prefix: str, label: str) -> None:
-    for name in figures:
+def _recall_rows(table: Table, metrics: dict[str, Any], prefix: str, label: str) -> None:
+    for name in metrics:
         if name.startswith(prefix):
-            table.add_row(f"{label}{name.removeprefix(prefix)}, %", _percent(figures[name]))
+            table.add_row(f"{label}{name.removeprefix(prefix)}, %", _percent(metrics[name]))
 
 
 def _percent(share: float | None) -> str:
@@ -257,9 +257,9 @@ def _evaluate(begin: Begin, **options: Any) -> Found:
     from genft_fairseq.evaluation.question_answering import Evaluation, evaluate
 
     decoding = Decoding(**{name: options.pop(name) for name in DECODING})
-    figures, answered = evaluate(Evaluation(**options, decoding=decoding), begin)
+    metrics, answered = evaluate(Evaluation(**options, decoding=decoding), begin)
     return Found(
-        json=lambda: [dump(figures)],
-        show=lambda: show_figures(figures),
+        json=lambda: [dump(metrics)],
+        show=lambda: show_metrics(metrics),
         files={"--predictions": answered.json_lines},
     )

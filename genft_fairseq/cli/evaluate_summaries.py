@@ -55,67 +55,67 @@ COST = {
 }
 
 
-def show_figures(figures: dict[str, Any]) -> None:
+def show_metrics(metrics: dict[str, Any]) -> None:
     """Print the figures, those of the references and of another system beside them."""
-    baseline = figures.get("baseline")
-    summaries = figures["path"] or figures["predictions_from"]
-    title = f"{summaries} on {figures['references']}, {figures['summaries']:,} summaries"
+    baseline = metrics.get("baseline")
+    summaries = metrics["path"] or metrics["predictions_from"]
+    title = f"{summaries} on {metrics['references']}, {metrics['summaries']:,} summaries"
     table = Table(title=title, title_justify="left")
     beside = ["baseline", "p"] if baseline else []
     for column in ("figure", "value", "95% interval", "references", *beside):
         left = column == "figure"
         table.add_column(column, justify="left" if left else "right", no_wrap=left)
     for name, label in ROUGE.items():
-        _row(table, figures, name, f"{label}, %", _percent)
+        _row(table, metrics, name, f"{label}, %", _percent)
         for part in ("precision", "recall"):
-            _row(table, figures, f"{name}_{part}", f"  {part}", _percent)
+            _row(table, metrics, f"{name}_{part}", f"  {part}", _percent)
     table.add_section()
     for n in LENGTHS:
-        _row(table, figures, f"rep_{n}", f"rep-{n}, %", _percent)
-    _short_row(table, figures)
-    _row(table, figures, "repeats_trigram", "3-gram repeats, %", _percent)
-    units = "characters" if "characters" in figures["rouge_tokeniser"] else "words"
-    _row(table, figures, "words", f"{units} a summary", _number)
-    _row(table, figures, "length_ratio", "length ratio", _number)
-    _row(table, figures, "empty_summaries", "empty summaries", lambda number: f"{number:,}")
-    if figures["sources"]:
-        _source_rows(table, figures)
-    if "seconds_per_summary" in figures:
+        _row(table, metrics, f"rep_{n}", f"rep-{n}, %", _percent)
+    _short_row(table, metrics)
+    _row(table, metrics, "repeats_trigram", "3-gram repeats, %", _percent)
+    units = "characters" if "characters" in metrics["rouge_tokeniser"] else "words"
+    _row(table, metrics, "words", f"{units} a summary", _number)
+    _row(table, metrics, "length_ratio", "length ratio", _number)
+    _row(table, metrics, "empty_summaries", "empty summaries", lambda number: f"{number:,}")
+    if metrics["sources"]:
+        _source_rows(table, metrics)
+    if "seconds_per_summary" in metrics:
         table.add_section()
         for name, label in COST.items():
-            table.add_row(label, _number(figures[name]))
+            table.add_row(label, _number(metrics[name]))
     console = Console()
     console.print(table)
-    if not figures["sources"]:
+    if not metrics["sources"]:
         console.print("without sources (--sources FILE) it is not known which n-grams are novel")
 
 
-def _source_rows(table: Table, figures: dict[str, Any]) -> None:
+def _source_rows(table: Table, metrics: dict[str, Any]) -> None:
     table.add_section()
     for n in LENGTHS:
-        _row(table, figures, f"novel_{n}", f"novel {n}-grams, %", _percent)
-    _row(table, figures, "coverage", "coverage, %", _percent)
-    _row(table, figures, "density", "density", _number)
-    _row(table, figures, "compression", "compression", _number)
+        _row(table, metrics, f"novel_{n}", f"novel {n}-grams, %", _percent)
+    _row(table, metrics, "coverage", "coverage, %", _percent)
+    _row(table, metrics, "density", "density", _number)
+    _row(table, metrics, "compression", "compression", _number)
 
 
-def _short_row(table: Table, figures: dict[str, Any]) -> None:
+def _short_row(table: Table, metrics: dict[str, Any]) -> None:
     """How many texts have no n-gram, and are left out of what is said of n-grams."""
 
     def shown(of: dict[str, Any]) -> str:
         return " ".join(f"{of[f'rep_{n}_too_short']:,}" for n in LENGTHS)
 
-    baseline = figures.get("baseline")
-    beside = [shown(figures["of_references"]), *([shown(baseline)] if baseline else [])]
-    table.add_row("too short", shown(figures), "", *beside)
+    baseline = metrics.get("baseline")
+    beside = [shown(metrics["of_references"]), *([shown(baseline)] if baseline else [])]
+    table.add_row("too short", shown(metrics), "", *beside)
 
 
-def _row(table: Table, figures: dict[str, Any], name: str, label: str, shown: Any) -> None:
-    interval = figures.get(f"{name}_interval")
-    cells = [shown(figures[name]), " to ".join(map(shown, interval)) if interval else ""]
-    references = figures["of_references"]
+def _row(table: Table, metrics: dict[str, Any], name: str, label: str, shown: Any) -> None:
+    interval = metrics.get(f"{name}_interval")
+    cells = [shown(metrics[name]), " to ".join(map(shown, interval)) if interval else ""]
+    references = metrics["of_references"]
     cells.append(shown(references[name]) if name in references else "")
-    baseline = figures.get("baseline")
+    baseline = metrics.get("baseline")
     if baseline:
         p_value = baseline.get(f"{name}_p_value", "")
         cells.append(shown(baseline[name]))
@@ -283,14 +283,14 @@ def _evaluate(begin: Begin, show: int, no_stemming: bool, **options: Any) -> Fou
 
     decoding = SummaryDecoding(**{name: options.pop(name) for name in SEARCH})
     asked = Evaluation(**options, stemming=not no_stemming, decoding=decoding)
-    figures, summarized = evaluate(asked, begin)
+    metrics, summarized = evaluate(asked, begin)
 
     def show_all() -> None:
-        show_figures(figures)
+        show_metrics(metrics)
         show_examples(lambda width: islice(summarized.side_by_side(width), show))
 
     return Found(
-        json=lambda: [dump(figures)],
+        json=lambda: [dump(metrics)],
         show=show_all,
         files={
             "--predictions": summarized.json_lines,

@@ -97,7 +97,7 @@ def _export_encoder_decoder(
     from genft_fairseq.convert import encoder_decoder_checkpoint
     from genft_fairseq.convert.encoder_decoder import write_tokenisers
     from genft_fairseq.convert.huggingface_folder import save_model
-    from genft_fairseq.files import written_whole
+    from genft_fairseq.files import atomic_folder
 
     checkpoint = trained.path
     read = encoder_decoder_checkpoint.read_checkpoint(trained)
@@ -110,7 +110,7 @@ def _export_encoder_decoder(
         )
     model = encoder_decoder_checkpoint.to_hugging_face(read, checkpoint)
     begin("writing")
-    with written_whole(out_dir) as folder:
+    with atomic_folder(out_dir) as folder:
         save_model(model, folder)
         write_tokenisers(found[0], read.described, folder)
     count = sum(parameter.numel() for parameter in model.parameters())
@@ -131,7 +131,7 @@ def _export_gpt2(
 ) -> Made:
     from genft_fairseq.convert import gpt2, gpt2_tokeniser
     from genft_fairseq.convert.gpt2 import read_gpt2, to_hugging_face
-    from genft_fairseq.files import written_whole
+    from genft_fairseq.files import atomic_folder
 
     checkpoint = trained.path
     read = read_gpt2(trained)
@@ -144,7 +144,7 @@ def _export_gpt2(
     line_end_at = end if endoftext == "line-end" else None
     weights = to_hugging_face(read.weights, settings.layers, line_end_at)
     begin("writing")
-    with written_whole(out_dir) as folder:
+    with atomic_folder(out_dir) as folder:
         gpt2.write_model(settings, weights, end, folder)
         gpt2_tokeniser.write_for_hugging_face(tokeniser, folder, settings.positions)
     count = sum(w.numel() for name, w in weights.items() if name != "lm_head.weight")

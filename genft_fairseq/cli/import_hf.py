@@ -137,14 +137,14 @@ def _import_gpt2(
 ) -> Made:
     from genft_fairseq.convert import gpt2, gpt2_tokeniser
     from genft_fairseq.convert.gpt2 import architecture_flags, to_fairseq, write_gpt2
-    from genft_fairseq.files import written_whole
+    from genft_fairseq.files import atomic_folder
 
     settings, config = gpt2.read_settings(hf_dir)
     tokeniser = gpt2_tokeniser.require_tokeniser(hf_dir, gpt2_bpe)
     tokeniser.require_size(settings.vocabulary)
     weights = to_fairseq(gpt2.read_weights(hf_dir, config), settings.layers, tokeniser.end_of_text)
     begin("writing")
-    with written_whole(out_dir) as folder:
+    with atomic_folder(out_dir) as folder:
         gpt2_tokeniser.write_for_fairseq(tokeniser, folder)
         count = write_gpt2(settings, weights, folder, out_dir.resolve())
     model = str(out_dir / "model.pt")
@@ -172,9 +172,9 @@ def _import_encoder(
     pooling: str | None,
 ) -> Made:
     from genft_fairseq.convert.encoder_decoder_checkpoint import write_encoder
-    from genft_fairseq.files import written_whole
+    from genft_fairseq.files import atomic_folder
 
-    with written_whole(out_dir) as folder:
+    with atomic_folder(out_dir) as folder:
         described, count = write_encoder(
             hf_dir, folder, out_dir.resolve(), tokeniser, pooling, passages or PASSAGES
         )
@@ -214,7 +214,7 @@ def _import_encoder_decoder(
     from genft_fairseq.convert.encoder_decoder_checkpoint import write_folder
     from genft_fairseq.convert.huggingface_folder import require_transformers
     from genft_fairseq.data.fid_lines import marker_symbols
-    from genft_fairseq.files import written_whole
+    from genft_fairseq.files import atomic_folder
 
     require_transformers()
     source = read_tokeniser(tokeniser or hf_dir, "--tokeniser")
@@ -230,7 +230,7 @@ def _import_encoder_decoder(
         model, content, source, target, added, str(hf_dir / "config.json")
     )
     begin("writing")
-    with written_whole(out_dir) as folder:
+    with atomic_folder(out_dir) as folder:
         count = write_folder(model, described, source, target, folder, out_dir.resolve())
     path, kind = str(out_dir / "model.pt"), ("fid_t5", "fid") if passages else KIND
     flags = ["--arch", kind[0], "--task", kind[1], "--hugging-face", str(out_dir)]

@@ -26,7 +26,7 @@ import click
 from click.core import ParameterSource
 
 from genft_fairseq.cli.progress_bar import working_bar
-from genft_fairseq.files import require_writable, write_whole
+from genft_fairseq.files import require_writable, write_atomic
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
 
@@ -259,7 +259,7 @@ def run_evaluation(
     texts = {"--output": found.json, **found.files}
     given = {flag: path for flag, path in files.items() if path}
     for flag, path in given.items():
-        write_whole(Path(path), texts[flag]())
+        write_atomic(Path(path), texts[flag]())
     if as_json:
         for part in found.json():
             click.echo(part, nl=False)

@@ -17,11 +17,11 @@ import click
 from genft_fairseq.cli.child_process import PassingOn, run, runnable
 from genft_fairseq.cli.measuring import tell
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.raw_text import generated_figures
+from genft_fairseq.evaluation.raw_text import generated_metrics
 from genft_fairseq.evaluation.translation import Generated, parse_generated
 from genft_fairseq.experiments.data_folders import flag_values, has_flag, target_language
 from genft_fairseq.experiments.strategies import STRATEGIES, TASKS
-from genft_fairseq.files import write_whole
+from genft_fairseq.files import write_atomic
 
 # The last line: a BLEU of tokens, unless --scoring asks for something else.
 _SCORE = re.compile(r"^(Generate .* with beam=\d+: ).*\n?", re.MULTILINE)
@@ -68,18 +68,18 @@ class TranslationView:
         click.echo(line)
         if self.file:
             kept = text if self.keeps_score else _SCORE.sub("", text)
-            write_whole(self.file, f"{kept}{line}\n")
+            write_atomic(self.file, f"{kept}{line}\n")
 
     def _scores(self, generated: Generated) -> str:
-        figures, file = generated_figures(generated, self.data, self.split, self.language)
-        if figures is None:
+        metrics, file = generated_metrics(generated, self.data, self.split, self.language)
+        if metrics is None:
             raise UserError(f"{self.data} holds no references of {self.split}")
         name, called = ("bleu", "BLEU") if file else ("tokenised_bleu", "tokenised BLEU")
         against = f"text against {file}" if file else f"no raw text of its sentences in {self.data}"
         return (
-            f"{called} = {figures[name]:.2f}, chrF = {figures['chrf']:.2f}, "
-            f"length ratio = {figures['length_ratio']:.3f}; {against}; "
-            f"{called} {figures[f'{name}_signature']}, chrF {figures['chrf_signature']}"
+            f"{called} = {metrics[name]:.2f}, chrF = {metrics['chrf']:.2f}, "
+            f"length ratio = {metrics['length_ratio']:.3f}; {against}; "
+            f"{called} {metrics[f'{name}_signature']}, chrF {metrics['chrf_signature']}"
         )
 
 
@@ -328,7 +328,7 @@ def _train(
 ) -> None:
     """Run a training command, the only one in its folder; ``begin`` writes what it starts from."""
     from genft_fairseq.experiments.save_folders import finished_updates, training_lock
-    from genft_fairseq.files import write_whole
+    from genft_fairseq.files import write_atomic
 
     _require_dry_run(as_json, dry_run)
     if dry_run:
@@ -339,7 +339,7 @@ def _train(
             return click.echo(f"finished already: {save_dir} has {updates} updates")
         line = shlex.join(runnable(command))
         begin(line)
-        write_whole(save_dir / "command", line + "\n")
+        write_atomic(save_dir / "command", line + "\n")
         _run(command, dry_run, as_json, inherited=[lock], log=save_dir / "genft.log")
 
 

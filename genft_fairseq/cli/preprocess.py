@@ -9,7 +9,7 @@ import click
 from genft_fairseq.cli.measuring import json_option, tell
 from genft_fairseq.cli.progress_bar import number_of_lines, working_bar
 from genft_fairseq.errors import UserError
-from genft_fairseq.files import require_writable, write_whole
+from genft_fairseq.files import require_writable, write_atomic
 
 POSITIVE = click.IntRange(min=1)
 
@@ -77,7 +77,7 @@ def preprocess(
     with working_bar(as_json, "documents") as bar:
         total = number_of_lines(documents, bar)
         read = bar.track(read_documents(documents), total=total, description="cutting")
-        write_whole(output, passage_rows(matches.watch(document_windows(read, window, stride))))
+        write_atomic(output, passage_rows(matches.watch(document_windows(read, window, stride))))
     done: dict[str, Any] = {
         "output": str(output),
         "passages": matches.passages,
@@ -85,7 +85,7 @@ def preprocess(
     }
     lines = [f"{output}: {matches.passages} passages of {matches.documents} documents"]
     if matched is not None:
-        write_whole(matched, (json.dumps(m, ensure_ascii=False) + "\n" for m in matches.as_json()))
+        write_atomic(matched, (json.dumps(m, ensure_ascii=False) + "\n" for m in matches.as_json()))
         answered = matches.answered()
         done |= {"matched": str(matched), "questions": len(questions), "answered": answered}
         lines.append(

@@ -23,7 +23,7 @@ from genft_fairseq.data.fid_json import Passage
 from genft_fairseq.data.huggingface_tokeniser import DESCRIPTION
 from genft_fairseq.data.passages import PassageTable
 from genft_fairseq.errors import UserError
-from genft_fairseq.files import file_sha256, require_writable, write_whole, written_whole
+from genft_fairseq.files import atomic_folder, file_sha256, require_writable, write_atomic
 from genft_fairseq.retrieval import dense
 from genft_fairseq.retrieval.bm25 import BM25Index, BM25Options
 from genft_fairseq.retrieval.dense import Found
@@ -120,7 +120,7 @@ def open_dense(
     with keeping as temporary:
         place = folder if folder is not None else Path(temporary, "index")  # type: ignore[arg-type]
         if not _is_index(place):
-            with written_whole(place) as written:
+            with atomic_folder(place) as written:
                 blocks = map(encoder.passages, dense.in_blocks(table, _PASSAGES_AT_ONCE))
                 dense.write_embeddings(written, wanted, blocks, encoder.width)
         vectors = dense.load_embeddings(place, wanted, table)
@@ -186,7 +186,7 @@ def _is_index(folder: Path) -> bool:
 
 
 def _new(folder: Path | None) -> AbstractContextManager[Path | None]:
-    return nullcontext(None) if folder is None else written_whole(folder)
+    return nullcontext(None) if folder is None else atomic_folder(folder)
 
 
 OPEN: dict[str, Callable[..., Searching]] = {"bm25": open_bm25, "dense": open_dense}
@@ -281,11 +281,11 @@ def retrieve(
         raise UserError(f"--output {output} is what is read")
     if index is not None and not index.exists():
         require_writable("--index", index)
-    figures = _retrieve(passages, question_file, method, top_k, output, index, as_json, options)
+    metrics = _retrieve(passages, question_file, method, top_k, output, index, as_json, options)
     if as_json:
-        click.echo(dump(figures), nl=False)
+        click.echo(dump(metrics), nl=False)
         return
-    for name, value in figures.items():
+    for name, value in metrics.items():
         shown = f"{value:.4f}" if name.startswith("recall") else value
         click.echo(f"{name.replace('recall_', 'recall@'):<16} {shown}")
 
@@ -321,7 +321,7 @@ def _retrieve(
     # Imported here: they bring in torch, which --help does not need.
     pass
     from genft_fairseq.data.questions import read_questions
-    from genft_fairseq.metrics.question_answering import recall_figures
+    from genft_fairseq.metrics.question_answering import recall_metrics
 
     questions = list(read_questions(question_file))
     with working_bar(quiet, "passages") as bar:
@@ -337,7 +337,7 @@ def _retrieve(
         bar.update(step, description="writing")
         named = table.pick(found.numbers.unique().tolist())
         holds: list[list[bool]] = []
-        write_whole(output, _lines(questions, found, named, holds))
+        write_atomic(output, _lines(questions, found, named, holds))
     return {
         "questions": len(questions),
         "passages": table.fingerprint().passages,
@@ -345,7 +345,7 @@ def _retrieve(
         "index_seconds": round(ready - begun, 2),
         "search_seconds": round(searched - ready, 2),
         "with_answers": len(holds),
-        **recall_figures(holds),
+        **recall_metrics(holds),
         "output": str(output),
     }
 

@@ -137,8 +137,8 @@ def _converted(folder: Path, flag: str) -> Any:
 
 def _has_capitals(vocabulary: Path) -> bool:
     """Tell whether a piece has a capital letter, but for symbols such as ``[CLS]``."""
-    pieces = vocabulary.read_text(encoding="utf-8", errors="replace").split("\n")
-    return any(piece != piece.lower() for piece in pieces if not piece.startswith("["))
+    subwords = vocabulary.read_text(encoding="utf-8", errors="replace").split("\n")
+    return any(subword != subword.lower() for subword in subwords if not subword.startswith("["))
 
 
 def write_tokenisers(found: Path, described: Description, folder: Path) -> None:

@@ -38,14 +38,14 @@ class Tokeniser:
         source: where it was read, for messages.
     """
 
-    pieces: Mapping[str, int]
+    subwords: Mapping[str, int]
     merges: tuple[tuple[str, str], ...]
     source: str
 
     @property
     def end_of_text(self) -> int:
         """The number of ``<|endoftext|>``, 50256 in GPT-2's own."""
-        return self.pieces[END_OF_TEXT]
+        return self.subwords[END_OF_TEXT]
 
     def require_size(self, vocabulary: int) -> None:
         """Refuse a model of another vocabulary.
@@ -53,9 +53,9 @@ class Tokeniser:
         Raises:
             UserError: the sizes differ.
         """
-        if len(self.pieces) != vocabulary:
+        if len(self.subwords) != vocabulary:
             raise UserError(
-                f"{self.source} has {len(self.pieces)} pieces, but the model a vocabulary of "
+                f"{self.source} has {len(self.subwords)} pieces, but the model a vocabulary of "
                 f"{vocabulary}: they do not belong together"
             )
 
@@ -71,15 +71,15 @@ def read_tokeniser(folder: Path) -> Tokeniser | None:
     if (folder / ONE_FILE).is_file():
         tokeniser = _read_one_file(folder / ONE_FILE)
     else:
-        pairs = [(folder / pieces, folder / merges) for pieces, merges in _PAIRS]
+        pairs = [(folder / subwords, folder / merges) for subwords, merges in _PAIRS]
         found = [pair for pair in pairs if all(path.is_file() for path in pair)]
         if not found:
             return None
-        pieces, merges = found[0]
+        subwords, merges = found[0]
         lines = _text(merges).split("\n")  # not splitlines: pieces hold all kinds of characters
         kept = [line for line in lines if line and not line.startswith("#version")]
         tokeniser = Tokeniser(
-            read_json(pieces), tuple(_pair(line, merges) for line in kept), str(pieces)
+            read_json(subwords), tuple(_pair(line, merges) for line in kept), str(subwords)
         )
     _require_byte_level(tokeniser)
     return tokeniser
@@ -117,7 +117,7 @@ def _read_one_file(path: Path) -> Tokeniser:
     if whole.get("normalizer"):
         raise UserError(f"{path} changes text before it is split (normalizer), unlike GPT-2")
     try:
-        pieces = {
+        subwords = {
             **model["vocab"],
             **{a["content"]: a["id"] for a in whole.get("added_tokens", ())},
         }
@@ -125,7 +125,7 @@ def _read_one_file(path: Path) -> Tokeniser:
     except (KeyError, TypeError, AttributeError) as error:
         lacking = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise UserError(f"{path} is broken: {lacking}") from error
-    return Tokeniser(pieces, merges, str(path))
+    return Tokeniser(subwords, merges, str(path))
 
 
 def _pair(merge: Any, path: Path) -> tuple[str, str]:
@@ -165,25 +165,27 @@ def read_json(path: Path, kind: type = dict) -> Any:
 
 def _require_byte_level(tokeniser: Tokeniser) -> None:
     """Refuse what would end in a KeyError in the middle of a text, or in other pieces."""
-    pieces, source = tokeniser.pieces, tokeniser.source
-    numbers = list(pieces.values())
+    subwords, source = tokeniser.subwords, tokeniser.source
+    numbers = list(subwords.values())
     whole = all(type(number) is int for number in numbers)
     if not whole or sorted(numbers) != list(range(len(numbers))):
         raise UserError(f"{source} does not number its {len(numbers)} pieces from 0 on")
-    if END_OF_TEXT not in pieces:
+    if END_OF_TEXT not in subwords:
         raise UserError(f"{source} has no piece {END_OF_TEXT}, which ends GPT-2's texts")
-    missing = [byte for byte, symbol in bytes_to_unicode().items() if symbol not in pieces]
+    missing = [byte for byte, symbol in bytes_to_unicode().items() if symbol not in subwords]
     if missing:
         raise UserError(f"{source} is not byte-level: it has no piece for byte {missing[0]}")
     for first, second in tokeniser.merges:
-        unknown = [piece for piece in (first, second, first + second) if piece not in pieces]
+        unknown = [
+            subword for subword in (first, second, first + second) if subword not in subwords
+        ]
         if unknown:
             raise UserError(f"{source} does not know {unknown[0]!r}, which its merges use")
 
 
 def write_for_fairseq(tokeniser: Tokeniser, folder: Path) -> None:
     """Write ``dict.txt``, with a line for every number, and the files of ``--bpe gpt2``."""
-    lines = "".join(f"{number} 1\n" for number in range(len(tokeniser.pieces)))
+    lines = "".join(f"{number} 1\n" for number in range(len(tokeniser.subwords)))
     (folder / "dict.txt").write_text(lines, encoding="utf-8")
     _write_pair(tokeniser, folder, FAIRSEQ_FILES)
 
@@ -197,7 +199,7 @@ def write_for_hugging_face(tokeniser: Tokeniser, folder: Path, positions: int) -
 
 
 def _write_pair(tokeniser: Tokeniser, folder: Path, names: tuple[str, str]) -> None:
-    in_order = dict(sorted(tokeniser.pieces.items(), key=lambda piece: piece[1]))
+    in_order = dict(sorted(tokeniser.subwords.items(), key=lambda subword: subword[1]))
     (folder / names[0]).write_text(json.dumps(in_order), encoding="utf-8")
     lines = [_VERSION, *(" ".join(pair) for pair in tokeniser.merges)]
     (folder / names[1]).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")

@@ -52,11 +52,11 @@ class FirstTokenAuxiliaryCriterion(TokenCriterion):
         first = first_token_mask(targets.scored, self.padding_idx)
         return replace(targets, nll_weight=self.weight * ratio * first.double())
 
-    def method_figures(self, terms: TokenTerms, targets: Targets) -> dict[str, Any]:
+    def method_metrics(self, terms: TokenTerms, targets: Targets) -> dict[str, Any]:
         """Add the first token's own loss."""
         first_nll = first_token_loss(terms.nll.detach(), targets.scored, self.padding_idx)
         return {
-            **super().method_figures(terms, targets),
+            **super().method_metrics(terms, targets),
             "first_token_nll": first_nll.sum(),
             "first_tokens": targets.scored.ne(self.padding_idx).any(dim=-1).sum(),
         }

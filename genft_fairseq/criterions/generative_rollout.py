@@ -9,7 +9,7 @@ import torch
 from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 
-from genft_fairseq.criterions.on_policy import OwnTextCriterion, check_prefix, search
+from genft_fairseq.criterions.on_policy import OnPolicyCriterion, check_prefix, search
 from genft_fairseq.criterions.token_criterion import TokenCriterionConfig
 from genft_fairseq.errors import check_range
 from genft_fairseq.generation.decoder_input import (
@@ -45,7 +45,7 @@ class GenerativeRolloutCriterionConfig(TokenCriterionConfig):
 
 
 @register_criterion("generative_rollout", dataclass=GenerativeRolloutCriterionConfig)
-class GenerativeRolloutCriterion(OwnTextCriterion):
+class GenerativeRolloutCriterion(OnPolicyCriterion):
     """The token loss of free-running predictions against gold, position by position.
 
     The model decodes freely up to the batch's longest target, without gradient and by incremental
@@ -57,7 +57,7 @@ class GenerativeRolloutCriterion(OwnTextCriterion):
     """
 
     registered_name = "generative_rollout"
-    own_figures = (("rollout_nll_loss", "rollout_tokens", math.log(2)),)
+    own_metrics = (("rollout_nll_loss", "rollout_tokens", math.log(2)),)
 
     def __init__(self, cfg: GenerativeRolloutCriterionConfig, task: Any):
         super().__init__(cfg, task, "--rollout-rate", cfg.rollout_rate)
@@ -68,10 +68,10 @@ class GenerativeRolloutCriterion(OwnTextCriterion):
         )
         check_prefix("--rollout-prefix-length", self.prefix_length, task)
 
-    def own_text_loss(self, model: Any, sample: dict[str, Any], reduce: bool) -> tuple:
+    def on_policy_loss(self, model: Any, sample: dict[str, Any], reduce: bool) -> tuple:
         """Compute the token loss on the model's own text."""
         with replaced_decoder_input(model, partial(self._roll_out, sample)):
-            loss, sample_size, logging_output = super(OwnTextCriterion, self).forward(
+            loss, sample_size, logging_output = super(OnPolicyCriterion, self).forward(
                 model, sample, reduce
             )
         logging_output["rollout_nll_loss"] = logging_output["nll_loss"]

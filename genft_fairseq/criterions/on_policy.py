@@ -23,17 +23,17 @@ from genft_fairseq.generation.sampling import Search
 from genft_fairseq.generation.stateless_rng import happens
 
 
-class OwnTextCriterion(TokenCriterion):
+class OnPolicyCriterion(TokenCriterion):
     """The token loss in most updates, a loss on the model's own text in the others.
 
     Which kind an update is, is the same for all processes and micro-batches
     (``generation.draws.happens``).  Validation is always teacher-forced.
 
-    Subclasses name in ``own_figures`` what the other updates log: a sum and the count that divides
+    Subclasses name in ``own_metrics`` what the other updates log: a sum and the count that divides
     it, each shown as a mean in the given unit.
     """
 
-    own_figures: tuple[tuple[str, str, float], ...] = ()
+    own_metrics: tuple[tuple[str, str, float], ...] = ()
 
     def __init__(self, cfg: TokenCriterionConfig, task: Any, rate_flag: str, rate: float):
         super().__init__(cfg, task)
@@ -45,12 +45,12 @@ class OwnTextCriterion(TokenCriterion):
         """Compute the loss of a sample; see ``TokenCriterion.forward``."""
         require_autoregressive(model, f"--criterion {self.registered_name}")
         if self.training and happens(self.rate):
-            loss, sample_size, logging_output = self.own_text_loss(model, sample, reduce)
+            loss, sample_size, logging_output = self.on_policy_loss(model, sample, reduce)
             # fairseq sums what the processes log by their keys, which are the same in all of them.
             return loss, sample_size, {**logging_output, "own_text": 1}
         return super().forward(model, sample, reduce)
 
-    def own_text_loss(self, model: Any, sample: dict[str, Any], reduce: bool) -> tuple:
+    def on_policy_loss(self, model: Any, sample: dict[str, Any], reduce: bool) -> tuple:
         """Compute what ``forward`` returns, on the model's own text."""
         raise NotImplementedError
 
@@ -64,7 +64,7 @@ class OwnTextCriterion(TokenCriterion):
         size = sum(log.get("sample_size", 0) for log in logging_outputs)
         divisor = size.clamp(min=1) if torch.is_tensor(size) else max(size, 1)
         metrics.log_scalar("loss", loss / divisor / math.log(2), size, round=3)
-        for name, count, unit in cls.own_figures:
+        for name, count, unit in cls.own_metrics:
             log_mean(logging_outputs, name, count, unit)
 
 

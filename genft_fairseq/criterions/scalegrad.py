@@ -26,4 +26,4 @@ class ScaleGradCriterion(TokenCriterion):
     """
 
     registered_name = "scalegrad"
-    figures = ("seen_mass",)
+    metrics = ("seen_mass",)

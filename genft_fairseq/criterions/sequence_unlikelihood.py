@@ -9,7 +9,7 @@ from fairseq.criterions import register_criterion
 from fairseq.tasks.language_modeling import LanguageModelingTask
 from torch import Tensor
 
-from genft_fairseq.criterions.on_policy import OwnTextCriterion, check_prefix, task_settings
+from genft_fairseq.criterions.on_policy import OnPolicyCriterion, check_prefix, task_settings
 from genft_fairseq.criterions.token_criterion import TokenCriterionConfig
 from genft_fairseq.errors import UserError, check_range
 from genft_fairseq.functional.linear_loss import Wanted
@@ -50,7 +50,7 @@ class SequenceUnlikelihoodCriterionConfig(TokenCriterionConfig):
 
 
 @register_criterion("sequence_unlikelihood", dataclass=SequenceUnlikelihoodCriterionConfig)
-class SequenceUnlikelihoodCriterion(OwnTextCriterion):
+class SequenceUnlikelihoodCriterion(OnPolicyCriterion):
     """Sequence-level unlikelihood (Welleck et al., ICLR 2020, arXiv:1908.04319).
 
     In a sequence update the model continues prefixes (of a language model's blocks) or translates
@@ -67,7 +67,7 @@ class SequenceUnlikelihoodCriterion(OwnTextCriterion):
     """
 
     registered_name = "sequence_unlikelihood"
-    own_figures = (
+    own_metrics = (
         ("sequence_unlikelihood", "generated_tokens", math.log(2)),
         ("repeated_tokens", "generated_tokens", 1.0),
     )
@@ -103,7 +103,7 @@ class SequenceUnlikelihoodCriterion(OwnTextCriterion):
                 f"{needed} positions, but the model has {positions} (--tokens-per-sample)"
             )
 
-    def own_text_loss(self, model: Any, sample: dict[str, Any], reduce: bool) -> tuple:
+    def on_policy_loss(self, model: Any, sample: dict[str, Any], reduce: bool) -> tuple:
         """Compute the unlikelihood of repeats in the model's own text."""
         if "prev_output_tokens" in sample["net_input"]:
             output, text = self._translate(model, sample)

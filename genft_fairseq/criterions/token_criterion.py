@@ -74,8 +74,8 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
             smoothing=cfg.label_smoothing,
             gamma=cfg.gamma,
             alpha=alpha,
-            with_seen_mass="seen_mass" in self.figures,
-            with_unlikelihood="unlikelihood" in self.figures,
+            with_seen_mass="seen_mass" in self.metrics,
+            with_unlikelihood="unlikelihood" in self.metrics,
             with_correct=cfg.report_accuracy,
         )
 
@@ -94,7 +94,7 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
             model, lambda: model(**sample["net_input"]), self.loss_chunk_size
         )
         targets = self.targets(model.get_targets(sample, net_output), sample)
-        wanted = Wanted(total=self.eps > 0, likeliest=self.report_accuracy)
+        wanted = Wanted(total=self.eps > 0, argmax=self.report_accuracy)
         # The model's, which may be larger than the dictionary.
         token_loss = replace(self.token_loss, vocabulary=output.vocabulary)
         total, terms = output.after(self.ignore_prefix_size).loss(
@@ -108,7 +108,7 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
             "ntokens": ntokens,
             "nsentences": sample["target"].size(0),
             "sample_size": sample_size,
-            **self.method_figures(terms, targets),
+            **self.method_metrics(terms, targets),
         }
         if terms.correct is not None:
             # Kept as tensors: fairseq's own criterion waits for the device here.
@@ -135,7 +135,7 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
         prefix = self.ignore_prefix_size
         return Targets(sequence, self.padding_idx, prefix, self.token_loss.needs_seen)
 
-    def method_figures(self, terms: TokenTerms, targets: Targets) -> dict[str, Any]:
+    def method_metrics(self, terms: TokenTerms, targets: Targets) -> dict[str, Any]:
         """Return the sums behind the method's own figures, the same keys on every rank."""
         sums = {"seen_mass": terms.seen_mass, "unlikelihood": terms.unlikelihood}
         figures = {name: value.detach().sum() for name, value in sums.items() if value is not None}

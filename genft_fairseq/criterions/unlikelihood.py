@@ -23,4 +23,4 @@ class UnlikelihoodCriterion(TokenCriterion):
     """
 
     registered_name = "unlikelihood"
-    figures = ("unlikelihood",)
+    metrics = ("unlikelihood",)

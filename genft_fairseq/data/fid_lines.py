@@ -87,7 +87,7 @@ class Markers:
         return cls(question, title, context, tuple(numbered))
 
     def encode(
-        self, part: str, text: str, pieces: Callable[[str], str], dictionary: Dictionary
+        self, part: str, text: str, subwords: Callable[[str], str], dictionary: Dictionary
     ) -> Tensor:
         """Encode a part of a pair, with what stands before it.
 
@@ -103,7 +103,7 @@ class Markers:
 
         def ids_of(words: str) -> Tensor:
             return dictionary.encode_line(
-                pieces(words), add_if_not_exist=False, append_eos=False
+                subwords(words), add_if_not_exist=False, append_eos=False
             ).long()
 
         ids = ids_of(text)

@@ -79,10 +79,11 @@ class _Side:
         for encoding in self.tokenizer.encode_batch(list(texts), add_special_tokens=False):
             # Text that spells a symbol which frames texts, or a sentinel, is not that symbol: it
             # stays text where the tokeniser can split it, and is unknown where it has one piece.
-            pieces = [
-                unknown if piece in self.reserved else str(piece) for piece in encoding.ids[:room]
+            subwords = [
+                unknown if subword in self.reserved else str(subword)
+                for subword in encoding.ids[:room]
             ]
-            found.append([*self.prefix, *pieces])
+            found.append([*self.prefix, *subwords])
         return found
 
 

@@ -167,7 +167,9 @@ def _gpt2_bytes(folders: Sequence[Path]) -> Bytes:
         raise UserError(f"--bpe gpt2 needs encoder.json and vocab.bpe in {places}")
     try:
         bpe = get_encoder(str(folder / "encoder.json"), str(folder / "vocab.bpe"))
-        unknown = {sign for piece in bpe.decoder.values() for sign in piece} - {*bpe.byte_decoder}
+        unknown = {sign for subword in bpe.decoder.values() for sign in subword} - {
+            *bpe.byte_decoder
+        }
         if unknown:
             raise ValueError(f"{min(unknown)!r} stands for no byte")
     # What fairseq's reader raises of other files depends on what they hold.
@@ -177,10 +179,10 @@ def _gpt2_bytes(folders: Sequence[Path]) -> Bytes:
         ) from error
 
     def spelled(symbol: str) -> bytes:
-        piece = bpe.decoder.get(int(symbol)) if symbol.isdecimal() else None
-        if piece is None:  # END, and fairseq's own symbols
+        subword = bpe.decoder.get(int(symbol)) if symbol.isdecimal() else None
+        if subword is None:  # END, and fairseq's own symbols
             return symbol.encode()
-        return bytes(bpe.byte_decoder[character] for character in piece)
+        return bytes(bpe.byte_decoder[character] for character in subword)
 
     return spelled
 
@@ -211,19 +213,19 @@ class TextForm:
         is_prepared: whether a manifest says it, of our ``data-prep``.
     """
 
-    pieces: Subwords
+    subwords: Subwords
     words: Preparation
     is_prepared: bool
 
     @property
     def is_known(self) -> bool:
         """Whether anything in the folder tells it."""
-        return self.is_prepared or self.pieces.kind != "none"
+        return self.is_prepared or self.subwords.kind != "none"
 
     def text(self, language: str) -> Detokeniser:
         """Return what makes text in a language of the symbols of a hypothesis."""
         join = joiner(self.words, language)
-        return lambda symbols: join(self.pieces.join(symbols))
+        return lambda symbols: join(self.subwords.join(symbols))
 
 
 def text_form(folders: Sequence[Path], bpe: str = "auto", tokenizer: str = "auto") -> TextForm:
@@ -235,9 +237,9 @@ def text_form(folders: Sequence[Path], bpe: str = "auto", tokenizer: str = "auto
         tokenizer: *moses* undoes what Moses' tokeniser did to text, *none* nothing; *auto* does
             what the manifest says, and where there is none *moses* for subword-nmt's pieces.
     """
-    pieces = Subwords(None, bpe, folders)
+    subwords = Subwords(None, bpe, folders)
     found = next((p for folder in folders if (p := read_preparation(folder))), None)
-    words = found or Preparation(has_moses_tokens=pieces.kind == "subword_nmt")
+    words = found or Preparation(has_moses_tokens=subwords.kind == "subword_nmt")
     if tokenizer != "auto":
         words = replace(words, has_moses_tokens=tokenizer == "moses")
-    return TextForm(pieces, words, is_prepared=found is not None)
+    return TextForm(subwords, words, is_prepared=found is not None)

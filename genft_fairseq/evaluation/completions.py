@@ -190,7 +190,7 @@ class CompletionFigures:
                 if share is not None:
                     self.shares[f"{name}_rep_{n}"] = (total + share, counted + 1)
 
-    def figures(self) -> dict[str, float | int | None]:
+    def metrics(self) -> dict[str, float | int | None]:
         """Return the figures by name.
 
         ``seq_rep_n`` and ``word_rep_n``, the mean share of n-grams (of dictionary tokens, of
@@ -215,7 +215,7 @@ class CompletionFigures:
         return {
             **found,
             "diversity": diversity,
-            **self.diversity.figures(),
+            **self.diversity.metrics(),
             "repeated_tokens": self.repeated / tokens if tokens else None,
             "uniq_seq": len(self.distinct["seq"]),
             "uniq_words": len(self.distinct["word"]),
@@ -250,8 +250,8 @@ class CompletionLog:
         peer_compatible: see ``CompletionFigures``.
     """
 
-    def __init__(self, pieces: Subwords, length: int, peer_compatible: bool):
-        self.pieces = pieces
+    def __init__(self, subwords: Subwords, length: int, peer_compatible: bool):
+        self.subwords = subwords
         self.length = length
         self.peer_compatible = peer_compatible
         self.model = CompletionFigures(peer_compatible)
@@ -261,17 +261,17 @@ class CompletionLog:
     def add(self, completion: Completion) -> None:
         """Count a completion, and write its texts down."""
         texts = {
-            part: self.pieces.text(getattr(completion, part))
+            part: self.subwords.text(getattr(completion, part))
             for part in ("prefix", "continuation", "human")
         }
         written = completion.continuation
         repetitions = {f"seq_rep_{n}": repetition(written, n) for n in NGRAMS}
-        for part, figures in (("continuation", self.model), ("human", self.human)):
+        for part, metrics in (("continuation", self.model), ("human", self.human)):
             ids = getattr(completion, part)
             repeated = repeated_tokens(ids, self.peer_compatible)
             if len(ids) == self.length:
-                figures.add(ids, texts[part], repeated)
-            texts[f"{part}_marked"] = self.pieces.marked(ids, repeated)
+                metrics.add(ids, texts[part], repeated)
+            texts[f"{part}_marked"] = self.subwords.marked(ids, repeated)
         self._file.write(json.dumps(texts | repetitions, ensure_ascii=False) + "\n")
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -280,9 +280,9 @@ class CompletionLog:
         self._file.seek(0)
         yield from map(json.loads, self._file)
 
-    def json_parts(self, figures: dict[str, Any]) -> Iterator[str]:
+    def json_parts(self, metrics: dict[str, Any]) -> Iterator[str]:
         """Yield figures, texts and their repetition as one JSON object, piece by piece."""
-        yield json.dumps(figures, indent=2, ensure_ascii=False).removesuffix("\n}")
+        yield json.dumps(metrics, indent=2, ensure_ascii=False).removesuffix("\n}")
         yield ',\n  "completions": ['
         for number, texts in enumerate(self):
             kept = {name: texts[name] for name in texts if not name.endswith("_marked")}

@@ -142,7 +142,7 @@ class DecodingCost:
         for part, held in cache_bytes(decoder, self._state).items():
             self._cache[part] += finished * held / (still_open or finished)
 
-    def seconds_figures(self, unit: str = "question") -> dict[str, Any]:
+    def seconds_metrics(self, unit: str = "question") -> dict[str, Any]:
         """Return the mean seconds a unit, and the tokens a second.
 
         ``processor`` seconds are of all threads together.
@@ -162,11 +162,11 @@ class DecodingCost:
             "threads": torch.get_num_threads(),
         }
 
-    def figures(self) -> dict[str, Any]:
+    def metrics(self) -> dict[str, Any]:
         """Return the means a question, of its cache as well."""
         cache = {part: held / max(self.questions, 1) for part, held in self._cache.items()}
         return {
-            **self.seconds_figures(),
+            **self.seconds_metrics(),
             "cache_bytes_per_question": sum(cache.values()),
             **{f"cache_{part}_bytes_per_question": held for part, held in cache.items()},
         }

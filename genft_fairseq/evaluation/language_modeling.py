@@ -20,7 +20,7 @@ from genft_fairseq.evaluation.loading import (
     Progress,
     load_language_model,
     require_known,
-    token_figures,
+    token_metrics,
     token_rows,
 )
 
@@ -79,29 +79,29 @@ def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], Completio
                 f"{tokens}"
             )
         folders = [Path(asked.data), Path(asked.path).parent]
-        pieces = Subwords(loaded.dictionary, asked.bpe, folders)
-        log = CompletionLog(pieces, plan.length, asked.peer_compatible)
+        subwords = Subwords(loaded.dictionary, asked.bpe, folders)
+        log = CompletionLog(subwords, plan.length, asked.peer_compatible)
     begun = time.perf_counter()
-    figures: dict[str, Any] = {
+    metrics: dict[str, Any] = {
         **{name: getattr(asked, name) for name in ("path", "split", "peer_compatible")},
     }
     if asked.predicting:
         peer_rows = rows if asked.peer_compatible else None
         predicted = rows.tokens // (block + 1) * block if peer_rows and block else rows.tokens
         progress = begin("predicting", predicted)
-        found = token_figures(loaded, asked.split, asked.max_tokens, progress, block, peer_rows)
-        figures.update(found.figures(asked.peer_compatible))
-        figures["tokens_per_sample"] = block
+        found = token_metrics(loaded, asked.split, asked.max_tokens, progress, block, peer_rows)
+        metrics.update(found.metrics(asked.peer_compatible))
+        metrics["tokens_per_sample"] = block
     if plan and log:
         progress = begin("completing", number_of_prefixes(plan, rows.tokens) * plan.length)
         for batch in complete(loaded, rows, plan):
             for completion in batch:
                 log.add(completion)
             progress(len(batch) * plan.length)
-        figures.update(_settings(plan), bpe=log.pieces.kind)
-        figures.update(model=log.model.figures(), human=log.human.figures())
-    figures["seconds"] = round(time.perf_counter() - begun, 1)
-    return figures, log
+        metrics.update(_settings(plan), bpe=log.subwords.kind)
+        metrics.update(model=log.model.metrics(), human=log.human.metrics())
+    metrics["seconds"] = round(time.perf_counter() - begun, 1)
+    return metrics, log
 
 
 def _block(asked: Evaluation, loaded: LoadedModel, tokens: int) -> int | None:

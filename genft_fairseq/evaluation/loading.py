@@ -231,7 +231,7 @@ def require_known(rows: TokenRows, loaded: LoadedModel, split: str) -> None:
 
 
 @torch.no_grad()
-def token_figures(
+def token_metrics(
     loaded: LoadedModel,
     split: str,
     max_tokens: int | None = None,
@@ -257,13 +257,13 @@ def token_figures(
         batches = _fairseq_batches(loaded, split, block, max_tokens)
     else:
         batches = _peer_batches(loaded, peer_rows, block, max_tokens)
-    figures = TokenFigures(len(dictionary), dictionary.pad(), dictionary.unk())
+    metrics = TokenFigures(len(dictionary), dictionary.pad(), dictionary.unk())
     for batch in batches:
         batch = utils.move_to_cuda(batch) if loaded.device.type == "cuda" else batch
         net_output = loaded.model(**batch["net_input"])
         # A model with an adaptive softmax returns features: its log-probabilities are scores too.
-        progress(figures.add(model_logits(loaded.model, net_output), batch["target"]))
-    return figures
+        progress(metrics.add(model_logits(loaded.model, net_output), batch["target"]))
+    return metrics
 
 
 def _fairseq_batches(

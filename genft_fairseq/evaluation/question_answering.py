@@ -35,11 +35,11 @@ from genft_fairseq.evaluation.predictions import (
 )
 from genft_fairseq.metrics.question_answering import (
     Score,
-    answer_figures,
-    long_answer_figures,
-    paired_figures,
-    pointing_figures,
-    recall_figures,
+    answer_metrics,
+    long_answer_metrics,
+    paired_metrics,
+    pointing_metrics,
+    recall_metrics,
     score,
     without_letters,
 )
@@ -147,7 +147,7 @@ def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], Answered]
     source = _references(asked)
     order = PassageOrder(asked.keep_order)
     questions = read_questions(source, order)
-    figures: dict[str, Any] = {
+    metrics: dict[str, Any] = {
         **{name: getattr(asked, name) for name in ("path", "predictions_from", "data")},
         "references": str(source),
         "split": asked.split if asked.data else None,
@@ -165,16 +165,16 @@ def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], Answered]
     else:
         predictions, read, pointing, decoded = _decode(asked, questions, source, begin)
         questions = questions[: len(predictions)]
-        figures |= decoded
+        metrics |= decoded
     answered = Answered(questions, predictions, _scores(questions, predictions, asked.language))
-    figures |= _measures(answered, asked.language)
+    metrics |= _measures(answered, asked.language)
     pointers = [prediction.pointer for prediction in predictions]
     if pointing or any(pointer is not None for pointer in pointers):
-        figures |= pointing_figures([q.holds for q in questions], pointers, read)
+        metrics |= pointing_metrics([q.holds for q in questions], pointers, read)
     if baseline:
-        compared = paired_figures(_scores(questions, baseline, asked.language), answered.scores)
-        figures["baseline"] = {"predictions": asked.baseline, **compared}
-    return figures, answered
+        compared = paired_metrics(_scores(questions, baseline, asked.language), answered.scores)
+        metrics["baseline"] = {"predictions": asked.baseline, **compared}
+    return metrics, answered
 
 
 def _references(asked: Evaluation) -> Path:
@@ -225,13 +225,13 @@ def _decode(
     number = min(asked.limit or len(dataset), len(dataset))
     progress = begin("answering", number)
     predictions, cost = answer(reader, dataset, number, asked.decoding, convert, progress)
-    figures = {"n_context": reader.n_context, **asdict(asked.decoding), **cost.figures()}
+    metrics = {"n_context": reader.n_context, **asdict(asked.decoding), **cost.metrics()}
     if dataset.tgt is not None:
         gold = targets(reader, dataset, number, convert)
-        scores = answer_figures(_scores(questions[:number], gold, asked.language))
+        scores = answer_metrics(_scores(questions[:number], gold, asked.language))
         # What the way into pieces and back, and a limit on the target's length, cost.
-        figures |= {f"target_{name}": scores[name] for name in ("exact_match", "f1")}
-    return predictions, reader.n_context, reader.pointing, figures
+        metrics |= {f"target_{name}": scores[name] for name in ("exact_match", "f1")}
+    return predictions, reader.n_context, reader.pointing, metrics
 
 
 def _scores(
@@ -255,17 +255,17 @@ def _measures(answered: Answered, language: str) -> dict[str, Any]:
     measured = answerable or range(len(questions))
     return {
         "questions": len(questions),
-        **answer_figures(scores),
+        **answer_metrics(scores),
         **_by_answerable(questions, scores),
         # Right only where nothing is answered, or nothing but articles and punctuation.
         "answers_without_letters": sum(without_letters(q.answers, language) for q in questions),
         "empty_predictions": sum(not text.strip() for text in texts),
-        **long_answer_figures(
+        **long_answer_metrics(
             [texts[number] for number in measured],
             [references(questions[number]) for number in measured],
             language,
         ),
-        **recall_figures([question.holds for question in questions]),
+        **recall_metrics([question.holds for question in questions]),
     }
 
 
@@ -276,10 +276,10 @@ def _by_answerable(questions: Sequence[Question], scores: Sequence[Score]) -> di
     """
     if all(question.answerable for question in questions):
         return {}
-    figures: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     for name, kind in (("has_answer", True), ("no_answer", False)):
         chosen = [s for q, s in zip(questions, scores, strict=True) if q.answerable is kind]
-        figures[f"{name}_questions"] = len(chosen)
+        metrics[f"{name}_questions"] = len(chosen)
         if chosen:
-            figures |= {f"{name}_{key}": value for key, value in answer_figures(chosen).items()}
-    return figures
+            metrics |= {f"{name}_{key}": value for key, value in answer_metrics(chosen).items()}
+    return metrics

@@ -14,7 +14,7 @@ from genft_fairseq.evaluation.translation import (
     Generated,
     plain,
     read_lines,
-    translation_figures,
+    translation_metrics,
 )
 from genft_fairseq.files import numbered_lines
 from genft_fairseq.metrics.unknown_words import known_parts
@@ -135,7 +135,7 @@ def raw_references(data: Path, split: str, language: str) -> RawReferences | Non
     return RawReferences.read(data, file, language) if file.is_file() else None
 
 
-def generated_figures(
+def generated_metrics(
     generated: Generated, data: Path, split: str, language: str | None
 ) -> tuple[dict[str, Any] | None, Path | None]:
     """Score what ``fairseq-generate`` wrote: as text, where the data folder has raw references.
@@ -147,18 +147,18 @@ def generated_figures(
         language: of the target, where it is known.
 
     Returns:
-        the figures of ``translation_figures``, *tokenised* where there are no untouched references,
+        the figures of ``translation_metrics``, *tokenised* where there are no untouched references,
         and None without any; and the file of untouched references.
     """
     raw = raw_references(data, split, language) if language else None
     if raw and raw.fit(generated):
-        figures = translation_figures(raw.texts(generated), raw.lines, raw.lowercase(generated))
-        return figures, raw.file
+        metrics = translation_metrics(raw.texts(generated), raw.lines, raw.lowercase(generated))
+        return metrics, raw.file
     if not all(generated.targets):
         return None, None
     # What its flags did to the translations, they did to the targets, too.
     written, targets = (list(map(plain, t)) for t in (generated.detokenised, generated.targets))
-    return translation_figures(written, targets, tokenised=True), None
+    return translation_metrics(written, targets, tokenised=True), None
 
 
 def _agree(raw: str, target: str) -> bool:

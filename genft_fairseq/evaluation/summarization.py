@@ -30,7 +30,7 @@ from genft_fairseq.metrics.summarization import (
     length_ratio,
     p_values,
     plain,
-    summary_figures,
+    summary_metrics,
 )
 from genft_fairseq.metrics.words import mark_repeated
 
@@ -240,7 +240,7 @@ def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], Summarize
     for example in examples:
         scored.append(scorer.score(example))
         progress(1)
-    figures = {
+    metrics = {
         **{name: getattr(asked, name) for name in ("path", "predictions_from", "data")},
         "references": str(gold.of),
         "sources": str(gold.by) if gold.by else None,
@@ -250,7 +250,7 @@ def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], Summarize
         **decoded,
         **_measures(scored, asked.baseline),
     }
-    return figures, Summarized(examples, scored, scorer.by_character)
+    return metrics, Summarized(examples, scored, scorer.by_character)
 
 
 def _gold(asked: Evaluation) -> _Gold:
@@ -308,23 +308,23 @@ def _decode(
         )
     progress = begin("summarising", number)
     found, cost = decode(reader, dataset, number, asked.decoding, progress, SUMMARIES)
-    figures = {**asdict(asked.decoding), **cost.seconds_figures("summary")}
-    return [text(symbols) for symbols in found], figures
+    metrics = {**asdict(asked.decoding), **cost.seconds_metrics("summary")}
+    return [text(symbols) for symbols in found], metrics
 
 
 def _measures(scored: Sequence[Scored], baseline: str | None) -> dict[str, Any]:
     scores = [found.summary for found in scored]
-    references = summary_figures([found.reference for found in scored])
-    figures = summary_figures(scores)
+    references = summary_metrics([found.reference for found in scored])
+    metrics = summary_metrics(scores)
     measures = {
         "summaries": len(scored),
-        **figures,
-        "length_ratio": length_ratio(figures, references),
+        **metrics,
+        "length_ratio": length_ratio(metrics, references),
         "of_references": references,
     }
     others = [found.baseline for found in scored if found.baseline is not None]
     if baseline:
-        theirs = summary_figures(others)
+        theirs = summary_metrics(others)
         measures["baseline"] = {
             "predictions": baseline,
             **theirs,

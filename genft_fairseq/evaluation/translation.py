@@ -126,7 +126,7 @@ def subword_line(lines: Sequence[str]) -> str | None:
     return found[0] if len(found) > _FEW * len(lines) else None
 
 
-def translation_figures(
+def translation_metrics(
     translations: Sequence[str],
     references: Sequence[str],
     lowercase: bool = False,
@@ -167,7 +167,7 @@ def translation_figures(
 
 
 def corpus_bleu(lowercase: bool = False, tokenised: bool = False) -> sacrebleu.BLEU:
-    """Return the BLEU of ``translation_figures``."""
+    """Return the BLEU of ``translation_metrics``."""
     # force: that the text is tokenised is meant.
     return sacrebleu.BLEU(
         lowercase=lowercase, tokenize="none" if tokenised else "13a", force=tokenised
@@ -180,10 +180,10 @@ def score_intervals(
     lowercase: bool = False,
     tokenised: bool = False,
 ) -> dict[str, list[float] | None]:
-    """Return the 95 % bootstrap intervals of the BLEU and chrF of ``translation_figures``.
+    """Return the 95 % bootstrap intervals of the BLEU and chrF of ``translation_metrics``.
 
     Args:
-        translations: as in ``translation_figures``, and so are the others.
+        translations: as in ``translation_metrics``, and so are the others.
         references: as many.
         lowercase: score without regard to case.
         tokenised: both sides are tokenised.

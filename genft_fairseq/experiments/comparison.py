@@ -39,7 +39,7 @@ from genft_fairseq.experiments.training_run import (
     run_folder,
     train_command,
 )
-from genft_fairseq.files import require_writable, write_whole
+from genft_fairseq.files import require_writable, write_atomic
 
 RECORD = "comparison.json"
 
@@ -137,7 +137,7 @@ def claimed(comparison: Comparison) -> Iterator[None]:
             "baseline": str(comparison.baseline),
             "baseline_sha256": read_baseline(comparison.baseline).sha256,
         }
-        write_whole(comparison.output / RECORD, json.dumps(record, indent=2) + "\n")
+        write_atomic(comparison.output / RECORD, json.dumps(record, indent=2) + "\n")
         yield
 
 

@@ -85,7 +85,7 @@ def text_flags(data: Path, given: Sequence[str]) -> list[str]:
     if has_flag(given, "--bpe", "--tokenizer"):
         return []
     form = text_form([data])
-    kind = form.pieces.kind
+    kind = form.subwords.kind
     flags: list[str] = []
     if kind == "hugging_face":
         flags = ["--bpe", kind, "--hugging-face-tokeniser", str(data)]

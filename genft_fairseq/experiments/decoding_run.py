@@ -12,7 +12,7 @@ from genft_fairseq.experiments.configuration import BASELINE, Comparison, Entry
 from genft_fairseq.experiments.data_folders import text_flags
 from genft_fairseq.experiments.job import PACKAGE, Job
 from genft_fairseq.experiments.training_run import LAST, TrainingRun, read_finished
-from genft_fairseq.files import write_whole
+from genft_fairseq.files import write_atomic
 
 DECODE, EQUAL_TIME = "decode", "decode, equal time"
 
@@ -123,7 +123,7 @@ class DecodingRun(Job):
         found = len(read_translations(self.partial))
         if found != self.sentences:
             raise UserError(f"{found} translations of {self.sentences} sentences")
-        write_whole(self.record, shlex.join(self.words()) + "\n")
+        write_atomic(self.record, shlex.join(self.words()) + "\n")
         os.replace(self.partial, self.output)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from genft_fairseq.evaluation.raw_text import RawReferences
 from genft_fairseq.evaluation.translation import (
     read_generated,
-    translation_figures,
     translation_intervals,
+    translation_metrics,
     word_repetitions,
 )
 from genft_fairseq.experiments.configuration import BASELINE, Comparison, Entry
@@ -124,7 +124,7 @@ class _Seed:
         texts = {key: references.texts(generated) for key, generated in outputs.items()}
         self._score(texts, references.lines, lowercase)
         for row, run in self.runs.items():
-            self.equal_updates.setdefault(row, {}).update(training_figures(run.folder))
+            self.equal_updates.setdefault(row, {}).update(training_metrics(run.folder))
         self._equal_time()
 
     def _score(
@@ -139,13 +139,13 @@ class _Seed:
             del others[f"{DECODE} {STANDARD}"]
             p_values = bleu_p_values(standard, others, references, lowercase)
         for (row, kind), text in texts.items():
-            figures = translation_figures(text, references, lowercase)
-            self.signatures = {k: figures.pop(k) for k in ("bleu_signature", "chrf_signature")}
+            metrics = translation_metrics(text, references, lowercase)
+            self.signatures = {k: metrics.pop(k) for k in ("bleu_signature", "chrf_signature")}
             if f"{kind} {row}" in p_values:
-                figures["p_value"] = p_values[f"{kind} {row}"]
+                metrics["p_value"] = p_values[f"{kind} {row}"]
             if self.is_only:
-                figures["intervals"] = translation_intervals(text, references, lowercase)
-            (self.equal_time if kind == EQUAL_TIME else self.equal_updates)[row] = figures
+                metrics["intervals"] = translation_intervals(text, references, lowercase)
+            (self.equal_time if kind == EQUAL_TIME else self.equal_updates)[row] = metrics
 
     def _equal_time(self) -> None:
         """Which checkpoint it is, its figures where they are another row's, and time ratios."""
@@ -171,7 +171,7 @@ class _Seed:
             }
 
 
-def training_figures(folder: Path) -> Figures:
+def training_metrics(folder: Path) -> Figures:
     """Return what a finished run took: seconds, MiB, and its last loss on the validation set."""
     finished = read_finished(folder)
     per_update = finished["train_seconds"] / finished["updates"]
@@ -202,12 +202,12 @@ def _system(
         for job in jobs.values()
         if job.row == row.name and job.state == "failed"
     ]
-    figures = {seed.seed: seed.equal_updates.get(row.name, {}) for seed in seeds}
-    found["equal_updates"] = _spreads(figures)
+    metrics = {seed.seed: seed.equal_updates.get(row.name, {}) for seed in seeds}
+    found["equal_updates"] = _spreads(metrics)
     if kind == "baseline":  # one model: seeds differ in what it is compared with, its p-value
         one = {
             name: found["equal_updates"][name] | spread({"": value}) | {"seeds": {}}
-            for name, value in figures[seeds[0].seed].items()
+            for name, value in metrics[seeds[0].seed].items()
             if name not in ("p_value", "intervals")
         }
         found["equal_updates"] |= one
@@ -219,14 +219,14 @@ def _system(
 
 
 def _spreads(by_seed: dict[int, Figures]) -> Figures:
-    names = dict.fromkeys(name for figures in by_seed.values() for name in figures)
+    names = dict.fromkeys(name for metrics in by_seed.values() for name in metrics)
     names.pop("intervals", None)
     found = {
         name: spread({str(seed): f[name] for seed, f in by_seed.items() if name in f})
         for name in names
     }
-    for figures in by_seed.values():
-        for name, ends in figures.get("intervals", {}).items():
+    for metrics in by_seed.values():
+        for name, ends in metrics.get("intervals", {}).items():
             found[name]["interval"] = ends
     return found
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from genft_fairseq.errors import UserError, require_regular
 from genft_fairseq.experiments.data_folders import flag_values, has_flag
 from genft_fairseq.experiments.training_log import LAST, read_checkpoint
-from genft_fairseq.files import file_sha256, require_writable, write_whole
+from genft_fairseq.files import file_sha256, require_writable, write_atomic
 
 # With these fairseq-train does not go on from the updates that checkpoint_last.pt counts.
 _ANOTHER_START = ("--reset-optimizer", "--restore-file", "--checkpoint-suffix")
@@ -194,7 +194,7 @@ def record_beginning(save_dir: Path, beginning: Beginning, command: str) -> None
     require_beginning(save_dir, beginning)
     if not holds_checkpoints(save_dir):
         record = {**asdict(beginning), "command": command}
-        write_whole(save_dir / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        write_atomic(save_dir / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 @contextlib.contextmanager

@@ -99,7 +99,7 @@ def curve(folders: Sequence[Path], part: str, by_seconds: bool) -> Curve:
 
 def _losses(folder: Path, part: str) -> dict[int, float]:
     logged = getattr(read_training_log(folder / "train.log"), part)
-    found = {update: token_loss(figures) for update, figures in logged.items()}
+    found = {update: token_loss(metrics) for update, metrics in logged.items()}
     return {update: loss for update, loss in found.items() if loss is not None}
 
 
@@ -142,38 +142,38 @@ def _rule(head: str) -> str:
 
 
 def _row(name: str, system: Figures) -> str:
-    figures = system["equal_updates"]
+    metrics = system["equal_updates"]
     cells = [
-        *_scores(figures, system),
-        _mean(figures, "length_ratio", 3),
-        *(_mean(figures, repetition, 4) for repetition in REPETITIONS),
-        _mean(figures, "epoch_seconds", 1),
-        _mean(figures, "time_ratio", 2, "× "),
-        *(_mean(figures, memory, 0) for memory in ("average_memory_mib", "peak_memory_mib")),
+        *_scores(metrics, system),
+        _mean(metrics, "length_ratio", 3),
+        *(_mean(metrics, repetition, 4) for repetition in REPETITIONS),
+        _mean(metrics, "epoch_seconds", 1),
+        _mean(metrics, "time_ratio", 2, "× "),
+        *(_mean(metrics, memory, 0) for memory in ("average_memory_mib", "peak_memory_mib")),
     ]
     return f"| {_escaped(name)} | {' | '.join(cells)} |"
 
 
 def _equal_time_row(name: str, system: Figures) -> str:
-    figures = system.get("equal_time", {})
-    reached = figures.get("updates", {"seeds": {}})["seeds"].values()
+    metrics = system.get("equal_time", {})
+    reached = metrics.get("updates", {"seeds": {}})["seeds"].values()
     cells = [
         ", ".join(str(updates) for updates in reached),
-        _mean(figures, "train_seconds", 1),
-        *_scores(figures, system),
-        _mean(figures, "rep_4", 4),
+        _mean(metrics, "train_seconds", 1),
+        *_scores(metrics, system),
+        _mean(metrics, "rep_4", 4),
     ]
     return f"| {_escaped(name)} | {' | '.join(cells)} |"
 
 
-def _scores(figures: Figures, system: Figures) -> list[str]:
-    if "bleu" not in figures:
+def _scores(metrics: Figures, system: Figures) -> list[str]:
+    if "bleu" not in metrics:
         return ["failed" if system["failures"] else "", "", ""]
-    p_values = figures.get("p_value", {"seeds": {}})["seeds"].values()
+    p_values = metrics.get("p_value", {"seeds": {}})["seeds"].values()
     return [
-        _interval(figures["bleu"]),
+        _interval(metrics["bleu"]),
         ", ".join(f"{p:.3f}" for p in p_values),
-        _interval(figures["chrf"]),
+        _interval(metrics["chrf"]),
     ]
 
 
@@ -184,8 +184,8 @@ def _interval(figure: Figures) -> str:
     return f"{figure['mean']:.2f} ± {figure['half_width']:.2f}"
 
 
-def _mean(figures: Figures, name: str, digits: int, before: str = "") -> str:
-    value = figures[name]["mean"] if name in figures else None
+def _mean(metrics: Figures, name: str, digits: int, before: str = "") -> str:
+    value = metrics[name]["mean"] if name in metrics else None
     return before + _cell(value, digits) if value is not None else ""
 
 

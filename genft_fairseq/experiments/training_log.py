@@ -43,7 +43,7 @@ def train_seconds(run: Path) -> int:
         raise UserError(f"{path} must hold a number of seconds ({error})") from error
 
 
-def piped_figures(line: str) -> dict[str, float]:
+def piped_metrics(line: str) -> dict[str, float]:
     """Return the figures of a line such as ``| valid | epoch 002 | loss 3 | ppl 10.2``."""
     return {name: float(value) for name, value in _PIPED.findall(line)}
 
@@ -63,10 +63,10 @@ def last_validation(run: Path) -> dict[str, float]:
     found = [line for line in lines if " valid | " in line]
     if not found:
         raise UserError(f"{log} has no figures on the validation set")
-    return piped_figures(found[-1])
+    return piped_metrics(found[-1])
 
 
-def training_figures(run: Path) -> dict[str, Any]:
+def training_metrics(run: Path) -> dict[str, Any]:
     """Return the updates of a run, the seconds they took, and how large its model is.
 
     Returns:
@@ -148,15 +148,15 @@ class TrainingLog:
         """Take in one line."""
         if found := _JSON.search(line):
             lines = {"train_inner": self.training, "train": self.epochs, "valid": self.validation}
-            self._keep(lines[found[1]], _json_figures(found[2]))
+            self._keep(lines[found[1]], _json_metrics(found[2]))
         elif found := _TRAIN.search(line):
             self.updates_per_epoch = int(found[1])
             logged = _EQUAL.findall(found[2])
             self._keep(self.training, {name: float(value) for name, value in logged})
         elif _VALID in line:
-            self._keep(self.validation, piped_figures(line))
+            self._keep(self.validation, piped_metrics(line))
         elif _EPOCH in line:
-            self._keep(self.epochs, piped_figures(line))
+            self._keep(self.epochs, piped_metrics(line))
         elif found := _VERSIONS.search(line):
             self.versions = found[1]
         elif found := _GPU.search(line):
@@ -169,27 +169,27 @@ class TrainingLog:
         free = [line["gb_free"] for line in self.training.values() if "gb_free" in line]
         return [(self.gpu_total - gib) * 1024 for gib in free]
 
-    def _keep(self, lines: dict[int, dict[str, float]], figures: dict[str, float]) -> None:
-        if not math.isfinite(figures.get("num_updates", math.nan)):
+    def _keep(self, lines: dict[int, dict[str, float]], metrics: dict[str, float]) -> None:
+        if not math.isfinite(metrics.get("num_updates", math.nan)):
             return
-        update = int(figures["num_updates"])
+        update = int(metrics["num_updates"])
         # What a killed run had reached beyond its last checkpoint is done again, or never.
         while lines and next(reversed(lines)) >= update:
             lines.popitem()
-        lines[update] = figures
+        lines[update] = metrics
 
 
-def _json_figures(text: str) -> dict[str, float]:
+def _json_metrics(text: str) -> dict[str, float]:
     """The figures of a line of ``--log-format json``; they are texts, and may have a prefix."""
     try:
         found = json.loads(text)
     except ValueError:
         return {}
-    figures = {}
+    metrics = {}
     for name, value in found.items():
         with contextlib.suppress(TypeError, ValueError):
-            figures[name.removeprefix("train_").removeprefix("valid_")] = float(value)
-    return figures
+            metrics[name.removeprefix("train_").removeprefix("valid_")] = float(value)
+    return metrics
 
 
 def read_training_log(path: Path) -> TrainingLog:
@@ -203,10 +203,10 @@ def read_training_log(path: Path) -> TrainingLog:
     return log
 
 
-def token_loss(figures: dict[str, float]) -> float | None:
+def token_loss(metrics: dict[str, float]) -> float | None:
     """Return the plain negative log-likelihood in bits per token, where it is logged."""
     # fairseq's cross_entropy logs nll_loss only where it differs from the loss.
-    return figures.get("nll_loss", figures.get("loss"))
+    return metrics.get("nll_loss", metrics.get("loss"))
 
 
 @dataclass(frozen=True)

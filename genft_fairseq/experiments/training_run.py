@@ -22,7 +22,7 @@ from genft_fairseq.experiments.training_log import (
     read_training_log,
     token_loss,
 )
-from genft_fairseq.files import write_whole
+from genft_fairseq.files import write_atomic
 
 SAMPLE_SECONDS = 1.0
 
@@ -84,10 +84,10 @@ def read_finished(folder: Path) -> dict[str, Any]:
 
 
 def _require_numbers(
-    figures: dict[str, Any], names: Sequence[str], may_be_none: bool = False
+    metrics: dict[str, Any], names: Sequence[str], may_be_none: bool = False
 ) -> None:
     for name in names:
-        value = figures[name]
+        value = metrics[name]
         if not (value is None and may_be_none) and not math.isfinite(value):
             raise ValueError(f"{name} is {value}")
         if name == "updates" and value < 1:
@@ -144,7 +144,7 @@ class TrainingRun(Job):
             except OSError as error:
                 raise UserError(f"another command is training in {self.folder}") from error
             self._read_usage()
-            write_whole(self.folder / "command", shlex.join(self.command) + "\n")
+            write_atomic(self.folder / "command", shlex.join(self.command) + "\n")
             self.read_to = self.log.stat().st_size if self.log.exists() else 0
             if (self.folder / LAST).exists():
                 self.resumed_at = read_checkpoint(self.folder / LAST).updates / self.updates
@@ -188,8 +188,8 @@ class TrainingRun(Job):
 
     def _write_usage(self) -> None:
         usage = self.earlier + self.usage
-        write_whole(self.folder / "usage.json", json.dumps(usage.as_dict()) + "\n")
-        write_whole(self.folder / "seconds", f"{usage.seconds:.0f}\n")
+        write_atomic(self.folder / "usage.json", json.dumps(usage.as_dict()) + "\n")
+        write_atomic(self.folder / "seconds", f"{usage.seconds:.0f}\n")
 
     def ended(self) -> None:
         self._read_log()
@@ -208,7 +208,7 @@ class TrainingRun(Job):
             memory = "GPU (allocated by torch)"
             for mib in logged.gpu_mib():
                 usage.add(mib)
-        figures = {
+        metrics = {
             "updates": self.updates,
             "updates_per_epoch": logged.updates_per_epoch,
             "train_seconds": checkpoints[-1].train_seconds,
@@ -218,7 +218,7 @@ class TrainingRun(Job):
             "peak_memory_mib": usage.peak_mib or None,
             "checkpoints": [checkpoint.as_dict() for checkpoint in checkpoints],
         }
-        write_whole(self.folder / "finished", json.dumps(figures, indent=2) + "\n")
+        write_atomic(self.folder / "finished", json.dumps(metrics, indent=2) + "\n")
 
     @property
     def fraction(self) -> float:
@@ -236,10 +236,10 @@ class TrainingRun(Job):
         if not self.logged.training:
             return "starting"
         update = max(self.logged.training)
-        figures = self.logged.training[update]
-        loss = token_loss(figures)
+        metrics = self.logged.training[update]
+        loss = token_loss(metrics)
         shown = "" if loss is None else f", loss {loss:.2f}"
-        return f"{update}/{self.updates} updates, {figures.get('ups', 0):.2f}/s{shown}"
+        return f"{update}/{self.updates} updates, {metrics.get('ups', 0):.2f}/s{shown}"
 
 
 def device_flags(words: Sequence[str]) -> list[str]:

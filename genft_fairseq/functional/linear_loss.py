@@ -53,7 +53,7 @@ class Wanted(NamedTuple):
     """What a loss needs besides the log-probabilities of targets and seen tokens."""
 
     total: bool = False
-    likeliest: bool = False
+    argmax: bool = False
     complement: bool = False
 
 
@@ -219,7 +219,7 @@ class _LinearLoss(torch.autograd.Function):
         total = features.new_zeros((), dtype=torch.promote_types(features.dtype, torch.float32))
         for chunk, at, logits in chunks:
             lprobs = select_lprobs(logits, at.target, at.seen, *wanted)
-            smooth = lprobs._replace(likeliest=None)
+            smooth = lprobs._replace(argmax=None)
             given = [value for value in smooth if value is not None]
             with torch.enable_grad():
                 for value in given:
@@ -262,8 +262,8 @@ class _LinearLprobs(torch.autograd.Function):
                 select_lprobs(weight.new_empty(0, 1, len(weight)), at.target, at.seen, *wanted)
             )
         lprobs = _joined(parts)
-        if lprobs.likeliest is not None:
-            ctx.mark_non_differentiable(lprobs.likeliest)
+        if lprobs.argmax is not None:
+            ctx.mark_non_differentiable(lprobs.argmax)
         ctx.chunks = chunks
         ctx.save_for_backward(features, weight, bias)  # which notices where one has been changed
         return tuple(lprobs)

@@ -76,7 +76,7 @@ def seen_mass(seen_lprobs: Tensor) -> Tensor:
     return seen_lprobs.exp().sum(dim=-1)
 
 
-def steps_since(tokens: Tensor, queries: Tensor, padding_idx: int) -> Tensor:
+def token_distance(tokens: Tensor, queries: Tensor, padding_idx: int) -> Tensor:
     """Return how many steps before each position a token was last seen.
 
     With the argmax predictions as queries, those at most l are counted by rep/l of S. Welleck et

@@ -47,7 +47,7 @@ class SelectedLprobs(NamedTuple):
     target: Tensor
     candidates: Tensor | None
     total: Tensor | None
-    likeliest: Tensor | None = None
+    argmax: Tensor | None = None
     complement: Tensor | None = None
 
 
@@ -57,7 +57,7 @@ def selective_log_softmax(
     candidates: Tensor | None = None,
     candidate_mask: Tensor | None = None,
     with_total: bool = False,
-    with_likeliest: bool = False,
+    with_argmax: bool = False,
     with_complement: bool = False,
 ) -> SelectedLprobs:
     """Compute the log-softmax of the logits at selected tokens.
@@ -99,7 +99,7 @@ def selective_log_softmax(
         raise ValueError("candidates and candidate_mask are given together or not at all")
     selected = SelectedLprobs(
         *_SelectiveLogSoftmax.apply(
-            *(logits, target, candidates, with_total, with_likeliest, with_complement)
+            *(logits, target, candidates, with_total, with_argmax, with_complement)
         )
     )
     return masked(selected, candidate_mask)
@@ -122,8 +122,8 @@ class _SelectiveLogSoftmax(torch.autograd.Function):
         *wanted: bool,
     ) -> SelectedLprobs:
         selected = select_lprobs(logits, target, candidates, *wanted)
-        if selected.likeliest is not None:
-            ctx.mark_non_differentiable(selected.likeliest)
+        if selected.argmax is not None:
+            ctx.mark_non_differentiable(selected.argmax)
         ctx.save_for_backward(logits, target, candidates)
         return tuple(selected)  # type: ignore[return-value]  # autograd knows no other kind
 
@@ -140,7 +140,7 @@ def select_lprobs(
     target: Tensor,
     candidates: Tensor | None,
     with_total: bool = False,
-    with_likeliest: bool = False,
+    with_argmax: bool = False,
     with_complement: bool = False,
 ) -> SelectedLprobs:
     """Compute what ``selective_log_softmax`` does, without a mask and without autograd."""
@@ -148,14 +148,14 @@ def select_lprobs(
     dtype = torch.promote_types(logits.dtype, torch.float32)
     target = target.unsqueeze(-1)  # (B, T, 1)
     target_lprobs = logits.new_empty(B, T, 1, dtype=dtype)
-    candidate_lprobs = total = likeliest = complement = None
+    candidate_lprobs = total = argmax = complement = None
     if candidates is not None:
         candidates = candidates.unsqueeze(1).expand(-1, T, -1)  # (B, K) -> (B, T, K), a view
         candidate_lprobs = logits.new_empty(candidates.shape, dtype=dtype)
     if with_total:
         total = logits.new_empty(B, T, dtype=dtype)
-    if with_likeliest:
-        likeliest = torch.empty_like(target)
+    if with_argmax:
+        argmax = torch.empty_like(target)
     if with_complement:
         complement = logits.new_empty(B, T, dtype=dtype)
 
@@ -166,9 +166,9 @@ def select_lprobs(
             candidate_lprobs[block] = lprobs.gather(-1, candidates[block])
         if total is not None:
             total[block] = lprobs.sum(-1)
-        if likeliest is not None:
+        if argmax is not None:
             # Of the logits: rounding can make two of their log-probabilities equal.
-            likeliest[block] = logits[block].argmax(-1, keepdim=True)
+            argmax[block] = logits[block].argmax(-1, keepdim=True)
         if complement is not None:
             others = lprobs.scatter_(-1, target[block], -torch.inf).logsumexp(-1)
             lprob = target_lprobs[block].squeeze(-1)
@@ -176,7 +176,7 @@ def select_lprobs(
             complement[block] = torch.where(lprob > -math.log(2), others, torch.log1p(-lprob.exp()))
     return SelectedLprobs(
         *(target_lprobs.squeeze(-1), candidate_lprobs, total),
-        None if likeliest is None else likeliest.squeeze(-1),
+        None if argmax is None else argmax.squeeze(-1),
         complement,
     )
 

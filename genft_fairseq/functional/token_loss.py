@@ -174,7 +174,7 @@ class TokenLoss:
             loss = loss + at.nll_weight.to(nll) * nll
         correct = None
         if self.with_correct:
-            correct = _present(lprobs.likeliest).eq(at.target) & ~at.padding
+            correct = _present(lprobs.argmax).eq(at.target) & ~at.padding
         return TokenTerms(loss, nll, mass, unlikelihood, correct)
 
     @property

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.functional.seen_tokens import steps_since
+from genft_fairseq.functional.seen_tokens import token_distance
 from genft_fairseq.metrics.significance import ratio_interval
 
 LENGTHS = (16, 32, 128, 512)
@@ -91,8 +91,8 @@ class TokenFigures:
         return added
 
     def _add_repeats(self, prediction: Tensor, target: Tensor, real: Tensor) -> None:
-        since = steps_since(target, prediction, self.padding_idx)
-        human = steps_since(target, target, self.padding_idx)
+        since = token_distance(target, prediction, self.padding_idx)
+        human = token_distance(target, target, self.padding_idx)
         wrong = prediction.ne(target)
         for length in LENGTHS:
             again = since.gt(0) & since.le(length) & real
@@ -102,7 +102,7 @@ class TokenFigures:
                 key = f"{name}_{length}"
                 self.repeats[key] = self.repeats.get(key, 0) + int(mask.sum())
 
-    def figures(self, peer_compatible: bool = False) -> dict[str, Any]:
+    def metrics(self, peer_compatible: bool = False) -> dict[str, Any]:
         """Return the figures by name.
 
         ``perplexity`` a token, None beyond what a number holds, and ``nll``, its logarithm (nats);

@@ -163,7 +163,7 @@ def without_letters(answers: Sequence[str], language: str = "en") -> bool:
     return not any(normalised(answer, language) for answer in answers)
 
 
-def answer_figures(scores: Sequence[Score]) -> dict[str, Any]:
+def answer_metrics(scores: Sequence[Score]) -> dict[str, Any]:
     """Average the scores of a test set, with how far another test set's figures could lie.
 
     Returns:
@@ -175,7 +175,7 @@ def answer_figures(scores: Sequence[Score]) -> dict[str, Any]:
     return means | {f"{name}_interval": mean_interval(v) for name, v in columns.items()}
 
 
-def paired_figures(baseline: Sequence[Score], scores: Sequence[Score]) -> dict[str, Any]:
+def paired_metrics(baseline: Sequence[Score], scores: Sequence[Score]) -> dict[str, Any]:
     """Compare two runs on the same questions, in the same order.
 
     Returns:
@@ -200,7 +200,7 @@ RANKS = (1, 5, 20, 100)
 Holds = Sequence[Sequence[bool]]
 
 
-def recall_figures(holds: Holds) -> dict[str, float]:
+def recall_metrics(holds: Holds) -> dict[str, float]:
     """Return the share of questions with a passage that holds an answer among the first k.
 
     Returns:
@@ -228,7 +228,7 @@ def reranked(holds: Holds, pointers: Sequence[int | None]) -> list[list[bool]]:
     return moved
 
 
-def pointing_figures(
+def pointing_metrics(
     holds: Holds, pointers: Sequence[int | None], read: int | None = None
 ) -> dict[str, Any]:
     """Judge the passages that a model names as its evidence.
@@ -244,7 +244,7 @@ def pointing_figures(
         holds an answer) ``pointed_accuracy`` points at such a one; of ``without_evidence`` ones
         ``none_accuracy`` says 0 (each None where there is no such question).  ``pointed_nowhere``
         counts answers that name nothing, or a passage that was not read: all wrong.
-        ``reranked_recall_k``: see ``recall_figures``, after ``reranked``.
+        ``reranked_recall_k``: see ``recall_metrics``, after ``reranked``.
     """
     seen = [list(row[:read]) for row in holds]
     right: dict[bool, list[bool]] = {True: [], False: []}
@@ -256,7 +256,7 @@ def pointing_figures(
         else:
             right[any(row)].append(row[pointer - 1] if pointer else not any(row))
     within = [p if p and p <= len(row) else 0 for row, p in zip(seen, pointers, strict=True)]
-    recalls = recall_figures(reranked(holds, within))
+    recalls = recall_metrics(reranked(holds, within))
     return {
         "evidence_accuracy": _share(right[True] + right[False]),
         "pointed_accuracy": _share(right[True]),
@@ -320,7 +320,7 @@ def rouge_tokenizer(language: str, stemming: bool) -> tuple[Tokenizer, str]:
     return _KeepsUnknown(UnicodeTokenizer(by_character)), name
 
 
-def long_answer_figures(
+def long_answer_metrics(
     predictions: Sequence[str], answers: Sequence[Sequence[str]], language: str = "en"
 ) -> dict[str, Any]:
     """Compute corpus BLEU, and ROUGE-1, ROUGE-2 and ROUGE-L.

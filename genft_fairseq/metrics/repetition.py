@@ -75,7 +75,7 @@ class Diversity:
         if varied:
             self.pooled.append(len(set(varied)) / len(varied))
 
-    def figures(self) -> dict[str, float | None]:
+    def metrics(self) -> dict[str, float | None]:
         """Return the measures by name, each a share, or None where no text was long enough.
 
         ``diversity_corpus`` (Su et al.), the product over n = 2 to 4 of distinct / all n-grams,

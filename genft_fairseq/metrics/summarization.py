@@ -192,7 +192,7 @@ def _shared(words: Sequence[str], begin: int, others: Sequence[str], place: int)
     return length
 
 
-def fragment_figures(words: Sequence[str], source: Source) -> dict[str, float | None]:
+def fragment_metrics(words: Sequence[str], source: Source) -> dict[str, float | None]:
     """Compute what the fragments of a text tell.
 
     Returns:
@@ -314,11 +314,11 @@ class SummaryScorer:
         scores["words"] = float(len(words))
         if source is not None:
             scores |= {f"novel_{n}": novel_ngrams(words, source, n) for n in LENGTHS}
-            scores |= fragment_figures(words, source)
+            scores |= fragment_metrics(words, source)
         return scores
 
 
-def summary_figures(scores: Sequence[Scores]) -> dict[str, Any]:
+def summary_metrics(scores: Sequence[Scores]) -> dict[str, Any]:
     """Average the scores of texts, each over those that are long enough to have one.
 
     Args:
@@ -331,22 +331,22 @@ def summary_figures(scores: Sequence[Scores]) -> dict[str, Any]:
         ``rep_n`` and ``novel_n``; ``empty_summaries``, how many have no word.
     """
     columns = {name: _column(scores, name) for name in scores[0]}
-    figures: dict[str, Any] = {
+    metrics: dict[str, Any] = {
         name: sum(values) / len(values) if values else None for name, values in columns.items()
     }
-    figures |= {f"{name}_interval": mean_interval(columns[name]) for name in columns}
+    metrics |= {f"{name}_interval": mean_interval(columns[name]) for name in columns}
     short = {n: len(scores) - len(columns[f"rep_{n}"]) for n in LENGTHS}
-    figures |= {f"rep_{n}_too_short": number for n, number in short.items()}
-    return figures | {"empty_summaries": columns["words"].count(0.0)}
+    metrics |= {f"rep_{n}_too_short": number for n, number in short.items()}
+    return metrics | {"empty_summaries": columns["words"].count(0.0)}
 
 
 def _column(scores: Sequence[Scores], name: str) -> list[float]:
     return [value for score in scores if (value := score[name]) is not None]
 
 
-def length_ratio(figures: Mapping[str, Any], references: Mapping[str, Any]) -> float | None:
+def length_ratio(metrics: Mapping[str, Any], references: Mapping[str, Any]) -> float | None:
     """Return the words of the summaries for each word of the references, over all together."""
-    return figures["words"] / references["words"] if references["words"] else None
+    return metrics["words"] / references["words"] if references["words"] else None
 
 
 def p_values(baseline: Sequence[Scores], scores: Sequence[Scores]) -> dict[str, float | None]:

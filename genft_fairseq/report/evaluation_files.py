@@ -19,7 +19,7 @@ from genft_fairseq.evaluation.raw_text import RawReferences
 from genft_fairseq.evaluation.raw_text import raw_references as untouched
 from genft_fairseq.evaluation.translation import (
     score_intervals,
-    translation_figures,
+    translation_metrics,
     word_repetitions,
 )
 from genft_fairseq.experiments.data_folders import target_language
@@ -83,7 +83,7 @@ class Evaluation:
     kind: str
     label: str
     path: Path
-    figures: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     of_references: dict[str, float] = field(default_factory=dict)
     per_text: dict[str, list[float | None]] = field(default_factory=dict)
@@ -182,7 +182,7 @@ def read_evaluation(path: Path, found: dict[str, Any] | None = None) -> Evaluati
 
 def _of_kind(kind: str, path: Path, found: dict[str, Any]) -> Evaluation:
     evaluation = Evaluation(kind, path.stem, path, checkpoint=str(found["path"] or ""))
-    evaluation.figures = _numbers(found)
+    evaluation.metrics = _numbers(found)
     evaluation.intervals = {
         name.removesuffix("_interval"): (float(ends[0]), float(ends[1]))
         for name, ends in found.items()
@@ -215,13 +215,13 @@ def _read_completions(evaluation: Evaluation, found: dict[str, Any]) -> None:
 
     Files of earlier versions do not have them for each text, so that words speak for them.
     """
-    for part, figures in (("model", evaluation.figures), ("human", evaluation.of_references)):
+    for part, metrics in (("model", evaluation.metrics), ("human", evaluation.of_references)):
         numbers = _numbers(found.get(part))
         named = {f"rep_{n}": f"seq_rep_{n}" for n in range(1, 5)}
         named["uniq_seq"] = "uniq_seq"
-        figures |= {ours: numbers[theirs] for ours, theirs in named.items() if theirs in numbers}
-    if "human_uniq" in evaluation.figures:
-        evaluation.of_references["uniq"] = evaluation.figures["human_uniq"]
+        metrics |= {ours: numbers[theirs] for ours, theirs in named.items() if theirs in numbers}
+    if "human_uniq" in evaluation.metrics:
+        evaluation.of_references["uniq"] = evaluation.metrics["human_uniq"]
     completions = found.get("completions")
     listed = completions if isinstance(completions, list) else []
     rows = [one for one in listed if isinstance(one, dict)]
@@ -319,15 +319,15 @@ def score_translations(evaluation: Evaluation, is_raw: bool) -> None:
     references = [text.references[0] for text in evaluation.texts if text.references]
     evaluation.per_text |= {f"rep_{n}": repetitions(evaluation.texts, n) for n in range(1, 5)}
     if len(references) != len(written):  # --gen-subset without a target side
-        evaluation.figures |= _known(word_repetitions(written))
+        evaluation.metrics |= _known(word_repetitions(written))
         return
     try:
-        figures = translation_figures(written, references, evaluation.lowercase, not is_raw)
+        metrics = translation_metrics(written, references, evaluation.lowercase, not is_raw)
     except UserError as error:
         raise UserError(f"{evaluation.path}: {error}") from error
-    for name in [name for name in figures if name.endswith("_signature")]:
-        evaluation.signatures[name] = figures.pop(name)
-    evaluation.figures |= _known(figures)
+    for name in [name for name in metrics if name.endswith("_signature")]:
+        evaluation.signatures[name] = metrics.pop(name)
+    evaluation.metrics |= _known(metrics)
     evaluation.of_references |= _known(word_repetitions(references))
 
 
@@ -337,7 +337,7 @@ def intervals_of(evaluation: Evaluation) -> dict[str, tuple[float, float]]:
     references = tuple(text.references[0] for text in evaluation.texts if text.references)
     if len(references) != len(written):
         return {}
-    is_tokenised = "tokenised_bleu" in evaluation.figures
+    is_tokenised = "tokenised_bleu" in evaluation.metrics
     found = _score_intervals(written, references, evaluation.lowercase, is_tokenised)
     return {name: (ends[0], ends[1]) for name, ends in found.items() if ends}
 
@@ -346,5 +346,5 @@ def intervals_of(evaluation: Evaluation) -> dict[str, tuple[float, float]]:
 _score_intervals = lru_cache(maxsize=512)(score_intervals)
 
 
-def _known(figures: dict[str, float | None]) -> dict[str, float]:
-    return {name: value for name, value in figures.items() if value is not None}
+def _known(metrics: dict[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if value is not None}

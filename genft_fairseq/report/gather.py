@@ -249,7 +249,7 @@ def _add_tables(
         if one.comparison is not None:
             report.tables += comparison_tables(one.comparison, str(one.source))
             report.comparisons[str(one.source)] = one.comparison
-    report.tables += evaluation_tables([each for each in evaluations if each[2].figures], baseline)
+    report.tables += evaluation_tables([each for each in evaluations if each[2].metrics], baseline)
     for data, trainings in report.data.items():
         title = f"{TRAINING} on {data}" if len(report.data) > 1 else TRAINING
         report.tables.append(cost_table(title, by_name(trainings)))
@@ -265,10 +265,10 @@ def cost_table(title: str, rows: dict[str, list[Training]]) -> Table:
     for name, trainings in rows.items():
         by_seed = {_seed(training): _cost(training) for training in trainings}
         names = {figure: None for cost in by_seed.values() for figure in cost}
-        figures = {n: spread({seed: cost.get(n) for seed, cost in by_seed.items()}) for n in names}
+        metrics = {n: spread({seed: cost.get(n) for seed, cost in by_seed.items()}) for n in names}
         states = {training.state: None for training in trainings}
         whole = list(states) == [FINISHED]
-        table.rows.append(Row(name, figures, note=", ".join(states), is_whole=whole))
+        table.rows.append(Row(name, metrics, note=", ".join(states), is_whole=whole))
     every = [training for trainings in rows.values() for training in trainings]
     clocks = {t.cost["clock"] for t in every if "clock" in t.cost}
     table.notes = [
@@ -289,7 +289,7 @@ def _cost(training: Training) -> dict[str, float | None]:
         for name in (*names, "peak_memory_mib")
         if isinstance(value := training.cost.get(name), int | float)
     }
-    validation = training.figures("validation")
+    validation = training.metrics("validation")
     loss = token_loss(validation[max(validation)]) if validation else None
     if loss is not None and loss < 100:
         found["valid_ppl"] = 2**loss

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.files import write_whole
+from genft_fairseq.files import write_atomic
 from genft_fairseq.provenance import versions
 from genft_fairseq.report.gather import Report
 from genft_fairseq.report.plots import Plot, plots, sheet, styles_of
@@ -260,17 +260,17 @@ def write_report(
         refresh: see ``html_page``.
     """
     if path.suffix == ".html":
-        write_whole(path, html_page(report, samples=samples, refresh=refresh))
+        write_atomic(path, html_page(report, samples=samples, refresh=refresh))
     elif path.suffix == ".json":
-        write_whole(path, json_text(report))
+        write_atomic(path, json_text(report))
     elif path.suffix == ".png":
-        write_whole(path, sheet(_by_updates(report)))
+        write_atomic(path, sheet(_by_updates(report)))
     else:
         folder = _pictures(path)
         pictures = [(f"{folder.name}/{plot.name}.png", plot) for plot in _by_updates(report)]
         for link, plot in pictures:
-            write_whole(path.parent / link, plot.png())
-        write_whole(path, markdown_page(report, pictures, samples))
+            write_atomic(path.parent / link, plot.png())
+        write_atomic(path, markdown_page(report, pictures, samples))
 
 
 def require_free(path: Path) -> None:
@@ -297,8 +297,8 @@ def _by_updates(report: Report) -> list[Plot]:
 
 def json_text(report: Report) -> str:
     """Return the figures of a report as JSON."""
-    figures = _finite(report_figures(report))
-    return json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+    metrics = _finite(report_metrics(report))
+    return json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
 
 
 def _finite(found: Any) -> Any:
@@ -310,7 +310,7 @@ def _finite(found: Any) -> Any:
     return [_finite(value) for value in found] if isinstance(found, list) else found
 
 
-def report_figures(report: Report) -> dict[str, Any]:
+def report_metrics(report: Report) -> dict[str, Any]:
     """Return the figures of a report: runs with their curves, tables, and how they were made."""
     return {
         "made_by": MADE_BY,

@@ -205,9 +205,9 @@ def _wanted(trainings: Sequence[Training]) -> Iterator[tuple[str, str, str, Valu
     yield "training loss", "training", "bits per token", token_loss
     yield "validation perplexity", "validation", "perplexity", _perplexity
     yield "validation BLEU", "validation", "BLEU", _named("bleu")
-    for name in sorted({name for training in trainings for name in training.method_figures()}):
+    for name in sorted({name for training in trainings for name in training.method_metrics()}):
         in_training = any(
-            name in line for t in trainings for line in t.figures("training").values()
+            name in line for t in trainings for line in t.metrics("training").values()
         )
         part, title = "training" if in_training else "validation", measure(name).title
         yield f"{part}: {title}", part, title, _named(name)
@@ -226,7 +226,7 @@ def _series(runs: Sequence[Training], part: str, value: Value) -> list[tuple[Val
     """Of each seed the figure by update; where nothing is logged, nothing."""
     found = []
     for run in runs:
-        points = {update: value(line) for update, line in run.figures(part).items()}
+        points = {update: value(line) for update, line in run.metrics(part).items()}
         known = {u: v for u, v in points.items() if v is not None and np.isfinite(v)}
         if known:
             found.append((known, run))
@@ -320,7 +320,7 @@ def _bar_plot(name: str, number: int, rows: Sequence[Row], styles: dict[str, Sty
     def draw(axis: Any) -> None:
         names = [row.name for row in rows][::-1]
         means = [row.mean(name) or 0.0 for row in rows][::-1]
-        widths = [row.figures[name].get("half_width") or 0.0 for row in rows][::-1]
+        widths = [row.metrics[name].get("half_width") or 0.0 for row in rows][::-1]
         bars = axis.barh(
             *(names, means), xerr=widths if any(widths) else None, height=0.65,
             color=[styles[n]["color"] for n in names], ecolor=INK,

@@ -125,20 +125,20 @@ def marked(text: str, references: Sequence[str], n: int) -> list[Part]:
     Returns:
         the text in parts, neighbours of one kind joined.
     """
-    pieces = _WORD.findall(_cut(text))
-    places = [i for i, piece in enumerate(pieces) if not piece.isspace()]
-    words = [pieces[i].lower() for i in places]
+    subwords = _WORD.findall(_cut(text))
+    places = [i for i, subword in enumerate(subwords) if not subword.isspace()]
+    words = [subwords[i].lower() for i in places]
     repeated = dict(zip(places, inside_repeated(words, n), strict=True))
     wrong = dict(zip(places, _errors(words, references), strict=True))
     parts: list[Part] = []
-    for i, piece in enumerate(pieces):
+    for i, subword in enumerate(subwords):
         flags = repeated.get(i), wrong.get(i)
         if flags == (None, None):  # space has the mark of both its neighbours
             around = [(repeated.get(j, False), wrong.get(j, False)) for j in (i - 1, i + 1)]
             flags = (all(a[0] for a in around), all(a[1] for a in around))
-        part = Part(piece, bool(flags[0]), bool(flags[1]))
+        part = Part(subword, bool(flags[0]), bool(flags[1]))
         if parts and (parts[-1].repeated, parts[-1].error) == (part.repeated, part.error):
-            part = Part(parts.pop().text + piece, part.repeated, part.error)
+            part = Part(parts.pop().text + subword, part.repeated, part.error)
         parts.append(part)
     return parts
 

@@ -122,7 +122,7 @@ class Row:
     """
 
     name: str
-    figures: dict[str, Figures] = field(default_factory=dict)
+    metrics: dict[str, Figures] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     p_values: dict[str, dict[str, float]] = field(default_factory=dict)
     recipe: str = ""
@@ -137,7 +137,7 @@ class Row:
 
     def mean(self, name: str) -> float | None:
         """Return a figure over the seeds; None where it is not known."""
-        found: float | None = self.figures.get(name, {}).get("mean")
+        found: float | None = self.metrics.get(name, {}).get("mean")
         return found
 
 
@@ -299,9 +299,9 @@ def _of_seed(theirs: Mapping[str, Evaluation], seed: str) -> Evaluation | None:
 def _row(name: str, by_seed: Mapping[str, Evaluation]) -> Row:
     recipes = dict.fromkeys(str(found.recipe) for found in by_seed.values() if found.recipe)
     row = Row(name, recipe="; ".join(recipes))
-    names = {n: None for found in by_seed.values() for n in found.figures if n in SCORES}
+    names = {n: None for found in by_seed.values() for n in found.metrics if n in SCORES}
     for figure in names:
-        row.figures[figure] = spread({s: found.figures.get(figure) for s, found in by_seed.items()})
+        row.metrics[figure] = spread({s: found.metrics.get(figure) for s, found in by_seed.items()})
     if len(by_seed) == 1:
         (found,) = by_seed.values()
         scored = intervals_of(found) if found.kind == TRANSLATION else {}
@@ -315,7 +315,7 @@ def _mean_intervals(found: Evaluation) -> dict[str, tuple[float, float]]:
     intervals: dict[str, tuple[float, float]] = {}
     for name, values in found.per_text.items():
         known = tuple(value for value in values if value is not None)
-        figure = found.figures.get(name)
+        figure = found.metrics.get(name)
         # Of words beside tokens, say, the mean is another figure.
         if figure is not None and known and math.isclose(statistics.fmean(known), figure):
             ends = _mean_interval(known)
@@ -344,7 +344,7 @@ def _seed_p_values(one: Evaluation, other: Evaluation) -> dict[str, float]:
     if len(one.texts) != len(other.texts) or len(one.texts) < 2:
         return {}
     found = {}
-    if "bleu" in one.figures and "bleu" in other.figures and one.kind == TRANSLATION:
+    if "bleu" in one.metrics and "bleu" in other.metrics and one.kind == TRANSLATION:
         written = tuple(text.written for text in one.texts)
         baseline = tuple(text.written for text in other.texts)
         right = tuple(text.references[0] for text in one.texts)
@@ -396,10 +396,10 @@ def _comparison_tables(results: Figures, source: str) -> list[Table]:
 
 
 def _comparison_row(name: str, system: Figures, key: str, updates: int | None) -> Row:
-    figures = dict(system[key])
-    p_values = figures.pop("p_value", {}).get("seeds", {})
+    metrics = dict(system[key])
+    p_values = metrics.pop("p_value", {}).get("seeds", {})
     failed = " ".join(failure["error"] for failure in system.get("failures", []))
-    shown = {n: figure for n, figure in figures.items() if n in SCORES or n in COST}
+    shown = {n: figure for n, figure in metrics.items() if n in SCORES or n in COST}
     row = Row(name, shown, p_values={"bleu": p_values} if p_values else {}, note=failed)
     for each, figure in shown.items():
         figure["mean"], figure["half_width"], figure["seeds"]  # raises where one is missing
@@ -449,7 +449,7 @@ def cell(table: Table, row: Row, column: str) -> Cell:
     if value is None:
         return Cell()
     spread = ""
-    half_width = row.figures[column].get("half_width")
+    half_width = row.metrics[column].get("half_width")
     if half_width is not None:
         spread = f"± {shown.shown(half_width)}"
     elif column in row.intervals:
@@ -469,10 +469,10 @@ def cell(table: Table, row: Row, column: str) -> Cell:
 def _differs(table: Table, row: Row, column: str) -> bool:
     """Whether every seed differs significantly from the baseline's, all in one direction."""
     p_values, baseline = row.p_values.get(column, {}), table.row(table.baseline)
-    mine = {s: v for s, v in row.figures[column]["seeds"].items() if v is not None}
+    mine = {s: v for s, v in row.metrics[column]["seeds"].items() if v is not None}
     if not p_values or baseline is None or row.unlike or not mine.keys() <= p_values.keys():
         return False
-    theirs, mean = baseline.figures.get(column, {}).get("seeds", {}), baseline.mean(column)
+    theirs, mean = baseline.metrics.get(column, {}).get("seeds", {}), baseline.mean(column)
     apart = [
         value - other for s, value in mine.items() if (other := theirs.get(s, mean)) is not None
     ]

@@ -75,15 +75,15 @@ class Training:
         except ValueError:
             return []
 
-    def figures(self, part: str) -> dict[int, dict[str, float]]:
+    def metrics(self, part: str) -> dict[int, dict[str, float]]:
         """Return the figures by update of ``validation`` or ``training``."""
         if part == "training":  # a bar on a terminal leaves a line an epoch alone
             return self.log.training or self.log.epochs
         return self.log.validation
 
-    def method_figures(self) -> set[str]:
+    def method_metrics(self) -> set[str]:
         """Return the names of the figures that the training method logs of its own."""
-        lines = (*self.figures("training").values(), *self.log.validation.values())
+        lines = (*self.metrics("training").values(), *self.log.validation.values())
         names = {name for line in lines for name in line}
         return {name for name in names - _COMMON if not name.startswith("best_")}
 
@@ -92,7 +92,7 @@ class Training:
         known = self.cost.get("checkpoints") or []
         points = [(point["updates"], point["train_seconds"]) for point in known]
         if not points or not points[-1][1]:
-            points = list(_wall_clock(self.figures("training")))
+            points = list(_wall_clock(self.metrics("training")))
             # The log knows the wall clock alone; the checkpoint knows what updates took.
             scale = (
                 self.cost.get("train_seconds", 0.0) / points[-1][1]
@@ -165,7 +165,7 @@ def _cost(training: Training, checkpoint: Checkpoint | None) -> dict[str, Any]:
     cost: dict[str, Any] = {}
     if folder is not None and (folder / "finished").is_file():
         cost = _json_object(folder / "finished")
-    logged = training.figures("training")
+    logged = training.metrics("training")
     is_last = checkpoint is not None and (checkpoint.file == LAST or not logged)
     if checkpoint is not None and is_last and "train_seconds" not in cost:
         # 0 seconds where fairseq trained without the plugin: not known

@@ -40,7 +40,7 @@ class TextEncoder:
             )
         self._model, self._task, self._batch_size = model, task, batch_size
         self._device = next(model.parameters()).device
-        self._pieces = text_pieces(folder, task.source_dictionary)
+        self._subwords = text_subwords(folder, task.source_dictionary)
 
     @property
     def width(self) -> int:
@@ -64,12 +64,12 @@ class TextEncoder:
         """Number the parts of each text, each part behind its marker."""
         dictionary, markers = self._task.source_dictionary, self._task.markers
         special = {markers.question, markers.title, markers.context, *markers.passages}
-        pieces = iter(self._pieces([part for parts in texts for part in parts]))
+        subwords = iter(self._subwords([part for parts in texts for part in parts]))
         rows = []
         for _ in texts:
             row = []
             for marker in marked:
-                ids = [dictionary.index(piece) for piece in next(pieces)]
+                ids = [dictionary.index(subword) for subword in next(subwords)]
                 # Text may look like a marker.
                 row += [marker, *(dictionary.unk() if i in special else i for i in ids)]
             read = self._task.frame(torch.tensor(row))[: longest - 1]
@@ -91,7 +91,7 @@ class TextEncoder:
         return torch.stack([found[number] for number in range(len(rows))])
 
 
-def text_pieces(folder: Path, dictionary: Any) -> Callable[[Sequence[str]], list[list[str]]]:
+def text_subwords(folder: Path, dictionary: Any) -> Callable[[Sequence[str]], list[list[str]]]:
     """Return what splits texts into the pieces of a data folder, as its preparation did.
 
     Where the folder holds ``hugging_face.json``, they are those of an imported model.  Where it

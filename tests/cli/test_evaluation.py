@@ -41,10 +41,10 @@ def invoke(*arguments, broken=False):
 
 
 def test_files_and_what_there_is_to_see(tmp_path):
-    figures, text = tmp_path / "new" / "figures.json", tmp_path / "text.txt"
-    done = invoke("--output", figures, "--text", text)
-    assert all(shown in done.stdout for shown in ("counted: 3", str(figures), str(text)))
-    assert (json.loads(figures.read_text()), text.read_text()) == ({"count": 3}, "three\n")
+    metrics, text = tmp_path / "new" / "figures.json", tmp_path / "text.txt"
+    done = invoke("--output", metrics, "--text", text)
+    assert all(shown in done.stdout for shown in ("counted: 3", str(metrics), str(text)))
+    assert (json.loads(metrics.read_text()), text.read_text()) == ({"count": 3}, "three\n")
 
 
 def test_json_alone(tmp_path):

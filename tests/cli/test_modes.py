@@ -16,7 +16,7 @@ from refusals import assert_refused
 
 from genft_fairseq.cli import genft
 from genft_fairseq.cli.child_process import run, runnable
-from genft_fairseq.evaluation.translation import translation_figures
+from genft_fairseq.evaluation.translation import translation_metrics
 
 PYTHON = sys.executable
 
@@ -156,7 +156,7 @@ def translating(place: Path) -> Path:
 
 def test_translations_are_scored_as_text(translating, capfd):
     """In the place of the BLEU of tokens, whether they are printed or written."""
-    expected = translation_figures(WRITTEN, RAW)
+    expected = translation_metrics(WRITTEN, RAW)
     words = ("test", translating, "--path", "c.pt")
     scores = [call(*words).stdout.splitlines()[-1]]
     shown = capfd.readouterr().out
@@ -175,7 +175,7 @@ def test_translations_are_scored_as_text(translating, capfd):
 def test_what_the_user_asks_to_be_scored_stays(translating, capfd):
     result = call("test", translating, "--path", "c.pt", "--", "--scoring", "ter")
     assert "77.77" in capfd.readouterr().out
-    assert f"= {translation_figures(WRITTEN, RAW)['bleu']:.2f}," in result.stdout
+    assert f"= {translation_metrics(WRITTEN, RAW)['bleu']:.2f}," in result.stdout
 
 
 def test_a_quiet_test_has_a_score(translating, capfd):
@@ -197,7 +197,7 @@ def test_without_raw_references_the_score_is_of_tokens(raw, translating):
         ["eins , zwei , drei , fünf .", "zwei , drei"],
         ["eins , zwei , drei , vier .", "zwei , drei"],
     ]
-    assert f"BLEU = {translation_figures(*words)['bleu']:.2f}," in line
+    assert f"BLEU = {translation_metrics(*words)['bleu']:.2f}," in line
     assert ": BLEU" not in line  # it is another figure, and has another name
 
 

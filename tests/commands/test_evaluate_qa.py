@@ -103,15 +103,15 @@ def decoded(data, checkpoint, tmp_path_factory):
     """Figures and answers, decoded one question at a time."""
     written = tmp_path_factory.mktemp("decoded") / "answers.jsonl"
     flags = ("--cpu", "--batch-size", 1, "--predictions", written)
-    figures = figures_of(data, "--path", checkpoint, *flags)
-    return figures, written
+    metrics = figures_of(data, "--path", checkpoint, *flags)
+    return metrics, written
 
 
 # --- with a model --------------------------------------------------------------------------------
 
 
 def test_answers_and_figures(decoded):
-    figures, written = decoded
+    metrics, written = decoded
     answers = [json.loads(line) for line in written.read_text().splitlines()]
     assert [answer["id"] for answer in answers] == [f"q{number}" for number in range(5)]
     assert {(answer["prediction"], answer["pointer"]) for answer in answers} == {("the london", 1)}
@@ -124,16 +124,16 @@ def test_answers_and_figures(decoded):
         "exact_match": True,
         "f1": 1.0,
     }
-    assert figures["questions"] == 5
-    assert figures["exact_match"] == EXACT and figures["f1"] == pytest.approx(F1)
-    low, high = figures["exact_match_interval"]
+    assert metrics["questions"] == 5
+    assert metrics["exact_match"] == EXACT and metrics["f1"] == pytest.approx(F1)
+    low, high = metrics["exact_match_interval"]
     assert low < EXACT < high
-    assert (figures["answers_without_letters"], figures["empty_predictions"]) == (1, 0)
-    assert (figures["target_exact_match"], figures["target_f1"]) == (EXACT, pytest.approx(F1))
-    assert (figures["recall_1"], figures["recall_5"], figures["recall_all"]) == (0.4, 0.4, 0.6)
-    assert (figures["evidence_accuracy"], figures["with_evidence"]) == (2 / 5, 3)
-    assert figures["pointed_nowhere"] == 1  # the question without passages
-    assert 0 <= figures["bleu"] < 100 and "tok:13a" in figures["bleu_signature"]
+    assert (metrics["answers_without_letters"], metrics["empty_predictions"]) == (1, 0)
+    assert (metrics["target_exact_match"], metrics["target_f1"]) == (EXACT, pytest.approx(F1))
+    assert (metrics["recall_1"], metrics["recall_5"], metrics["recall_all"]) == (0.4, 0.4, 0.6)
+    assert (metrics["evidence_accuracy"], metrics["with_evidence"]) == (2 / 5, 3)
+    assert metrics["pointed_nowhere"] == 1  # the question without passages
+    assert 0 <= metrics["bleu"] < 100 and "tok:13a" in metrics["bleu_signature"]
 
 
 def test_the_cache_by_hand(decoded):
@@ -142,26 +142,26 @@ def test_the_cache_by_hand(decoded):
     Of its own text the decoder holds five tokens; of what it reads a padding mask as well, which
     fairseq holds in float32.
     """
-    figures, _ = decoded
-    assert figures["generated_tokens"] == 5 * 5
-    assert figures["cache_self_attention_bytes_per_question"] == 5 * 128
+    metrics, _ = decoded
+    assert metrics["generated_tokens"] == 5 * 5
+    assert metrics["cache_self_attention_bytes_per_question"] == 5 * 128
     positions = sum(len(source_line(0, len(holds)).split()) + 1 for _, holds in TEST)
-    assert figures["cache_cross_attention_bytes_per_question"] == positions * (128 + 4) / 5
-    assert figures["cache_other_bytes_per_question"] == 0
-    total = figures["seconds_per_question"]
-    assert total > figures["encoder_seconds_per_question"] > 0
-    assert total > figures["decoder_seconds_per_question"] > 0
-    assert (figures["clock"], figures["device"]) == ("wall", "cpu")
+    assert metrics["cache_cross_attention_bytes_per_question"] == positions * (128 + 4) / 5
+    assert metrics["cache_other_bytes_per_question"] == 0
+    total = metrics["seconds_per_question"]
+    assert total > metrics["encoder_seconds_per_question"] > 0
+    assert total > metrics["decoder_seconds_per_question"] > 0
+    assert (metrics["clock"], metrics["device"]) == ("wall", "cpu")
 
 
 def test_a_beam_holds_its_own_text_for_every_hypothesis(data, checkpoint, decoded):
     """fairseq keeps what is read once for all hypotheses of a question."""
     flags = ("--cpu", "--batch-size", 1, "--beam", 3)
-    figures = figures_of(data, "--path", checkpoint, *flags)
+    metrics = figures_of(data, "--path", checkpoint, *flags)
     own = "cache_self_attention_bytes_per_question"
-    assert figures[own] >= 3 * decoded[0][own] and figures[own] % (3 * 128 / 5) < 1e-6
+    assert metrics[own] >= 3 * decoded[0][own] and metrics[own] % (3 * 128 / 5) < 1e-6
     read = "cache_cross_attention_bytes_per_question"
-    assert decoded[0][read] <= figures[read] <= 3 * decoded[0][read]
+    assert decoded[0][read] <= metrics[read] <= 3 * decoded[0][read]
 
 
 @pytest.mark.parametrize("beam", [1, 4])
@@ -209,9 +209,9 @@ def test_table_and_files(data, checkpoint, tmp_path):
     )
     assert shown.exit_code == 0, shown.output
     assert "BLEU" in shown.stdout and str(predictions) in shown.stdout
-    figures = json.loads(output.read_text())
-    assert (figures["questions"], figures["language"]) == (2, "other")
-    assert figures["exact_match"] == 1 / 2  # London is not the london
+    metrics = json.loads(output.read_text())
+    assert (metrics["questions"], metrics["language"]) == (2, "other")
+    assert metrics["exact_match"] == 1 / 2  # London is not the london
     assert len(predictions.read_text().splitlines()) == 2
 
 
@@ -220,9 +220,9 @@ def test_two_runs(data, decoded, tmp_path):
     _, written = decoded
     other = tmp_path / "other.txt"
     other.write_text("nothing\n" * 5)
-    figures = figures_of(data, "--predictions-from", written, "--baseline", other)
-    assert figures["baseline"]["exact_match"] == 0
-    assert 0 < figures["baseline"]["exact_match_p_value"] < 1
+    metrics = figures_of(data, "--predictions-from", written, "--baseline", other)
+    assert metrics["baseline"]["exact_match"] == 0
+    assert 0 < metrics["baseline"]["exact_match_p_value"] < 1
     assert evaluate(data, "--predictions-from", written, "--baseline", other).exit_code == 0
     same = figures_of(data, "--predictions-from", other, "--baseline", other)
     assert same["baseline"]["f1_p_value"] == 1
@@ -247,14 +247,14 @@ def public(tmp_path):
 def test_lines_of_text_in_korean(public, tmp_path):
     answers = tmp_path / "answers.txt"
     answers.write_text("<passage:2> 서울시\n<passage:0> 부산\n", encoding="utf-8")
-    figures = figures_of(
+    metrics = figures_of(
         *("--predictions-from", answers, "--references", public, "--language", "ko")
     )
-    assert figures["exact_match"] == 1 / 2
+    assert metrics["exact_match"] == 1 / 2
     # Of 서울시 two syllables of three are all of 서울; 서울특별시 has three of its five.
-    assert figures["f1"] == pytest.approx((0.8 + 1) / 2)
-    assert (figures["recall_1"], figures["recall_all"]) == (0, 1)
-    assert (figures["evidence_accuracy"], figures["reranked_recall_1"]) == (1 / 2, 1 / 2)
+    assert metrics["f1"] == pytest.approx((0.8 + 1) / 2)
+    assert (metrics["recall_1"], metrics["recall_all"]) == (0, 1)
+    assert (metrics["evidence_accuracy"], metrics["reranked_recall_1"]) == (1 / 2, 1 / 2)
     # Of the first passages alone none holds an answer.
     read = ("--n-context", 1)
     flags = ("--predictions-from", answers, "--references", public, *read)
@@ -266,9 +266,9 @@ def test_json_lines(public, tmp_path):
     answers = tmp_path / "answers.jsonl"
     rows = [{"prediction": "서울"}, {"id": "1", "prediction": "<passage:1> 부산", "pointer": 2}]
     answers.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    figures = figures_of("--predictions-from", answers, "--references", public)
-    assert figures["exact_match"] == 1 / 2  # a pointer that is given leaves the text as it is
-    assert (figures["pointed_nowhere"], figures["evidence_accuracy"]) == (1, 1 / 2)
+    metrics = figures_of("--predictions-from", answers, "--references", public)
+    assert metrics["exact_match"] == 1 / 2  # a pointer that is given leaves the text as it is
+    assert (metrics["pointed_nowhere"], metrics["evidence_accuracy"]) == (1, 1 / 2)
     empty = tmp_path / "empty.txt"
     empty.write_text("\n\n")
     assert figures_of("--predictions-from", empty, "--references", public)["empty_predictions"] == 2
@@ -309,9 +309,9 @@ def test_passages_of_references_are_read_by_score(tmp_path):
     references.write_text(json.dumps(examples))
     answers.write_text("<passage:1> x\n<passage:2> x\n")
     flags = ("--predictions-from", answers, "--references", references)
-    figures = figures_of(*flags)
-    assert (figures["recall_1"], figures["evidence_accuracy"]) == (1 / 2, 1)
-    assert figures["passage_order"] == {"keep": False, "examples": 2, "changed": 1, "unscored": 1}
+    metrics = figures_of(*flags)
+    assert (metrics["recall_1"], metrics["evidence_accuracy"]) == (1 / 2, 1)
+    assert metrics["passage_order"] == {"keep": False, "examples": 2, "changed": 1, "unscored": 1}
     kept = figures_of(*flags, "--keep-order")
     assert (kept["recall_1"], kept["evidence_accuracy"]) == (0, 1 / 2)
     assert kept["passage_order"] == {"keep": True, "examples": 2, "changed": 0, "unscored": 0}
@@ -327,12 +327,12 @@ def test_prepared_questions_keep_the_order_that_models_read(data, tmp_path):
     (copy / "test.fid.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     answers = tmp_path / "answers.txt"
     answers.write_text("<passage:1> London\n" * 5)
-    figures = figures_of(copy, "--predictions-from", answers)
+    metrics = figures_of(copy, "--predictions-from", answers)
     want = figures_of(data, "--predictions-from", answers)
-    assert figures["passage_order"] is None
+    assert metrics["passage_order"] is None
     for name in ("recall_1", "evidence_accuracy"):
-        assert figures[name] == want[name]
-    assert figures["recall_1"] == 0.4
+        assert metrics[name] == want[name]
+    assert metrics["recall_1"] == 0.4
 
 
 # --- SQuAD's own files ---------------------------------------------------------------------------
@@ -375,14 +375,14 @@ def test_squads_own_files(squad_files, tmp_path):
     references, answers = squad_files
     written = tmp_path / "answers.jsonl"
     flags = ("--predictions-from", answers, "--references", references)
-    figures = figures_of(*flags, "--predictions", written)
-    assert (figures["questions"], figures["exact_match"]) == (5, 2 / 5)
-    assert figures["f1"] == pytest.approx((1 + 0 + 2 / 3 + 1 + 0) / 5)
-    assert (figures["has_answer_questions"], figures["no_answer_questions"]) == (3, 2)
-    assert figures["has_answer_exact_match"] == 1 / 3
-    assert figures["has_answer_f1"] == pytest.approx((1 + 2 / 3) / 3)
-    assert (figures["no_answer_exact_match"], figures["no_answer_f1"]) == (1 / 2, 1 / 2)
-    assert not any("recall" in name for name in figures) and figures["passage_order"] is None
+    metrics = figures_of(*flags, "--predictions", written)
+    assert (metrics["questions"], metrics["exact_match"]) == (5, 2 / 5)
+    assert metrics["f1"] == pytest.approx((1 + 0 + 2 / 3 + 1 + 0) / 5)
+    assert (metrics["has_answer_questions"], metrics["no_answer_questions"]) == (3, 2)
+    assert metrics["has_answer_exact_match"] == 1 / 3
+    assert metrics["has_answer_f1"] == pytest.approx((1 + 2 / 3) / 3)
+    assert (metrics["no_answer_exact_match"], metrics["no_answer_f1"]) == (1 / 2, 1 / 2)
+    assert not any("recall" in name for name in metrics) and metrics["passage_order"] is None
     rows = [json.loads(line) for line in written.read_text().splitlines()]
     assert [(row["id"], row["prediction"]) for row in rows] == [
         (name, ANSWERED[name]) for name in "abcde"
@@ -392,9 +392,9 @@ def test_squads_own_files(squad_files, tmp_path):
     lines = tmp_path / "answers.txt"
     lines.write_text("".join(ANSWERED[name] + "\n" for name in "abcde"))
     other = figures_of("--references", references, "--predictions-from", lines)
-    for forms in (figures, other):
+    for forms in (metrics, other):
         forms.pop("predictions_from")
-    assert other == figures
+    assert other == metrics
     both = figures_of(*flags, "--baseline", lines)
     assert both["baseline"]["exact_match"] == 2 / 5
 
@@ -404,11 +404,11 @@ def test_squad_without_unanswerable_questions(tmp_path):
     references, answers = tmp_path / "dev.json", tmp_path / "predictions.json"
     references.write_text(json.dumps(squad(("1", ["der Rhein"]), (2, ["Köln"]), version="1.1")))
     answers.write_text(json.dumps({"2": "in Köln", "1": "Rhein"}))
-    figures = figures_of(
+    metrics = figures_of(
         *("--predictions-from", answers, "--references", references, "--language", "de")
     )
-    assert (figures["exact_match"], figures["f1"]) == (1 / 2, pytest.approx((1 + 2 / 3) / 2))
-    assert not any(name.startswith(("has_answer", "no_answer")) for name in figures)
+    assert (metrics["exact_match"], metrics["f1"]) == (1 / 2, pytest.approx((1 + 2 / 3) / 2))
+    assert not any(name.startswith(("has_answer", "no_answer")) for name in metrics)
 
 
 def test_only_unanswerable_questions(tmp_path):
@@ -416,17 +416,17 @@ def test_only_unanswerable_questions(tmp_path):
     references.write_text(json.dumps(squad(("a", []))))
     answers.write_text(json.dumps({"a": "."}))
     flags = ("--predictions-from", answers, "--references", references)
-    figures = figures_of(*flags)
-    assert (figures["exact_match"], figures["no_answer_f1"]) == (1, 1)
-    assert figures["has_answer_questions"] == 0
+    metrics = figures_of(*flags)
+    assert (metrics["exact_match"], metrics["no_answer_f1"]) == (1, 1)
+    assert metrics["has_answer_questions"] == 0
     assert evaluate(*flags).exit_code == 0
 
 
 def test_answers_by_id_to_questions_of_other_files(public, tmp_path):
     answers = tmp_path / "answers.json"
     answers.write_text(json.dumps({"1": "<passage:2> 부산", "0": "서울"}))
-    figures = figures_of("--predictions-from", answers, "--references", public)
-    assert (figures["exact_match"], figures["pointed_nowhere"]) == (1, 1)
+    metrics = figures_of("--predictions-from", answers, "--references", public)
+    assert (metrics["exact_match"], metrics["pointed_nowhere"]) == (1, 1)
 
 
 @pytest.mark.realdata
@@ -437,15 +437,15 @@ def test_questions_of_natural_questions(realdata, tmp_path):
         examples = json.load(file)
     answers = tmp_path / "answers.txt"
     answers.write_text("".join(f"The {e['answers'][-1]}.\n" for e in examples), encoding="utf-8")
-    figures = figures_of("--predictions-from", answers, "--references", references)
-    assert (figures["questions"], figures["exact_match"], figures["f1"]) == (100, 1, 1)
-    assert figures["rouge_l"] > 0.7  # which keeps the article
+    metrics = figures_of("--predictions-from", answers, "--references", references)
+    assert (metrics["questions"], metrics["exact_match"], metrics["f1"]) == (100, 1, 1)
+    assert metrics["rouge_l"] > 0.7  # which keeps the article
     # ASCII answers as strings: not far from what tokens find.
     found = [
         any(a.lower() in c["text"].lower() for a in e["answers"] for c in e["ctxs"])
         for e in examples
     ]
-    assert figures["recall_5"] == pytest.approx(sum(found) / 100, abs=0.03)
+    assert metrics["recall_5"] == pytest.approx(sum(found) / 100, abs=0.03)
 
 
 # --- Fusion-in-Decoder ---------------------------------------------------------------------------
@@ -608,10 +608,10 @@ def test_a_folder_that_was_not_prepared(data, checkpoint, tmp_path):
     for split in ("train", "valid"):
         (bare / f"{split}.fid.jsonl").unlink()
     assert_refused(genft_process(*asked), "test.fid.jsonl", "--references")
-    figures = figures_of(
+    metrics = figures_of(
         *(bare, "--path", checkpoint, "--cpu", "--references", data / "test.fid.jsonl")
     )
-    assert figures["exact_match"] == EXACT
+    assert metrics["exact_match"] == EXACT
     (bare / "dict.answer.txt").unlink()
     done = genft_process(*asked, "--references", data / "test.fid.jsonl")
     assert_refused(done, "dict.answer.txt")

@@ -101,7 +101,7 @@ def decoded(data, checkpoint, tmp_path_factory):
 
 
 def test_summaries_and_figures(data, decoded):
-    figures, written = decoded
+    metrics, written = decoded
     rows = predictions(written)
     assert [row["prediction"] for row in rows] == [SUMMARY] * 5
     assert [row["reference"] for row in rows] == [reference for _, reference in TEST]
@@ -111,33 +111,33 @@ def test_summaries_and_figures(data, decoded):
     assert rows[1]["rouge_l"] == pytest.approx(6 / 7)  # the london sat, the london sat
     assert (rows[3]["rouge_1_precision"], rows[3]["rouge_1_recall"]) == (2 / 7, 1)
     assert rows[4]["rouge_2"] == 0
-    assert figures["rouge_1"] == pytest.approx((1 + 1 + 0 + 4 / 9 + 1 / 4) / 5)
-    low, high = figures["rouge_1_interval"]
-    assert low < figures["rouge_1"] < high
+    assert metrics["rouge_1"] == pytest.approx((1 + 1 + 0 + 4 / 9 + 1 / 4) / 5)
+    low, high = metrics["rouge_1_interval"]
+    assert low < metrics["rouge_1"] < high
     # Five trigrams, one of which is "the london sat" again.
-    assert figures["rep_3"] == pytest.approx(1 / 5) and figures["repeats_trigram"] == 1
-    assert (figures["rep_1"], figures["rep_4"]) == (pytest.approx(3 / 7), 0)
-    assert (figures["words"], figures["of_references"]["words"]) == (7, (7 + 7 + 1 + 2 + 1) / 5)
-    assert figures["length_ratio"] == pytest.approx(35 / 18)
-    assert (figures["summaries"], figures["empty_summaries"]) == (5, 0)
-    assert figures["of_references"]["rep_2_too_short"] == 2
+    assert metrics["rep_3"] == pytest.approx(1 / 5) and metrics["repeats_trigram"] == 1
+    assert (metrics["rep_1"], metrics["rep_4"]) == (pytest.approx(3 / 7), 0)
+    assert (metrics["words"], metrics["of_references"]["words"]) == (7, (7 + 7 + 1 + 2 + 1) / 5)
+    assert metrics["length_ratio"] == pytest.approx(35 / 18)
+    assert (metrics["summaries"], metrics["empty_summaries"]) == (5, 0)
+    assert metrics["of_references"]["rep_2_too_short"] == 2
     # Of the, london, sat, ran the sources have all, three, none, one and one.
     novel = (0 + 1 / 4 + 1 + 3 / 4 + 3 / 4) / 5
-    assert figures["novel_1"] == pytest.approx(novel)
+    assert metrics["novel_1"] == pytest.approx(novel)
     assert rows[0]["density"] == pytest.approx((9 + 9 + 1) / 7)
 
 
 def test_settings_and_cost(data, decoded):
-    figures, _ = decoded
-    assert figures["references"] == str(data / "raw" / "test.target")
-    assert figures["sources"] == str(data / "raw" / "test.source")
-    assert (figures["beam"], figures["max_len_b"], figures["min_len"]) == (1, 200, 1)
-    assert figures["generated_tokens"] == 5 * (len(SAID.split()) + 1)
-    total = figures["seconds_per_summary"]
-    assert total > figures["encoder_seconds_per_summary"] > 0
-    tokens = figures["generated_tokens"] / (5 * total)
-    assert figures["tokens_per_second"] == pytest.approx(tokens)
-    assert (figures["clock"], figures["device"], figures["split"]) == ("wall", "cpu", "test")
+    metrics, _ = decoded
+    assert metrics["references"] == str(data / "raw" / "test.target")
+    assert metrics["sources"] == str(data / "raw" / "test.source")
+    assert (metrics["beam"], metrics["max_len_b"], metrics["min_len"]) == (1, 200, 1)
+    assert metrics["generated_tokens"] == 5 * (len(SAID.split()) + 1)
+    total = metrics["seconds_per_summary"]
+    assert total > metrics["encoder_seconds_per_summary"] > 0
+    tokens = metrics["generated_tokens"] / (5 * total)
+    assert metrics["tokens_per_second"] == pytest.approx(tokens)
+    assert (metrics["clock"], metrics["device"], metrics["split"]) == ("wall", "cpu", "test")
 
 
 def test_the_figures_of_fairseq_generate(data, checkpoint, tmp_path):
@@ -229,8 +229,8 @@ def test_table_and_files(data, checkpoint, tmp_path):
     assert "ROUGE-L" in shown.stdout and str(texts) in shown.stdout
     assert "The London sat. Then it ran." in shown.stdout  # the first text alone
     assert "Rome fell" not in shown.stdout
-    figures = json.loads(output.read_text())
-    assert (figures["summaries"], figures["sources"]) == (2, str(data / "raw" / "test.source"))
+    metrics = json.loads(output.read_text())
+    assert (metrics["summaries"], metrics["sources"]) == (2, str(data / "raw" / "test.source"))
     assert len(predictions(summaries)) == 2
     written = texts.read_text(encoding="utf-8")
     for text in (
@@ -258,19 +258,19 @@ def files(tmp_path):
 
 
 def test_files_without_sources(files):
-    figures = figures_of(*files)
-    assert figures["rouge_1"] == pytest.approx((3 / 4 + 1) / 2)
+    metrics = figures_of(*files)
+    assert metrics["rouge_1"] == pytest.approx((3 / 4 + 1) / 2)
     assert figures_of(*files, "--no-stemming")["rouge_1"] == pytest.approx((2 / 4 + 1) / 2)
-    assert figures["sources"] is None and "novel_1" not in figures
-    assert (figures["split"], figures["data"]) == (None, None)
+    assert metrics["sources"] is None and "novel_1" not in metrics
+    assert (metrics["split"], metrics["data"]) == (None, None)
     assert evaluate(*files).exit_code == 0
 
 
 def test_two_systems(files, tmp_path):
     other = tmp_path / "other.jsonl"
     other.write_text('{"prediction": "no no no no"}\n{"prediction": "<q> "}\n')
-    figures = figures_of(*files, "--baseline", other)
-    baseline = figures["baseline"]
+    metrics = figures_of(*files, "--baseline", other)
+    baseline = metrics["baseline"]
     assert (baseline["predictions"], baseline["rouge_1"]) == (str(other), 0)
     assert (baseline["rep_1"], baseline["rep_1_too_short"]) == (3 / 4, 1)
     assert (baseline["empty_summaries"], baseline["length_ratio"]) == (1, 4 / 6)
@@ -285,13 +285,13 @@ def test_marks_of_sentences_are_kept_and_seen_by_one_figure(tmp_path):
     (tmp_path / "references.txt").write_text("aa bb <q> cc dd\n")
     flags = ("--references", tmp_path / "references.txt", "--sources", tmp_path / "references.txt")
     written = tmp_path / "written.jsonl"
-    figures = figures_of(
+    metrics = figures_of(
         *flags, "--predictions-from", tmp_path / "summaries.txt", "--predictions", written
     )
-    assert (figures["rouge_lsum"], figures["rouge_l"], figures["words"]) == (1, 0.5, 4)
-    assert (figures["novel_1"], figures["novel_2"]) == (0, pytest.approx(1 / 3))
+    assert (metrics["rouge_lsum"], metrics["rouge_l"], metrics["words"]) == (1, 0.5, 4)
+    assert (metrics["novel_1"], metrics["novel_2"]) == (0, pytest.approx(1 / 3))
     again = figures_of(*flags, "--predictions-from", written)
-    assert again | {"predictions_from": None} == figures | {"predictions_from": None}
+    assert again | {"predictions_from": None} == metrics | {"predictions_from": None}
 
 
 def test_text_of_an_imported_models_tokeniser(tmp_path):
@@ -302,8 +302,8 @@ def test_text_of_an_imported_models_tokeniser(tmp_path):
         (data / name).touch()
     (data / "raw" / "test.source").write_text("now the cat sat\n")
     (data / "raw" / "test.target").write_text("the cats\n")
-    pieces = ["<pad>", "</s>", "<unk>", "▁the", "▁cat", "s"]
-    tokenizer = Tokenizer(models.WordLevel(dict(zip(pieces, range(6), strict=True)), "<unk>"))
+    subwords = ["<pad>", "</s>", "<unk>", "▁the", "▁cat", "s"]
+    tokenizer = Tokenizer(models.WordLevel(dict(zip(subwords, range(6), strict=True)), "<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
     tokenizer.save(str(data / "tokenizer.json"))
@@ -331,7 +331,7 @@ def test_news(realdata, tmp_path):
             texts[side] = file.read().splitlines()
     beginnings = [" ".join(source.split()[:50]) for source in texts["source"]]
     (tmp_path / "lead.txt").write_text("".join(f"{text}\n" for text in beginnings))
-    figures = figures_of(
+    metrics = figures_of(
         *("--predictions-from", tmp_path / "lead.txt", "--references", folder / "test.target.gz"),
         *("--sources", folder / "test.source.gz"),
     )
@@ -339,12 +339,12 @@ def test_news(realdata, tmp_path):
     pairs = list(zip(texts["target"], beginnings, strict=True))
     for key, name in (("rouge1", "rouge_1"), ("rouge2", "rouge_2"), ("rougeL", "rouge_l")):
         mean = sum(scorer.score(*pair)[key].fmeasure for pair in pairs) / len(pairs)
-        assert figures[name] == pytest.approx(mean)
+        assert metrics[name] == pytest.approx(mean)
     # Sentences in another order cost ROUGE-L alone.
-    assert figures["rouge_l"] < figures["rouge_lsum"] < figures["rouge_1"]
+    assert metrics["rouge_l"] < metrics["rouge_lsum"] < metrics["rouge_1"]
     # But for the ends of words that were cut off, all is taken from the source.
-    assert figures["novel_4"] < 0.02 and figures["coverage"] > 0.99
-    assert figures["of_references"]["novel_2"] > 0.4
+    assert metrics["novel_4"] < 0.02 and metrics["coverage"] > 0.99
+    assert metrics["of_references"]["novel_2"] > 0.4
 
 
 # --- what is refused -----------------------------------------------------------------------------

@@ -143,7 +143,7 @@ def test_begin_go_on_and_refuse(of, tmp_path, capfd, monkeypatch, warm_python):
     assert kept.count("| done training in ") == 2
     assert shlex.split((save_dir / "command").read_text())[-2:] == ["--max-update", "4"]
     (found,) = gather([str(save_dir)]).trainings
-    assert (found.state, sorted(found.figures("training"))) == ("finished", [1, 2, 3, 4])
+    assert (found.state, sorted(found.metrics("training"))) == ("finished", [1, 2, 3, 4])
     assert found.versions
 
     before = {path: path.stat().st_mtime_ns for path in save_dir.iterdir()}
@@ -239,8 +239,8 @@ def test_testing_a_language_model(of, tmp_path):
         *("--", "--prefix-length", 5, "--length", 6),
     )
     run_warm(*words)  # not here: the processes that other tests fork would lack its threads
-    figures = json.loads((tmp_path / "evaluation-test.json").read_text())
-    assert figures["split"] == "test" and figures["completions"]
+    metrics = json.loads((tmp_path / "evaluation-test.json").read_text())
+    assert metrics["split"] == "test" and metrics["completions"]
 
 
 @pytest.mark.parametrize("task", ["translation", "language_modeling"])

@@ -61,15 +61,15 @@ def found(path):
 
 
 def test_by_words(given, tmp_path):
-    figures = printed(retrieve(*given, "--top-k", 2, "--json"))
+    metrics = printed(retrieve(*given, "--top-k", 2, "--json"))
     examples = found(tmp_path / "found.jsonl")
     assert {name: [p.id for p in e.passages] for name, e in examples.items()} == {
         **{"x": ["a", "b"], "y": ["b", "c"], "z": ["d", "a"], "w": ["a", "b"], "v": ["b", "a"]},
     }
     # x: a names Paris; y: b does; z: d; w: neither a nor b names Berlin; v has no answer.
-    assert figures["recall_1"] == figures["recall_all"] == 3 / 4
-    assert (figures["questions"], figures["with_answers"], figures["passages"]) == (5, 4, 4)
-    assert figures["method"] == "bm25" and figures["search_seconds"] >= 0
+    assert metrics["recall_1"] == metrics["recall_all"] == 3 / 4
+    assert (metrics["questions"], metrics["with_answers"], metrics["passages"]) == (5, 4, 4)
+    assert metrics["method"] == "bm25" and metrics["search_seconds"] >= 0
     best = examples["y"].passages[0]
     assert best.text == 'The "Eiffel" tower stands in Paris.' and best.title == "Tower"
     assert best.score > examples["y"].passages[1].score > 0
@@ -118,8 +118,8 @@ def test_questions_in_every_format(given, tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     given[2] = path
-    figures = printed(retrieve(*given, "--json", "--top-k", 1))
-    assert figures["recall_1"] == 1
+    metrics = printed(retrieve(*given, "--json", "--top-k", 1))
+    assert metrics["recall_1"] == 1
     first = next(iter(found(tmp_path / "found.jsonl").values()))
     assert first.answers[0] == "Paris"
     assert len(first.answers) == (1 if name == "q.json" else 2)
@@ -220,11 +220,11 @@ def dense(trained, output, *flags):
 
 def test_by_vectors(trained, tmp_path):
     """What was learned is found: the passage whose title is the question's own word."""
-    figures = printed(dense(trained, tmp_path / "found.jsonl", "--json", "--top-k", 5))
+    metrics = printed(dense(trained, tmp_path / "found.jsonl", "--json", "--top-k", 5))
     examples = found(tmp_path / "found.jsonl").values()
     right = [e.passages[0].title == e.answers[0] for e in examples]
-    assert len(right) == figures["questions"] == 24 and sum(right) >= 23
-    assert figures["method"] == "dense" and figures["passages"] == 24
+    assert len(right) == metrics["questions"] == 24 and sum(right) >= 23
+    assert metrics["method"] == "dense" and metrics["passages"] == 24
     scores = [passage.score for passage in next(iter(examples)).passages]
     assert scores == sorted(scores, reverse=True)
 
@@ -284,8 +284,8 @@ def test_by_a_pretrained_encoder(pretrained, tmp_path, given):
         *("--output", tmp_path / "1.jsonl", "--method", "dense", "--cpu"),
         *("--path", pretrained / given, "--index", tmp_path / "index"),
     ]
-    figures = printed(retrieve(*arguments, "--json"))
-    assert (figures["questions"], figures["passages"]) == (len(ENCODED), len(PASSAGES))
+    metrics = printed(retrieve(*arguments, "--json"))
+    assert (metrics["questions"], metrics["passages"]) == (len(ENCODED), len(PASSAGES))
     texts = [" ".join(filter(None, passage)) for passage in PASSAGES]
     questions, passages = (
         vectors(pretrained / "st", texts, longest=20) for texts in (ENCODED, texts)
@@ -326,15 +326,15 @@ def test_natural_questions(realdata, tmp_path):
     qa = realdata / "qa"
     questions = qa / "nq-open-oracle.jsonl.gz"
     output = tmp_path / "found.jsonl"
-    figures = printed(
+    metrics = printed(
         retrieve(
             *(qa / "nq_psgs.tsv.gz", "--questions", questions, "--output", output),
             *("--index", tmp_path / "index", "--json"),
         )
     )
-    assert (figures["questions"], figures["passages"]) == (2655, 2600)
-    assert figures["recall_1"] > 0.77 and figures["recall_5"] > 0.91
-    assert figures["recall_20"] > 0.95
+    assert (metrics["questions"], metrics["passages"]) == (2655, 2600)
+    assert metrics["recall_1"] > 0.77 and metrics["recall_5"] > 0.91
+    assert metrics["recall_20"] > 0.95
     ranks = []
     with gzip.open(qa / "nq_bm25_top20.jsonl.gz", "rt", encoding="utf-8") as given:
         for line, example in zip(given, read_examples(output), strict=True):

@@ -227,11 +227,11 @@ def test_validation_finds_the_task_in_the_checkpoint(kind, request):
         *("--path", folder / "checkpoint_last.pt", "--log-format", "json"),
     ]
 
-    def figures(done):
+    def metrics(done):
         return re.findall(r'"valid_(?:loss|ppl)": "[\d.]+"', done.output)
 
-    found = figures(run(*command))
-    assert found and found == figures(run(*command, "--task", kind))
+    found = metrics(run(*command))
+    assert found and found == metrics(run(*command, "--task", kind))
 
 
 # --- preprocessing -------------------------------------------------------------------------------

@@ -66,8 +66,8 @@ def use_other_files(folder):
     model = json.loads((folder / "tokenizer.json").read_text())["model"]
     (folder / "tokenizer.json").unlink()
     if model["type"] == "WordPiece":
-        pieces = sorted(model["vocab"], key=model["vocab"].get)
-        (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces))
+        subwords = sorted(model["vocab"], key=model["vocab"].get)
+        (folder / "vocab.txt").write_text("".join(f"{subword}\n" for subword in subwords))
     else:
         (folder / "vocab.json").write_text(json.dumps(model["vocab"]))
         merges = "".join(f"{' '.join(merge)}\n" for merge in model["merges"])
@@ -236,11 +236,11 @@ def test_export_without_a_tokeniser(imported, tmp_path):
     call("export-hf", *given[:2], "--data", imported / "fairseq")
 
 
-def vocab_alone(folder, pieces):
+def vocab_alone(folder, subwords):
     """An old BERT: a list of pieces, and nothing that says what it is."""
     (folder / "tokenizer.json").unlink()
-    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces]
-    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in names))
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *subwords]
+    (folder / "vocab.txt").write_text("".join(f"{subword}\n" for subword in names))
     config = json.loads((folder / "config.json").read_text())
     del config["model_type"]
     (folder / "config.json").write_text(json.dumps(config))
@@ -249,15 +249,15 @@ def vocab_alone(folder, pieces):
 @pytest.mark.parametrize(
     ("pieces", "expected"), [(["paris", "cat"], [5, 6]), (["Paris", "cat"], [5, 6])]
 )
-def test_an_old_bert(pieces, expected, folders, tmp_path):
+def test_an_old_bert(subwords, expected, folders, tmp_path):
     """Its pieces tell whether it knows capitals."""
     bert = shutil.copytree(folders / "bert", tmp_path / "bert")
-    vocab_alone(bert, pieces)
+    vocab_alone(bert, subwords)
     call("import-hf", bert, tmp_path / "out", "--decoder", bert)
     made = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
     assert made.encode("Paris cat").ids == [2, *expected, 3]
     lowered = made.encode("paris cat").ids[1]
-    assert lowered == (5 if pieces[0] == "paris" else 1)
+    assert lowered == (5 if subwords[0] == "paris" else 1)
 
 
 def test_a_tokeniser_of_another_class_is_not_guessed(folders, tmp_path):

@@ -12,7 +12,7 @@ from tiny_gpt2 import END_OF_TEXT, VOCABULARY, altered, call, hugging_face_folde
 from transformers import AutoTokenizer, GPT2LMHeadModel
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.files import written_whole
+from genft_fairseq.files import atomic_folder
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def numbered(**changes):
 
     def change(folder):
         path = folder / "vocab.json"
-        pieces = {**json.loads(path.read_text()), **changes}
-        path.write_text(json.dumps({p: n for p, n in pieces.items() if n is not None}))
+        subwords = {**json.loads(path.read_text()), **changes}
+        path.write_text(json.dumps({p: n for p, n in subwords.items() if n is not None}))
 
     return change
 
@@ -165,7 +165,7 @@ def test_a_folder_is_whole_or_not_there(end, tmp_path):
     pid = os.fork()
     if pid == 0:
         try:
-            with written_whole(tmp_path / "out") as folder:
+            with atomic_folder(tmp_path / "out") as folder:
                 (folder / "half").touch()
                 if end == "kill":
                     os.kill(os.getpid(), signal.SIGKILL)

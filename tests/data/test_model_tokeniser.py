@@ -119,12 +119,12 @@ def test_text_that_spells_a_symbol_is_text(side, kind, tokeniser):
     encode = getattr(tokeniser, f"encode_{side}")
     prefix = encode("")
     for text in ODD:
-        pieces = encode(text)[len(prefix) :]
-        assert not {"<s>", "<pad>", "</s>"} & set(pieces)
+        subwords = encode(text)[len(prefix) :]
+        assert not {"<s>", "<pad>", "</s>"} & set(subwords)
         own = special(kind, side).values()
-        assert all(piece.isdigit() or piece == "<unk>" for piece in pieces)
-        assert "<unk>" not in pieces or "<unk>" in own
-        assert not {str(number) for number in special(kind, side)} & set(pieces)
+        assert all(subword.isdigit() or subword == "<unk>" for subword in subwords)
+        assert "<unk>" not in subwords or "<unk>" in own
+        assert not {str(number) for number in special(kind, side)} & set(subwords)
 
 
 @pytest.mark.parametrize("kind", ["bart", "bert2gpt2"])
@@ -146,8 +146,8 @@ def test_its_own_text_survives(folders):
     for text in TEXT:
         unigram = ModelTokeniser.read(folders["t5"])
         assert unigram.decode(unigram.encode_target(text)) == text
-        pieces = ModelTokeniser.read(folders["bert2bert"])
-        decoded = pieces.decode(["<s>", *pieces.encode_target(text), "</s>", "<pad>"])
+        subwords = ModelTokeniser.read(folders["bert2bert"])
+        decoded = subwords.decode(["<s>", *subwords.encode_target(text), "</s>", "<pad>"])
         assert decoded.replace(" ", "") == text.replace(" ", "")
         assert decoded.split()[0] == text.split()[0]
 

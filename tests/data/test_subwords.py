@@ -47,10 +47,10 @@ def test_none_and_subword_nmt(tmp_path):
     tokens = ids(dictionary, "he@@ llo th@@ ere </s> he@@")
     assert Subwords(dictionary, "auto", [tmp_path]).text(tokens) == "he@@ llo th@@ ere ¶ he@@"
     (tmp_path / "bpe.codes").touch()
-    pieces = Subwords(dictionary, "auto", [tmp_path / "other", tmp_path])
-    assert pieces.kind == "subword_nmt"
-    assert pieces.text(tokens) == "hello there ¶ he@@"[:-2]
-    assert pieces.text([]) == ""
+    subwords = Subwords(dictionary, "auto", [tmp_path / "other", tmp_path])
+    assert subwords.kind == "subword_nmt"
+    assert subwords.text(tokens) == "hello there ¶ he@@"[:-2]
+    assert subwords.text([]) == ""
 
 
 def test_sentencepiece(tmp_path):
@@ -58,12 +58,12 @@ def test_sentencepiece(tmp_path):
     dictionary = dictionary_of(["▁he", "llo", "▁", "th"])
     tokens = ids(dictionary, "▁he llo ▁ th </s> ▁he")
     (tmp_path / "dict.de.txt").write_text("▁he 9\nllo 8\n▁ 7\nth 6\n")
-    pieces = Subwords(dictionary, "auto", [tmp_path])
-    assert (pieces.kind, pieces.text(tokens)) == ("sentencepiece", "hello th¶ he")
+    subwords = Subwords(dictionary, "auto", [tmp_path])
+    assert (subwords.kind, subwords.text(tokens)) == ("sentencepiece", "hello th¶ he")
     for bits in range(2 ** len(tokens)):
         flags = [bool(bits >> place & 1) for place in range(len(tokens))]
-        assert re.sub("[⟦⟧]", "", pieces.marked(tokens, flags)) == pieces.text(tokens)
-    assert pieces.marked(tokens, [0, 1, 1, 0, 0, 1]) == "he⟦llo ⟧th¶ ⟦he⟧"
+        assert re.sub("[⟦⟧]", "", subwords.marked(tokens, flags)) == subwords.text(tokens)
+    assert subwords.marked(tokens, [0, 1, 1, 0, 0, 1]) == "he⟦llo ⟧th¶ ⟦he⟧"
     words = "".join(f"w{number} 1\n" for number in range(200))
     (tmp_path / "dict.de.txt").write_text(f"{words}▁ 1\n@@ 1\n")
     assert Subwords(dictionary, "auto", [tmp_path]).kind == "none"
@@ -73,25 +73,25 @@ def test_sentencepiece(tmp_path):
 def test_marks_leave_the_text_as_it_is(kind):
     dictionary = dictionary_of(["he@@", "llo", "th@@", "ere"])
     tokens = ids(dictionary, "he@@ llo th@@ ere </s> he@@ llo")
-    pieces = Subwords(dictionary, kind, [])
+    subwords = Subwords(dictionary, kind, [])
     for bits in range(2 ** len(tokens)):
         flags = [bool(bits >> place & 1) for place in range(len(tokens))]
-        marked = pieces.marked(tokens, flags)
-        assert re.sub("[⟦⟧]", "", marked) == pieces.text(tokens)
+        marked = subwords.marked(tokens, flags)
+        assert re.sub("[⟦⟧]", "", marked) == subwords.text(tokens)
         assert marked.count("⟦") == marked.count("⟧") == f"0{bits:07b}".count("01")
     if kind == "subword_nmt":
-        assert pieces.marked(tokens, [0, 1, 1, 0, 0, 1, 1]) == "he⟦llo th⟧ere ¶ ⟦hello⟧"
+        assert subwords.marked(tokens, [0, 1, 1, 0, 0, 1, 1]) == "he⟦llo th⟧ere ¶ ⟦hello⟧"
 
 
 def test_gpt2(gpt2):
     dictionary = dictionary_of([str(number) for number in range(8)])
-    pieces = Subwords(dictionary, "auto", [gpt2])
-    assert pieces.kind == "gpt2"
+    subwords = Subwords(dictionary, "auto", [gpt2])
+    assert subwords.kind == "gpt2"
     tokens = ids(dictionary, "4 3 2 1 </s> 5 6 7 <unk>")
-    assert pieces.text(tokens) == "ab a b¶ü<|endoftext|><unk>"
-    assert pieces.marked(tokens, [0, 1, 1, 0, 0, 0, 0, 0, 0]) == "ab⟦ a ⟧b¶ü<|endoftext|><unk>"
+    assert subwords.text(tokens) == "ab a b¶ü<|endoftext|><unk>"
+    assert subwords.marked(tokens, [0, 1, 1, 0, 0, 0, 0, 0, 0]) == "ab⟦ a ⟧b¶ü<|endoftext|><unk>"
     # Half a letter is shown as such, and nothing fails.
-    assert pieces.text(ids(dictionary, "0 5")) == "a�"
+    assert subwords.text(ids(dictionary, "0 5")) == "a�"
 
 
 def test_gpt2_without_its_files(gpt2, tmp_path):
@@ -104,22 +104,22 @@ def test_gpt2_without_its_files(gpt2, tmp_path):
 def test_marks_of_gpt2_keep_letters_whole(gpt2):
     """The two bytes of ü are pieces of their own: a mark between them moves behind the letter."""
     dictionary = dictionary_of([str(number) for number in range(8)])
-    pieces = Subwords(dictionary, "gpt2", [gpt2])
+    subwords = Subwords(dictionary, "gpt2", [gpt2])
     tokens = ids(dictionary, "0 5 6 5 6 1")
     for bits in range(2 ** len(tokens)):
         flags = [bool(bits >> place & 1) for place in range(len(tokens))]
-        marked = pieces.marked(tokens, flags)
-        assert re.sub("[⟦⟧]", "", marked) == pieces.text(tokens) == "aüüb"
+        marked = subwords.marked(tokens, flags)
+        assert re.sub("[⟦⟧]", "", marked) == subwords.text(tokens) == "aüüb"
         assert marked.count("⟦") == marked.count("⟧")
-    assert pieces.marked(tokens, [0, 0, 1, 1, 0, 0]) == "aü⟦ü⟧b"
+    assert subwords.marked(tokens, [0, 0, 1, 1, 0, 0]) == "aü⟦ü⟧b"
 
 
 def test_marks_of_the_text_itself():
     dictionary = dictionary_of(["⟦a", "b⟧"])
     tokens = ids(dictionary, "⟦a b⟧")
-    pieces = Subwords(dictionary, "none", [])
-    assert pieces.text(tokens) == "⟦a b⟧"
-    assert pieces.marked(tokens, [0, 1]) == "[a ⟦b]⟧"
+    subwords = Subwords(dictionary, "none", [])
+    assert subwords.text(tokens) == "⟦a b⟧"
+    assert subwords.marked(tokens, [0, 1]) == "[a ⟦b]⟧"
 
 
 def test_kinds_are_those_that_can_be_asked_for():
@@ -133,8 +133,8 @@ def test_kinds_are_those_that_can_be_asked_for():
 @pytest.fixture
 def model_folder(tmp_path):
     """Pieces of words, numbered as transformers does; fairseq's own symbols are not text."""
-    pieces = ["<pad>", "</s>", "<unk>", "▁he", "llo", "▁th", "ere", "⟦"]
-    numbered = {piece: number for number, piece in enumerate(pieces)}
+    subwords = ["<pad>", "</s>", "<unk>", "▁he", "llo", "▁th", "ere", "⟦"]
+    numbered = {subword: number for number, subword in enumerate(subwords)}
     tokenizer = Tokenizer(models.WordLevel(numbered, "<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
@@ -146,17 +146,17 @@ def model_folder(tmp_path):
 
 def test_an_imported_models_tokeniser(model_folder, gpt2):
     dictionary = dictionary_of([str(number) for number in range(3, 8)])
-    pieces = Subwords(dictionary, "auto", [Path("x"), model_folder])
-    assert pieces.kind == "hugging_face"  # whatever else is there
+    subwords = Subwords(dictionary, "auto", [Path("x"), model_folder])
+    assert subwords.kind == "hugging_face"  # whatever else is there
     tokens = ids(dictionary, "3 4 5 6 </s> 3 4")
-    assert pieces.text(tokens) == "hello there hello"
-    assert pieces.join(["<s>", "5", "6"]) == "there"
+    assert subwords.text(tokens) == "hello there hello"
+    assert subwords.join(["<s>", "5", "6"]) == "there"
     # Marks stand around whole words.
-    assert pieces.marked(tokens, [0, 1, 0, 0, 0, 0, 0]) == "⟦hello⟧ there hello"
-    assert pieces.marked(tokens, [0, 1, 1, 0, 0, 0, 1]) == "⟦hello there hello⟧"
-    assert pieces.marked(tokens, [0] * 7) == pieces.text(tokens)
-    assert pieces.marked([], []) == ""
-    assert pieces.marked(ids(dictionary, "7 3"), [0, 1]) == "[ ⟦he⟧"
+    assert subwords.marked(tokens, [0, 1, 0, 0, 0, 0, 0]) == "⟦hello⟧ there hello"
+    assert subwords.marked(tokens, [0, 1, 1, 0, 0, 0, 1]) == "⟦hello there hello⟧"
+    assert subwords.marked(tokens, [0] * 7) == subwords.text(tokens)
+    assert subwords.marked([], []) == ""
+    assert subwords.marked(ids(dictionary, "7 3"), [0, 1]) == "[ ⟦he⟧"
 
 
 def test_an_imported_models_tokeniser_is_not_there(tmp_path):

@@ -189,11 +189,11 @@ def test_validation_is_one_in_23_of_what_is_clean(prepared, texts):
         assert raw == [pair[side].strip() for pair in expected]
         dictionary = Dictionary.load(str(prepared / f"dict.{language}.txt"))
         data = data_utils.load_indexed_dataset(str(prepared / f"valid.de-en.{language}"))
-        pieces = [dictionary.string(line, "@@ ") for line in data]
+        subwords = [dictionary.string(line, "@@ ") for line in data]
         wanted = [tokens[side][pair[side]].lower() for pair in expected]
-        same = sum(one == other for one, other in zip(pieces, wanted, strict=True))
+        same = sum(one == other for one, other in zip(subwords, wanted, strict=True))
         # A letter that three hundred pairs do not have is unknown.
-        assert same + sum("<unk>" in line for line in pieces) == len(wanted)
+        assert same + sum("<unk>" in line for line in subwords) == len(wanted)
         assert same >= len(wanted) - 2
 
 

@@ -18,7 +18,7 @@ from local_mirror import mirror, needs_curl
 from refusals import assert_names
 
 from genft_fairseq.data.prepared_tokeniser import PreparedTokenizer, PreparedTokenizerConfig
-from genft_fairseq.evaluation.raw_text import generated_figures
+from genft_fairseq.evaluation.raw_text import generated_metrics
 from genft_fairseq.evaluation.translation import Generated, read_lines
 
 NAMES = [
@@ -267,7 +267,7 @@ def test_symbols_become_the_raw_text_again(prepared):
     found = {}
     for name, (targets, hypotheses, detokenised) in sides.items():
         generated = Generated([], targets, hypotheses, detokenised)
-        found[name], file = generated_figures(generated, prepared, "test", "de")
+        found[name], file = generated_metrics(generated, prepared, "test", "de")
         assert file == prepared / "raw" / "test.de"
     assert found["as it is"] == found["--remove-bpe"] == found["--bpe and --tokenizer"]
     assert found["as it is"]["bleu"] > 97 and found["as it is"]["chrf"] > 97

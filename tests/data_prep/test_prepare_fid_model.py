@@ -222,8 +222,8 @@ def test_frame_of_text(prepare, joined, tmp_path, passages):
     given = (*files, "--model", model, *limits, "--frame")
     prepare.succeed(*given, "text", "--out", out)
     want = LINES["train.question"]
-    for symbol, pieces in AS_TEXT.items():
-        want = [line.replace(symbol, pieces) for line in want]
+    for symbol, subwords in AS_TEXT.items():
+        want = [line.replace(symbol, subwords) for line in want]
     assert "</s> 3 18 22 6 3 24 " in want[0]
     want[0] = want[0].replace("6 3 24 3 <unk> 22 13", "6 3 3 <unk> 22 13")  # two pieces of a title
     assert lines(out, "train.question") == want
@@ -325,16 +325,16 @@ def test_an_imported_model(prepare, tmp_path, joined):
     assert f"--hugging-face {folder} --finetune-from-model {folder}/model.pt" in printed
     tokenizer = Tokenizer.from_file(str(tmp_path / "hf" / "tokenizer.json"))
 
-    def pieces(text: str) -> str:
+    def subwords(text: str) -> str:
         ids = tokenizer.encode(text, add_special_tokens=False).ids
         return " ".join("<unk>" if n == tokenizer.token_to_id("<unk>") else str(n) for n in ids)
 
     assert lines(out, "train.question") == [
-        f"<question> {pieces(example['question'])} <title> {pieces(passage['title'])} "
-        f"<context> {pieces(passage['text'])}"
+        f"<question> {subwords(example['question'])} <title> {subwords(passage['title'])} "
+        f"<context> {subwords(passage['text'])}"
     ]
-    assert "<unk>" in pieces(passage["text"])
-    assert lines(out, "train.answer") == [pieces("the cat")]
+    assert "<unk>" in subwords(passage["text"])
+    assert lines(out, "train.answer") == [subwords("the cat")]
     task = task_of(out, n_context=2)
     assert len(task.reading.markers.passages) == 3
     described = read_description(folder)
@@ -354,7 +354,7 @@ def test_an_imported_model(prepare, tmp_path, joined):
     found = [task.source_dictionary[int(token)] for token in pair]
     title, content = passage["title"], passage["text"]
     fid = f"question: {example['question']} title: {title} context: {content}"
-    assert " ".join(found) == f"{pieces(fid)} </s>"
+    assert " ".join(found) == f"{subwords(fid)} </s>"
 
 
 def test_texts_stay_in_order_however_many_they_are():

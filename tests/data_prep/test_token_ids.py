@@ -32,8 +32,10 @@ def gpt2(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("gpt2")
     letters = [letter for _, letter in sorted(bytes_to_unicode().items())]
     pairs = [a + b for a in letters for b in letters][: LARGEST - 256]
-    pieces = {piece: number for number, piece in enumerate([*letters, *pairs, "<|endoftext|>"])}
-    (folder / "encoder.json").write_text(json.dumps(pieces))
+    subwords = {
+        subword: number for number, subword in enumerate([*letters, *pairs, "<|endoftext|>"])
+    }
+    (folder / "encoder.json").write_text(json.dumps(subwords))
     (folder / "dict.txt").write_text("".join(f"{n} 1\n" for n in range(LARGEST + 1)))
     return folder
 

@@ -166,8 +166,8 @@ def test_unpacked_text_is_pinned_too(wikitext103, real, realdata, tmp_path):
     assert not (tmp_path / "out.partial").exists()
 
     (source / "wiki.train.raw").write_bytes(content)
-    pieces = ("--bpe", "subword-nmt", "--bpe-operations", 2000, "--blank-lines", "drop")
-    wikitext103.succeed(*arguments, *pieces, "--limit", 100)
+    subwords = ("--bpe", "subword-nmt", "--bpe-operations", 2000, "--blank-lines", "drop")
+    wikitext103.succeed(*arguments, *subwords, "--limit", 100)
     manifest = json.loads((tmp_path / "out/MANIFEST.json").read_text())
     assert manifest["counts"]["text"] == {"train.txt": 100, "valid.txt": 2461, "test.txt": 2891}
     kept = [line for line in train if line][:100]

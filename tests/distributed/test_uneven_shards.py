@@ -41,8 +41,8 @@ def validations(end):
     """The figures of each validation that do not depend on how it was divided."""
     lines = re.findall(r"INFO:valid:.*", end.done.output)
     divided = ("wps", "wpb", "bsz", "n_correct", "total")  # by time, or by the batches
-    figures = [re.findall(r"\| (\w+) ([\d.]+)", line) for line in lines]
-    return [{key: float(x) for key, x in line if key not in divided} for line in figures]
+    metrics = [re.findall(r"\| (\w+) ([\d.]+)", line) for line in lines]
+    return [{key: float(x) for key, x in line if key not in divided} for line in metrics]
 
 
 # 70 sentences, or 31 blocks, to train on; 37, or 16, to validate on.
@@ -66,7 +66,7 @@ def test_processes_with_nothing_to_read(
     assert_equal(several, one)
     got, want = validations(several[0]), validations(one)
     assert len(want) == 3 and {"loss", "nll_loss", "ppl"} <= want[0].keys()
-    assert got == [pytest.approx(figures, rel=2e-3) for figures in want]
+    assert got == [pytest.approx(metrics, rel=2e-3) for metrics in want]
 
 
 @pytest.mark.parametrize("criterion", CASES)

@@ -38,16 +38,16 @@ def test_the_table_is_that_of_the_results(study_table, results):
 def test_a_table_by_hand(study_table):
     """Two systems, two seeds: 30 and 31 against 28 and 31.02."""
 
-    def figures(one, other, **more):
+    def metrics(one, other, **more):
         bleu = {"mean": (one + other) / 2, "half_width": 2.5, "seeds": {"1": one, "2": other}}
         return {"bleu": bleu, "rep_1": {"mean": 0.1}, "rep_2": {"mean": 0.0204}, **more}
 
     p_value = {"p_value": {"seeds": {"1": 0.04, "2": 0.5}}}
     systems = {
-        "standard": {"equal_updates": figures(30.0, 31.0)},
+        "standard": {"equal_updates": metrics(30.0, 31.0)},
         "other": {
-            "equal_updates": figures(28.0, 31.02, time_ratio={"mean": 1.234}, **p_value),
-            "equal_time": figures(27.0, 28.0),
+            "equal_updates": metrics(28.0, 31.02, time_ratio={"mean": 1.234}, **p_value),
+            "equal_time": metrics(27.0, 28.0),
         },
     }
     references = {"rep_1": 0.01, "rep_2": 0.002}

@@ -150,13 +150,13 @@ class World:
         with open(data / "bpe.codes", "w", encoding="utf-8") as codes:
             learn_bpe(text, codes, 60)
         with open(data / "bpe.codes", encoding="utf-8") as codes:
-            pieces = BPE(codes)
+            subwords = BPE(codes)
         for split, sentences in pairs.items():
             for number, language in enumerate(languages):
                 lines = [pair[number] for pair in sentences]
                 name = f"{split}.{language}" if len(languages) > 1 else f"{split}.txt"
                 _write(data / "raw" / name, lines)
-                _write(raw / name, [pieces.process_line(line) for line in lines])
+                _write(raw / name, [subwords.process_line(line) for line in lines])
         suffix = "" if len(languages) > 1 else ".txt"
         prefixes = (f"--{split}pref {raw / split}{suffix}" for split in SENTENCES)
         kind = "-s en -t de --joined-dictionary" if len(languages) > 1 else "--only-source"

@@ -57,12 +57,12 @@ def test_a_question_is_charged_what_is_held_when_it_ends():
                     shrink(state, still_open)
                 tokens = torch.zeros(2 * still_open, step)
                 model.decoder.forward(tokens, encoder_out=None, incremental_state=state)
-    figures = cost.figures()
+    metrics = cost.metrics()
     assert cost.questions == 6
-    assert figures["cache_self_attention_bytes_per_question"] == pytest.approx(2 * 4 * 8 / 3)
-    assert figures["cache_cross_attention_bytes_per_question"] == 5
-    assert figures["cache_other_bytes_per_question"] == 0
-    assert figures["cache_bytes_per_question"] == pytest.approx(2 * 4 * 8 / 3 + 5)
+    assert metrics["cache_self_attention_bytes_per_question"] == pytest.approx(2 * 4 * 8 / 3)
+    assert metrics["cache_cross_attention_bytes_per_question"] == 5
+    assert metrics["cache_other_bytes_per_question"] == 0
+    assert metrics["cache_bytes_per_question"] == pytest.approx(2 * 4 * 8 / 3 + 5)
     # The methods of the classes are back.
     assert "forward" not in vars(model.decoder)
     assert "forward_encoder" not in vars(generator.model)
@@ -113,13 +113,13 @@ def test_seconds(monkeypatch):
             model.decoder.forward(torch.zeros(2, step), incremental_state={})
     cost.tokens = 14
     clock[0] += 50  # between batches nobody counts
-    figures = cost.figures()
-    assert figures["seconds_per_question"] == 3.5
-    assert figures["encoder_seconds_per_question"] == 1.5
-    assert figures["decoder_seconds_per_question"] == 2
-    assert figures["processor_seconds_per_question"] == 7
-    assert (figures["tokens_per_second"], figures["decoder_tokens_per_second"]) == (2.0, 3.5)
-    assert (figures["clock"], figures["device"]) == ("wall", "cpu")
+    metrics = cost.metrics()
+    assert metrics["seconds_per_question"] == 3.5
+    assert metrics["encoder_seconds_per_question"] == 1.5
+    assert metrics["decoder_seconds_per_question"] == 2
+    assert metrics["processor_seconds_per_question"] == 7
+    assert (metrics["tokens_per_second"], metrics["decoder_tokens_per_second"]) == (2.0, 3.5)
+    assert (metrics["clock"], metrics["device"]) == ("wall", "cpu")
 
 
 def test_nothing_is_left_behind_where_decoding_fails():

@@ -85,11 +85,11 @@ def test_token_figures_by_hand(loaded, stream):
         correct += sum(x == y for x, y in zip(best, block, strict=True))
         repeated += sum(token in block[max(0, t - 16) : t] for t, token in enumerate(best))
     for max_tokens in (24, 100, None):
-        figures = lm.token_figures(loaded, "test", max_tokens=max_tokens).figures()
-        assert figures["tokens"] == len(stream)
-        assert figures["perplexity"] == pytest.approx(math.exp(nll / len(stream)), rel=1e-5)
-        assert figures["accuracy"] == pytest.approx(correct / len(stream))
-        assert figures["rep_16"] == pytest.approx(repeated / len(stream))
+        metrics = lm.token_metrics(loaded, "test", max_tokens=max_tokens).metrics()
+        assert metrics["tokens"] == len(stream)
+        assert metrics["perplexity"] == pytest.approx(math.exp(nll / len(stream)), rel=1e-5)
+        assert metrics["accuracy"] == pytest.approx(correct / len(stream))
+        assert metrics["rep_16"] == pytest.approx(repeated / len(stream))
 
 
 @pytest.mark.parametrize("block", [5, 10, 12, 24, 142 // 6 - 1])
@@ -102,20 +102,20 @@ def test_token_figures_of_the_peers(loaded, rows, stream, block):
     want = reference.peer_token_figures(scores, stream, block)
     assert want["tokens"] == 143 // (block + 1) * block
     for max_tokens in (block, 100, None):
-        found = lm.token_figures(
+        found = lm.token_metrics(
             loaded, "test", max_tokens=max_tokens, block=block, peer_rows=rows
-        ).figures(peer_compatible=True)
+        ).metrics(peer_compatible=True)
         assert {name: found[name] for name in want} == pytest.approx(want, rel=1e-5)
         assert set(found) - set(want) == {"unknown", "perplexity_interval", "accuracy_interval"}
-    ours = lm.token_figures(loaded, "test", block=block).figures()
+    ours = lm.token_metrics(loaded, "test", block=block).metrics()
     assert ours["tokens"] == 143 and ours["perplexity"] != pytest.approx(want["perplexity"])
 
 
 def test_rows_of_the_peers_that_do_not_fit(data, checkpoint, tmp_path):
     output = tmp_path / "new" / "figures.json"
     flags = ["--path", checkpoint, "--mode", "tokens", "--peer-compatible"]
-    figures = json.loads(evaluate(data, *flags, "--json").stdout)
-    assert (figures["tokens_per_sample"], figures["tokens"]) == (24, 143 // 25 * 24)
+    metrics = json.loads(evaluate(data, *flags, "--json").stdout)
+    assert (metrics["tokens_per_sample"], metrics["tokens"]) == (24, 143 // 25 * 24)
     (tmp_path / "text").write_text("w1 w2 w3\n")
     run(
         *("fairseq-preprocess", "--only-source", "--destdir", tmp_path / "bin"),
@@ -138,7 +138,7 @@ def fairseqs_perplexity(data, checkpoint):
 
 
 def test_agrees_with_fairseqs_own_perplexity(loaded, data, checkpoint):
-    ours = lm.token_figures(loaded, "test").figures()["perplexity"]
+    ours = lm.token_metrics(loaded, "test").metrics()["perplexity"]
     assert ours == fairseqs_perplexity(data, checkpoint)
 
 
@@ -150,7 +150,7 @@ def test_adaptive_softmax(data, tmp_path):
     )
     checkpoint = str(tmp_path / "checkpoint_last.pt")
     adaptive = lm.load_language_model(str(data), checkpoint, cpu=True)
-    ours = lm.token_figures(adaptive, "test").figures()["perplexity"]
+    ours = lm.token_metrics(adaptive, "test").metrics()["perplexity"]
     assert ours == fairseqs_perplexity(data, checkpoint)
     rows = lm.token_rows(adaptive, str(data), "test")
     found = completions(adaptive, rows, SHORT)
@@ -257,16 +257,16 @@ def shown(data, checkpoint):
 
 def test_command(shown, tmp_path):
     output = tmp_path / "deep" / "figures.json"
-    figures = json.loads(shown("--json", "--output", output))
-    assert figures == {**json.loads(output.read_text()), "seconds": figures["seconds"]}
-    human = [completion["human"] for completion in figures["completions"]]
+    metrics = json.loads(shown("--json", "--output", output))
+    assert metrics == {**json.loads(output.read_text()), "seconds": metrics["seconds"]}
+    human = [completion["human"] for completion in metrics["completions"]]
     assert human[0] == "w5 w6 w7 w8 w9 w10 w11 ¶ w0 w1"
-    assert figures["human"]["seq_rep_1"] == 0.0  # ten different words, or nine and an end of line
-    assert figures["human"]["continuations"] == len(human) == 9
-    assert figures["human"]["uniq_seq"] == 13
-    assert 0 <= figures["model"]["seq_rep_4"] < 1
+    assert metrics["human"]["seq_rep_1"] == 0.0  # ten different words, or nine and an end of line
+    assert metrics["human"]["continuations"] == len(human) == 9
+    assert metrics["human"]["uniq_seq"] == 13
+    assert 0 <= metrics["model"]["seq_rep_4"] < 1
     table = shown()
-    assert f"{figures['perplexity']:.2f}" in table and "w5 w6 w7" in table
+    assert f"{metrics['perplexity']:.2f}" in table and "w5 w6 w7" in table
 
 
 def test_modes(data, checkpoint, shown):
@@ -274,8 +274,8 @@ def test_modes(data, checkpoint, shown):
     tokens = json.loads(tokens.stdout)
     both = json.loads(shown("--json"))
     completed = json.loads(shown("--mode", "completions", "--json"))
-    for figures in (tokens, both, completed):
-        del figures["seconds"]
+    for metrics in (tokens, both, completed):
+        del metrics["seconds"]
     assert {**completed, **tokens} == both
     assert "model" not in tokens and "perplexity" not in completed
     for n in (1, 2, 3, 4):  # each continuation's own, of which the figure is the mean
@@ -305,8 +305,8 @@ def test_texts_with_marks(shown, tmp_path):
 
 def test_other_searches(shown):
     def texts(*flags):
-        figures = json.loads(shown("--json", *flags))
-        return figures["search"], [c["continuation"] for c in figures["completions"]]
+        metrics = json.loads(shown("--json", *flags))
+        return metrics["search"], [c["continuation"] for c in metrics["completions"]]
 
     # The model has learned the cycle of words: only a flat distribution leaves it.
     nucleus = ("--search", "sampling", "--top-p", "0.9", "--temperature", "5")
@@ -407,12 +407,12 @@ def test_other_ways_of_training(data, tmp_path):
     )
     short = ["--prefix-length", 5, "--length", 10, "--json"]
     path = tmp_path / "bos" / "checkpoint_last.pt"
-    figures = json.loads(evaluate(data, "--path", path, *short).stdout)
-    assert figures["tokens"] == 143 and figures["human_uniq"] == 13
+    metrics = json.loads(evaluate(data, "--path", path, *short).stdout)
+    assert metrics["tokens"] == 143 and metrics["human_uniq"] == 13
     theirs = ["--mode", "tokens", "--peer-compatible", "--json"]
-    figures = json.loads(evaluate(data, "--path", path, *theirs).stdout)
+    metrics = json.loads(evaluate(data, "--path", path, *theirs).stdout)
     # Of 24 positions one is for <s>.
-    assert (figures["tokens_per_sample"], figures["tokens"]) == (23, 143 // 24 * 23)
+    assert (metrics["tokens_per_sample"], metrics["tokens"]) == (23, 143 // 24 * 23)
     loaded = lm.load_language_model(str(data), str(path), cpu=True)
     read = []
     loaded.model.decoder.register_forward_hook(lambda m, args, out: read.append(args[0]))
@@ -423,9 +423,9 @@ def test_other_ways_of_training(data, tmp_path):
         *("--max-update", 2, "--tokens-per-sample", 24, "--sample-break-mode", "eos"),
     )
     path = tmp_path / "eos" / "checkpoint_last.pt"
-    figures = json.loads(evaluate(data, "--path", path, *short).stdout)
-    assert figures["tokens_per_sample"] is None
-    figures = json.loads(evaluate(data, "--path", path, *theirs).stdout)
-    assert (figures["tokens_per_sample"], figures["tokens"]) == (24, 143 // 25 * 24)
+    metrics = json.loads(evaluate(data, "--path", path, *short).stdout)
+    assert metrics["tokens_per_sample"] is None
+    metrics = json.loads(evaluate(data, "--path", path, *theirs).stdout)
+    assert (metrics["tokens_per_sample"], metrics["tokens"]) == (24, 143 // 25 * 24)
     done = evaluate(data, "--path", path, *short, "--tokens-per-sample", 9)
     assert_refuses(done, "--tokens-per-sample", 9)

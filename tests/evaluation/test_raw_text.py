@@ -2,8 +2,8 @@
 
 import pytest
 
-from genft_fairseq.evaluation.raw_text import generated_figures
-from genft_fairseq.evaluation.translation import parse_generated, translation_figures
+from genft_fairseq.evaluation.raw_text import generated_metrics
+from genft_fairseq.evaluation.translation import parse_generated, translation_metrics
 
 RAW = ["Ein Mann läuft, dann schläft er.", "Zwei Hunde.", "Der Bus kommt."]
 
@@ -34,9 +34,9 @@ def output(targets, written):
 def test_targets_with_unknown_words_are_those_of_the_references(tmp_path, targets):
     """They may stand for anything, wherever they are; the score is of the text."""
     written = ["Ein Mann <unk>, dann schläft er.", "Zwei Hunde.", "Der <unk>"]
-    figures, file = generated_figures(output(targets, written), folder(tmp_path, RAW), "test", "de")
+    metrics, file = generated_metrics(output(targets, written), folder(tmp_path, RAW), "test", "de")
     assert file == tmp_path / "raw" / "test.de"
-    assert figures == translation_figures(written, RAW)
+    assert metrics == translation_metrics(written, RAW)
 
 
 @pytest.mark.parametrize("capitals", [True, False])
@@ -44,9 +44,9 @@ def test_targets_without_capitals_are_scored_without_regard_to_case(tmp_path, ca
     """Where no manifest says that they were taken away."""
     targets = RAW if capitals else [line.lower() for line in RAW]
     written = [line.lower() for line in RAW]
-    figures, _ = generated_figures(output(targets, written), folder(tmp_path, RAW), "test", "de")
-    assert figures == translation_figures(written, RAW, lowercase=not capitals)
-    assert (figures["bleu"] == pytest.approx(100)) == (not capitals)
+    metrics, _ = generated_metrics(output(targets, written), folder(tmp_path, RAW), "test", "de")
+    assert metrics == translation_metrics(written, RAW, lowercase=not capitals)
+    assert (metrics["bleu"] == pytest.approx(100)) == (not capitals)
 
 
 @pytest.mark.parametrize(
@@ -59,5 +59,5 @@ def test_targets_without_capitals_are_scored_without_regard_to_case(tmp_path, ca
 )
 def test_targets_of_another_text(tmp_path, targets):
     """What is known of a target stands in the line, in order, or it is another line's."""
-    figures, file = generated_figures(output(targets, RAW), folder(tmp_path, RAW), "test", "de")
-    assert file is None and "tokenised_bleu" in figures
+    metrics, file = generated_metrics(output(targets, RAW), folder(tmp_path, RAW), "test", "de")
+    assert file is None and "tokenised_bleu" in metrics

@@ -46,12 +46,12 @@ def finished(folder, seconds, updates=300, per_epoch=280, memory=(100.0, 200.0))
         for n in range(updates // 10, updates, updates // 10)
     ]
     last = {"file": "checkpoint_last.pt", "updates": updates, "train_seconds": seconds}
-    figures = {
+    metrics = {
         **{"updates": updates, "updates_per_epoch": per_epoch, "train_seconds": seconds},
         **{"seconds": seconds + 20, "memory": "resident", "average_memory_mib": memory[0]},
         **{"peak_memory_mib": memory[1], "checkpoints": [*checkpoints, last]},
     }
-    (folder / "finished").write_text(json.dumps(figures))
+    (folder / "finished").write_text(json.dumps(metrics))
 
 
 def test_equal_time(tmp_path):

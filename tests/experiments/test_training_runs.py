@@ -9,7 +9,7 @@ from genft_fairseq.experiments.training_log import (
     command_of,
     last_validation,
     train_seconds,
-    training_figures,
+    training_metrics,
 )
 
 LOG = """\
@@ -22,9 +22,9 @@ x | INFO | train | epoch 002 | loss 3 | ppl 8.1 | num_updates 140
 
 def test_last_validation(tmp_path):
     (tmp_path / "train.log").write_text(LOG)
-    figures = last_validation(tmp_path)
-    assert math.isnan(figures.pop("a"))
-    assert figures == {
+    metrics = last_validation(tmp_path)
+    assert math.isnan(metrics.pop("a"))
+    assert metrics == {
         **{"epoch": 2, "loss": -1e-05, "ppl": 10.2, "gnorm": math.inf, "num_updates": 140}
     }
     (tmp_path / "train.log").write_text(LOG.splitlines()[0])
@@ -49,10 +49,10 @@ def test_training_figures(tmp_path, monkeypatch):
     torch.save(state, tmp_path / "checkpoint_last.pt")
     for gpu, clock, took in ((False, "processor", 7.5), (True, "wall", 9.0)):
         monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
-        assert training_figures(tmp_path) == {
+        assert training_metrics(tmp_path) == {
             **{"updates": 140, "parameters": 16, "train_seconds": took, "train_clock": clock},
             "valid_ppl": 10.2,
         }
     log = LOG.replace("| ppl 10.2 |", "| ppl 10.2 | accuracy 50.5 |")
     (tmp_path / "train.log").write_text(log)
-    assert training_figures(tmp_path)["valid_accuracy"] == 50.5
+    assert training_metrics(tmp_path)["valid_accuracy"] == 50.5

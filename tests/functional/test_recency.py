@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genft_fairseq.functional.seen_tokens import steps_since
+from genft_fairseq.functional.seen_tokens import token_distance
 
 PAD = 1
 
@@ -16,7 +16,7 @@ def test_equals_the_loop(T, seed, padding):
     tokens[tokens == PAD] = 4
     if padding:
         tokens[1, -padding:] = PAD
-    got = steps_since(tokens, queries, PAD).tolist()
+    got = token_distance(tokens, queries, PAD).tolist()
     for row in range(3):
         text, asked = tokens[row].tolist(), queries[row].tolist()
         for t in range(T):
@@ -27,4 +27,4 @@ def test_equals_the_loop(T, seed, padding):
 def test_by_hand():
     # Of "a b a c b": a was last seen 2 steps ago, c never, b 3 steps ago.
     text = torch.tensor([[5, 6, 5, 7, 6]])
-    assert steps_since(text, text, PAD).tolist() == [[0, 0, 2, 0, 3]]
+    assert token_distance(text, text, PAD).tolist() == [[0, 0, 2, 0, 3]]

@@ -50,7 +50,7 @@ def by_loops(scores, target):
                 counts[f"human_rep_{n}"] += token in before
         ranks += of_row
         medians.append(statistics.median_low(of_row))
-    figures = {
+    metrics = {
         "perplexity": math.exp(nll / len(ranks)),
         "nll": nll / len(ranks),
         "unknown": sum(row.count(3) for row in target.tolist()),
@@ -60,11 +60,11 @@ def by_loops(scores, target):
         **{name: count / len(ranks) for name, count in counts.items()},
         **{"uniq": len(predicted), "human_uniq": len(gold), "tokens": len(ranks)},
     }
-    return figures, medians
+    return metrics, medians
 
 
-def without_intervals(figures):
-    return {name: value for name, value in figures.items() if not name.endswith("_interval")}
+def without_intervals(metrics):
+    return {name: value for name, value in metrics.items() if not name.endswith("_interval")}
 
 
 def test_equal_the_loops(batch):
@@ -72,9 +72,9 @@ def test_equal_the_loops(batch):
     want, medians = by_loops(scores, target)
     sums = TokenFigures(V, PAD, unknown_idx=3)
     assert sums.add(scores, target) == want["tokens"] == 401
-    assert without_intervals(sums.figures()) == pytest.approx(want, rel=1e-6)
+    assert without_intervals(sums.metrics()) == pytest.approx(want, rel=1e-6)
     assert 0 < want["rep_16"] < want["rep_32"] < want["rep_128"]  # the case has something to count
-    theirs = sums.figures(peer_compatible=True)
+    theirs = sums.metrics(peer_compatible=True)
     assert theirs["mean_rank"] == pytest.approx(want["mean_rank"] - 1)
     assert theirs["median_rank"] == pytest.approx(statistics.mean(medians) - 1)
     assert theirs["median_rank"] != want["median_rank"] - 1
@@ -92,15 +92,15 @@ def test_intervals_are_a_bootstrap_over_rows(batch):
     losses, right = (
         [row[name] * n for row, n in zip(rows, tokens, strict=True)] for name in ("nll", "accuracy")
     )
-    figures = sums.figures()
+    metrics = sums.metrics()
     bounds = [math.exp(bound) for bound in ratio_interval(losses, tokens)]
-    assert figures["perplexity_interval"] == pytest.approx(bounds, rel=1e-6)
-    assert figures["accuracy_interval"] == pytest.approx(ratio_interval(right, tokens))
-    low, high = figures["perplexity_interval"]
-    assert low < figures["perplexity"] < high
+    assert metrics["perplexity_interval"] == pytest.approx(bounds, rel=1e-6)
+    assert metrics["accuracy_interval"] == pytest.approx(ratio_interval(right, tokens))
+    low, high = metrics["perplexity_interval"]
+    assert low < metrics["perplexity"] < high
     one = TokenFigures(V, PAD)
     one.add(scores[:1], target[:1])
-    assert one.figures()["perplexity_interval"] is one.figures()["accuracy_interval"] is None
+    assert one.metrics()["perplexity_interval"] is one.metrics()["accuracy_interval"] is None
 
 
 def test_batches_do_not_matter(batch, monkeypatch):
@@ -111,7 +111,7 @@ def test_batches_do_not_matter(batch, monkeypatch):
     monkeypatch.setattr("genft_fairseq.metrics.language_modeling._BLOCK_ELEMENTS", 7 * V)
     for part in ([0], [1, 2], [3]):
         parts.add(scores[part], target[part])
-    one, other = parts.figures(), whole.figures()
+    one, other = parts.metrics(), whole.metrics()
     assert without_intervals(one) == pytest.approx(without_intervals(other), rel=1e-6)
     for name in one.keys() - without_intervals(one).keys():
         assert one[name] == pytest.approx(other[name], rel=1e-6)
@@ -122,7 +122,7 @@ def test_half_precision_is_raised(batch):
     half, single = TokenFigures(V, PAD), TokenFigures(V, PAD)
     half.add(scores.bfloat16(), target)
     single.add(scores.bfloat16().float(), target)
-    assert half.figures() == single.figures()
+    assert half.metrics() == single.metrics()
 
 
 def test_what_is_no_number_or_beyond(batch):
@@ -132,6 +132,6 @@ def test_what_is_no_number_or_beyond(batch):
         sums.add(torch.where(torch.arange(V) == 7, torch.nan, scores), target)
     impossible = TokenFigures(V, PAD)
     impossible.add(scores.clone().scatter_(2, target[..., None], -1e4), target)
-    figures = impossible.figures()
-    assert figures["perplexity"] is None and figures["nll"] > 9_000
-    json.dumps(figures, allow_nan=False)
+    metrics = impossible.metrics()
+    assert metrics["perplexity"] is None and metrics["nll"] > 9_000
+    json.dumps(metrics, allow_nan=False)

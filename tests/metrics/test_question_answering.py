@@ -13,12 +13,12 @@ from genft_fairseq.cli.evaluate_qa import LANGUAGES as OFFERED
 from genft_fairseq.metrics.question_answering import (
     LANGUAGES,
     Score,
-    answer_figures,
-    long_answer_figures,
+    answer_metrics,
+    long_answer_metrics,
     normalised,
-    paired_figures,
-    pointing_figures,
-    recall_figures,
+    paired_metrics,
+    pointing_metrics,
+    recall_metrics,
     reranked,
     score,
     without_letters,
@@ -179,18 +179,18 @@ def test_an_unknown_word_matches_nothing(language):
         )
     assert score("one <unk>", ["one <unk>"], language).f1 < 1
     assert score("unk", ["UNK"], language) == Score(True, 1)
-    figures = long_answer_figures(["<unk> <unk>"], [["<unk> unk < >", "<unk> <unk>"]], language)
-    assert figures["bleu"] == figures["rouge_1"] == figures["rouge_l"] == 0
+    metrics = long_answer_metrics(["<unk> <unk>"], [["<unk> unk < >", "<unk> <unk>"]], language)
+    assert metrics["bleu"] == metrics["rouge_1"] == metrics["rouge_l"] == 0
 
 
 def test_means_and_intervals():
     scores = [RIGHT, Score(False, 0.5), WRONG, WRONG]
-    figures = answer_figures(scores)
-    assert (figures["exact_match"], figures["f1"]) == (0.25, 0.375)
-    low, high = figures["exact_match_interval"]
+    metrics = answer_metrics(scores)
+    assert (metrics["exact_match"], metrics["f1"]) == (0.25, 0.375)
+    low, high = metrics["exact_match_interval"]
     assert 0 <= low < 0.25 < high <= 1
-    assert answer_figures(scores) == figures  # the same draws every time
-    assert answer_figures([RIGHT])["f1_interval"] is None
+    assert answer_metrics(scores) == metrics  # the same draws every time
+    assert answer_metrics([RIGHT])["f1_interval"] is None
 
 
 def test_the_interval_is_the_bootstraps():
@@ -208,12 +208,12 @@ def test_the_interval_is_the_bootstraps():
 
 
 def test_paired():
-    better = paired_figures([WRONG] * 30, [RIGHT] * 15 + [WRONG] * 15)
+    better = paired_metrics([WRONG] * 30, [RIGHT] * 15 + [WRONG] * 15)
     assert (better["exact_match"], better["f1"]) == (0, 0)
     assert better["exact_match_p_value"] < 0.01
-    same = paired_figures([RIGHT, WRONG], [RIGHT, WRONG])
+    same = paired_metrics([RIGHT, WRONG], [RIGHT, WRONG])
     assert (same["exact_match"], same["f1_p_value"]) == (0.5, 1.0)
-    assert paired_figures([RIGHT], [WRONG])["f1_p_value"] is None
+    assert paired_metrics([RIGHT], [WRONG])["f1_p_value"] is None
 
 
 # --- long answers --------------------------------------------------------------------------------
@@ -224,28 +224,28 @@ def test_bleu_and_rouge_by_hand():
 
     The second question has another right answer, which is the one given.
     """
-    found = long_answer_figures(["red big dog", "yes"], [["red big cat"], ["no", "yes"]])
+    found = long_answer_metrics(["red big dog", "yes"], [["red big cat"], ["no", "yes"]])
     assert found["rouge_1"] == pytest.approx((2 / 3 + 1) / 2)
     assert found["rouge_2"] == pytest.approx((1 / 2 + 0) / 2)  # one word has no bigram
     assert found["rouge_l"] == pytest.approx((2 / 3 + 1) / 2)
     assert "nrefs:var" in found["bleu_signature"] and "tok:13a" in found["bleu_signature"]
     same = "the cat sat on the mat"
-    assert long_answer_figures([same], [["x", same]])["bleu"] == pytest.approx(100)
+    assert long_answer_metrics([same], [["x", same]])["bleu"] == pytest.approx(100)
     # Precisions 5/6, 3/5, 1/4 and, smoothed, 1/(2*3); as long as the reference.
-    bleu = long_answer_figures(["the cat sat on a mat"], [["the cat sat in a mat"]])["bleu"]
+    bleu = long_answer_metrics(["the cat sat on a mat"], [["the cat sat in a mat"]])["bleu"]
     assert bleu == pytest.approx(100 * (5 / 6 * 3 / 5 * 1 / 4 * 1 / 6) ** 0.25)
 
 
 def test_long_answers_of_other_alphabets():
     """rouge-score's own tokeniser would find no letter at all."""
-    german = long_answer_figures(["das Ärztehaus"], [["ärztehaus"]], "other")
+    german = long_answer_metrics(["das Ärztehaus"], [["ärztehaus"]], "other")
     assert german["rouge_1"] == pytest.approx(2 / 3)  # of two words one, which is all
-    assert long_answer_figures(["москва"], [["Москва"]], "other")["rouge_l"] == 1
-    korean = long_answer_figures(["서울 시"], [["서울"]], "ko")
+    assert long_answer_metrics(["москва"], [["Москва"]], "other")["rouge_l"] == 1
+    korean = long_answer_metrics(["서울 시"], [["서울"]], "ko")
     assert korean["rouge_1"] == pytest.approx(2 * (2 / 3) / (2 / 3 + 1))
     assert korean["rouge_2"] == pytest.approx(2 * (1 / 2) / (1 / 2 + 1))
     assert "tok:char" in korean["bleu_signature"]
-    assert "tok:zh" in long_answer_figures(["北京"], [["北京"]], "zh")["bleu_signature"]
+    assert "tok:zh" in long_answer_metrics(["北京"], [["北京"]], "zh")["bleu_signature"]
 
 
 # --- evidence ------------------------------------------------------------------------------------
@@ -260,13 +260,13 @@ HOLDS = [
 
 
 def test_recall():
-    assert recall_figures(HOLDS) == {"recall_1": 1 / 4, "recall_5": 2 / 4, "recall_all": 3 / 4}
-    assert recall_figures([[False] * 20 + [True]])["recall_20"] == 0
-    assert set(recall_figures([[True] * 100])) == {
+    assert recall_metrics(HOLDS) == {"recall_1": 1 / 4, "recall_5": 2 / 4, "recall_all": 3 / 4}
+    assert recall_metrics([[False] * 20 + [True]])["recall_20"] == 0
+    assert set(recall_metrics([[True] * 100])) == {
         *("recall_1", "recall_5", "recall_20", "recall_100", "recall_all"),
     }
-    assert recall_figures([[], []]) == recall_figures([]) == {}
-    assert recall_figures([[], [True]]) == {"recall_1": 0.5, "recall_all": 0.5}
+    assert recall_metrics([[], []]) == recall_metrics([]) == {}
+    assert recall_metrics([[], [True]]) == {"recall_1": 0.5, "recall_all": 0.5}
 
 
 def test_the_passage_pointed_at_comes_first():
@@ -276,23 +276,23 @@ def test_the_passage_pointed_at_comes_first():
 
 
 def test_pointing():
-    figures = pointing_figures(HOLDS, [3, 1, 6, 0])
-    assert figures["evidence_accuracy"] == 3 / 4  # all but the second
-    assert (figures["pointed_accuracy"], figures["with_evidence"]) == (2 / 3, 3)
-    assert (figures["none_accuracy"], figures["without_evidence"]) == (1.0, 1)
-    assert figures["pointed_nowhere"] == 0
-    assert figures["reranked_recall_1"] == 2 / 4
-    assert figures["reranked_recall_5"] == 3 / 4
+    metrics = pointing_metrics(HOLDS, [3, 1, 6, 0])
+    assert metrics["evidence_accuracy"] == 3 / 4  # all but the second
+    assert (metrics["pointed_accuracy"], metrics["with_evidence"]) == (2 / 3, 3)
+    assert (metrics["none_accuracy"], metrics["without_evidence"]) == (1.0, 1)
+    assert metrics["pointed_nowhere"] == 0
+    assert metrics["reranked_recall_1"] == 2 / 4
+    assert metrics["reranked_recall_5"] == 3 / 4
 
 
 def test_pointing_among_the_passages_that_were_read():
     """Of two read, only the first question's hold an answer; 0 is right for the others."""
-    figures = pointing_figures(HOLDS, [2, 0, 6, None], read=2)
-    assert figures["evidence_accuracy"] == 1 / 4
-    assert (figures["pointed_accuracy"], figures["with_evidence"]) == (0.0, 1)
-    assert (figures["none_accuracy"], figures["without_evidence"]) == (1 / 3, 3)
-    assert figures["pointed_nowhere"] == 2  # a sixth of two, and nothing
+    metrics = pointing_metrics(HOLDS, [2, 0, 6, None], read=2)
+    assert metrics["evidence_accuracy"] == 1 / 4
+    assert (metrics["pointed_accuracy"], metrics["with_evidence"]) == (0.0, 1)
+    assert (metrics["none_accuracy"], metrics["without_evidence"]) == (1 / 3, 3)
+    assert metrics["pointed_nowhere"] == 2  # a sixth of two, and nothing
     # What was not read does not move; the second passage of the first question does.
-    assert figures["reranked_recall_1"] == 0
-    all_held = pointing_figures([[True]], [1])
+    assert metrics["reranked_recall_1"] == 0
+    all_held = pointing_metrics([[True]], [1])
     assert (all_held["none_accuracy"], all_held["pointed_accuracy"]) == (None, 1.0)

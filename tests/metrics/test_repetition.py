@@ -36,7 +36,7 @@ def diversity(texts, peer_compatible=False):
     measures = Diversity(peer_compatible)
     for text in texts:
         measures.add(text.split())
-    return measures.figures()
+    return measures.metrics()
 
 
 # What simctg/evaluation.py (yxuansu/SimCTG, 3a91449) and metrics.py (bloomberg/MixCE-acl2023,
@@ -103,10 +103,10 @@ def test_texts_too_short_for_diversity():
 
 def test_diversity_beside_that_of_dictionary_tokens():
     """Of words as spaces part them, whatever the subwords are; the older key keeps its meaning."""
-    figures = CompletionFigures()
+    metrics = CompletionFigures()
     for ids, text in (([5, 6, 5, 6, 5], "a,b a,b c. c. d"), ([5, 6, 7, 8, 9], "e f g h")):
-        figures.add(ids, text, [False] * len(ids))
-    found = figures.figures()
+        metrics.add(ids, text, [False] * len(ids))
+    found = metrics.metrics()
     assert found["diversity"] == pytest.approx((1 - 0.5 / 2) * (1 - (1 / 3) / 2) * 1)
     assert {name: found[name] for name in diversity([])} == diversity(
         ["a,b a,b c. c. d", "e f g h"]

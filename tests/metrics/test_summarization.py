@@ -21,14 +21,14 @@ from genft_fairseq.metrics.summarization import (
     Example,
     Source,
     SummaryScorer,
-    fragment_figures,
+    fragment_metrics,
     fragments,
     length_ratio,
     novel_ngrams,
     p_values,
     plain,
     sentences,
-    summary_figures,
+    summary_metrics,
 )
 from genft_fairseq.metrics.words import mark_repeated, words_of
 
@@ -182,13 +182,13 @@ def test_a_test_set_as_rouge_score_aggregates_it():
     theirs = aggregator.aggregate()
     ours = SummaryScorer()
     pairs = zip(given_texts, right, strict=True)
-    figures = summary_figures([ours.score(Example(*pair)).summary for pair in pairs])
+    metrics = summary_metrics([ours.score(Example(*pair)).summary for pair in pairs])
     for key, name in ROUGE.items():
         for part in ("fmeasure", "precision", "recall"):
             full = name if part == "fmeasure" else f"{name}_{part}"
             low, middle, high = (getattr(bound, part) for bound in theirs[key])
-            assert figures[full] == pytest.approx(middle, abs=0.004)
-            assert figures[f"{full}_interval"] == pytest.approx([low, high], abs=0.008)
+            assert metrics[full] == pytest.approx(middle, abs=0.004)
+            assert metrics[f"{full}_interval"] == pytest.approx([low, high], abs=0.008)
 
 
 # --- repetition ----------------------------------------------------------------------------------
@@ -260,22 +260,22 @@ def newsroom_fragments(summary, article):
 def test_fragments_are_newsrooms(summary, article):
     found = fragments(summary, Source(article))
     assert found == newsroom_fragments(summary, article)
-    figures = fragment_figures(summary, Source(article))
+    metrics = fragment_metrics(summary, Source(article))
     if summary:
         size = len(summary)
-        assert figures["coverage"] == pytest.approx(sum(found) / size)
-        assert figures["density"] == pytest.approx(sum(f * f for f in found) / size)
+        assert metrics["coverage"] == pytest.approx(sum(found) / size)
+        assert metrics["density"] == pytest.approx(sum(f * f for f in found) / size)
         # A word is covered where the source has it at all.
         known = sum(word in article for word in summary) / size
-        assert figures["coverage"] == pytest.approx(known)
-        assert figures["compression"] == len(article) / size
+        assert metrics["coverage"] == pytest.approx(known)
+        assert metrics["compression"] == len(article) / size
 
 
 def test_fragments_by_hand():
     """Of "the cat x sat": a fragment of two words, one of one, and a word of its own."""
-    figures = fragment_figures("the cat x sat".split(), Source("now the cat sat on it".split()))
-    assert figures == {"coverage": 3 / 4, "density": (4 + 1) / 4, "compression": 6 / 4}
-    assert set(fragment_figures([], Source(["a"])).values()) == {None}
+    metrics = fragment_metrics("the cat x sat".split(), Source("now the cat sat on it".split()))
+    assert metrics == {"coverage": 3 / 4, "density": (4 + 1) / 4, "compression": 6 / 4}
+    assert set(fragment_metrics([], Source(["a"])).values()) == {None}
 
 
 # --- a test set ----------------------------------------------------------------------------------
@@ -293,39 +293,39 @@ def test_figures_by_hand():
         ("", "y", "y"),
     ]
     found = scored(rows)
-    figures = summary_figures([one.summary for one in found])
-    references = summary_figures([one.reference for one in found])
+    metrics = summary_metrics([one.summary for one in found])
+    references = summary_metrics([one.reference for one in found])
     # Trigrams abc bca cab abc, one of which comes again; the other texts have none.
-    assert (figures["rep_3"], figures["rep_3_too_short"]) == (1 / 4, 2)
-    assert (figures["rep_1"], figures["rep_1_too_short"]) == ((3 / 6 + 0) / 2, 1)
-    assert figures["repeats_trigram"] == 1 / 3
-    assert (figures["words"], references["words"]) == (7 / 3, 6 / 3)
-    assert length_ratio(figures, references) == pytest.approx(7 / 6)
-    assert length_ratio(figures, {"words": 0}) is None
+    assert (metrics["rep_3"], metrics["rep_3_too_short"]) == (1 / 4, 2)
+    assert (metrics["rep_1"], metrics["rep_1_too_short"]) == ((3 / 6 + 0) / 2, 1)
+    assert metrics["repeats_trigram"] == 1 / 3
+    assert (metrics["words"], references["words"]) == (7 / 3, 6 / 3)
+    assert length_ratio(metrics, references) == pytest.approx(7 / 6)
+    assert length_ratio(metrics, {"words": 0}) is None
     # Distinct words a, b, c without c; x without any.
-    assert figures["novel_1"] == pytest.approx((1 / 3 + 0) / 2)
+    assert metrics["novel_1"] == pytest.approx((1 / 3 + 0) / 2)
     assert references["novel_1"] == pytest.approx((1 / 3 + 0 + 0) / 3)
-    assert figures["rouge_1"] == pytest.approx((2 * (3 / 6) * 1 / 1.5 + 0 + 0) / 3)
-    low, high = figures["rouge_1_recall_interval"]
-    assert 0 == low < figures["rouge_1_recall"] < high == 1
+    assert metrics["rouge_1"] == pytest.approx((2 * (3 / 6) * 1 / 1.5 + 0 + 0) / 3)
+    low, high = metrics["rouge_1_recall_interval"]
+    assert 0 == low < metrics["rouge_1_recall"] < high == 1
     assert not any(name.startswith("rouge") for name in references)
-    low, high = figures["words_interval"]
+    low, high = metrics["words_interval"]
     assert 0 <= low < 7 / 3 < high <= 6
-    assert (figures["empty_summaries"], references["empty_summaries"]) == (1, 0)
+    assert (metrics["empty_summaries"], references["empty_summaries"]) == (1, 0)
 
 
 def test_nothing_is_said_of_nothing():
     (only,) = scored([("", "")])
-    figures = summary_figures([only.summary])
-    assert (figures["rep_1"], figures["words"], figures["rouge_1"]) == (None, 0, 0)
-    assert figures["rouge_1_interval"] is None
-    assert "novel_1" not in figures and only.baseline is None
+    metrics = summary_metrics([only.summary])
+    assert (metrics["rep_1"], metrics["words"], metrics["rouge_1"]) == (None, 0, 0)
+    assert metrics["rouge_1_interval"] is None
+    assert "novel_1" not in metrics and only.baseline is None
 
 
 @pytest.mark.parametrize("summary", ["", " ", "...", "- !", "<q>"])
 def test_a_summary_without_a_word_is_empty(summary):
-    figures = summary_figures([one.summary for one in scored([(summary, "a"), ("a .", "a")])])
-    assert (figures["empty_summaries"], figures["words"]) == (1, 0.5)
+    metrics = summary_metrics([one.summary for one in scored([(summary, "a"), ("a .", "a")])])
+    assert (metrics["empty_summaries"], metrics["words"]) == (1, 0.5)
 
 
 def test_two_systems():

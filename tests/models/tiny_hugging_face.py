@@ -18,7 +18,7 @@ TEXT = [
 KINDS = (*("t5", "t5_v1_1", "bart", "bert2bert", "bert2gpt2", "roberta2roberta"),)
 
 
-def pieces(begins: str, continues: str) -> list[str]:
+def subwords(begins: str, continues: str) -> list[str]:
     """Letters, at the beginning of a word and within, and the words: the most frequent first.
 
     The trainers of these pieces draw among those of equal weight: every run would have others.
@@ -27,7 +27,7 @@ def pieces(begins: str, continues: str) -> list[str]:
     counted = Counter(begins + word for word in words)
     letters = Counter(begins + word[0] for word in words)
     letters.update(continues + letter for word in words for letter in word[1:])
-    return [piece for piece, _ in (letters | counted).most_common()]
+    return [subword for subword, _ in (letters | counted).most_common()]
 
 
 def save_tokeniser(folder: Path, kind: str) -> Tokenizer:
@@ -35,7 +35,7 @@ def save_tokeniser(folder: Path, kind: str) -> Tokenizer:
     folder.mkdir(parents=True, exist_ok=True)
     if kind.startswith("t5"):
         special = ["<pad>", "</s>", "<unk>"]
-        scores = [(piece, -2 - i / 10) for i, piece in enumerate(pieces("▁", ""))]
+        scores = [(subword, -2 - i / 10) for i, subword in enumerate(subwords("▁", ""))]
         unscored = [(token, 0.0) for token in special]
         tokenizer = Tokenizer(models.Unigram([*unscored, *scores], unk_id=2))
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -44,7 +44,7 @@ def save_tokeniser(folder: Path, kind: str) -> Tokenizer:
         frame, tokens = "$A </s>", [("</s>", 1)]
     elif kind == "bert":
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        vocabulary = {piece: i for i, piece in enumerate([*special, *pieces("", "##")])}
+        vocabulary = {subword: i for i, subword in enumerate([*special, *subwords("", "##")])}
         tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece()

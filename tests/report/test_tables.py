@@ -16,7 +16,7 @@ from report.run_maker import (
     make_run,
 )
 
-from genft_fairseq.evaluation.translation import translation_figures
+from genft_fairseq.evaluation.translation import translation_metrics
 from genft_fairseq.metrics.significance import bleu_p_values, mean_interval, mean_p_value
 from genft_fairseq.report.gather import Report, gather
 from genft_fairseq.report.page import html_page, json_text, markdown_page
@@ -60,7 +60,7 @@ def test_translations_over_seeds(tmp_path: Path) -> None:
     assert [row.name for row in found.rows] == ["mle", "scalegrad"]
     assert found.baseline == "mle"
     values = [bleu(GOOD[:10] + BAD[10:]), bleu(GOOD[:20] + BAD[20:])]
-    figure = found.rows[1].figures["tokenised_bleu"]
+    figure = found.rows[1].metrics["tokenised_bleu"]
     assert figure["seeds"] == {"1": pytest.approx(values[0]), "2": pytest.approx(values[1])}
     assert figure["mean"] == pytest.approx(statistics.fmean(values))
     # two seeds: one degree of freedom, 12.706 standard errors
@@ -126,7 +126,7 @@ def test_translations_in_several_forms_are_one_text(tmp_path: Path) -> None:
     (tmp_path / "runs" / "alone").mkdir()
     (tmp_path / "runs" / "alone" / "generate-test.txt").write_text("\n".join([text, *lines, ""]))
     found = scores(gather([str(tmp_path / "runs")]))
-    expected = translation_figures(written, raw)
+    expected = translation_metrics(written, raw)
     assert len(found.rows) == 4
     for row in found.rows:
         for figure in ("bleu", "chrf", "length_ratio", "rep_1"):
@@ -146,7 +146,7 @@ def test_a_checkpoint_names_the_data_where_no_command_does(tmp_path: Path) -> No
         (run / "generate-test.txt").write_text(generated(GOOD, REFERENCES))
     one, two, three = (str(tmp_path / name) for name in ("one", "two", "three"))
     found = scores(gather([one, two]))
-    expected = translation_figures(GOOD, REFERENCES)["bleu"]
+    expected = translation_metrics(GOOD, REFERENCES)["bleu"]
     assert [row.mean("bleu") for row in found.rows] == [pytest.approx(expected)] * 2
     with refuses(one, three):
         gather([one, three])
@@ -176,7 +176,7 @@ def test_without_raw_references_both_sides_are_words(tmp_path: Path) -> None:
     text = generated([f"the c@@ at <unk> {i}" for i in range(5)], ["the cat <<unk>> sat"] * 5)
     (run / "generate-test.txt").write_text(text)
     (row,) = scores(gather([str(run)])).rows
-    expected = translation_figures([f"the cat X {i}" for i in range(5)], ["the cat Y sat"] * 5)
+    expected = translation_metrics([f"the cat X {i}" for i in range(5)], ["the cat Y sat"] * 5)
     assert row.mean("tokenised_bleu") == pytest.approx(expected["bleu"])
     assert row.mean("length_ratio") == 1
     assert row.mean("bleu") is None
@@ -203,7 +203,7 @@ def test_cost_and_states(tmp_path: Path) -> None:
     make_run(tmp_path / "seed-2" / "mle", seed=2, end=["Traceback (most recent call last):", "E"])
     (row,) = costs(gather([str(tmp_path)])).rows
     assert "finished" in row.note and "crashed" in row.note  # the states, as in the JSON
-    assert row.figures["seconds_per_update"]["seeds"] == {"1": 2.0, "2": None}
+    assert row.metrics["seconds_per_update"]["seeds"] == {"1": 2.0, "2": None}
     assert row.mean("valid_ppl") == pytest.approx(2**3.5)
 
 

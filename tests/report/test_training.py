@@ -21,9 +21,9 @@ def read(folder: Path) -> Training:
 
 def test_figures_command_seed_versions(tmp_path: Path) -> None:
     training = read(make_run(tmp_path / "run", {10: 5.0, 20: 4.0}, seed=7))
-    assert training.figures("training")[20]["nll_loss"] == 4.0
-    assert training.figures("validation")[10]["nll_loss"] == 5.5
-    assert training.method_figures() == {"seen_mass"}
+    assert training.metrics("training")[20]["nll_loss"] == 4.0
+    assert training.metrics("validation")[10]["nll_loss"] == 5.5
+    assert training.method_metrics() == {"seen_mass"}
     assert training.found.seed == 7
     assert training.command is not None and training.command.startswith("fairseq-train data-bin/x")
     assert training.versions == "python 3.11.7, torch 2.13.0"
@@ -59,7 +59,7 @@ def test_what_a_killed_run_had_beyond_its_checkpoint_is_gone(tmp_path: Path) -> 
         log.write("\n".join([*log_lines({30: 4.5, 35: 4.2}), DONE]))
     training = read(run)
     assert (
-        list(training.figures("training")) == list(training.figures("validation")) == [20, 30, 35]
+        list(training.metrics("training")) == list(training.metrics("validation")) == [20, 30, 35]
     )
     assert training.cost["updates"] == 35
 
@@ -72,20 +72,20 @@ def test_the_wall_clock_is_scaled_to_what_the_checkpoint_knows(tmp_path: Path) -
 
 def test_logs_of_other_formats(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
-    figures = {"epoch": 1, "loss": "5.5", "nll_loss": "5.0", "num_updates": "10", "odd": "mass"}
+    metrics = {"epoch": 1, "loss": "5.5", "nll_loss": "5.0", "num_updates": "10", "odd": "mass"}
     validation = {"valid_nll_loss": "4.5", "valid_num_updates": "10", "valid_bleu": "3"}
     (run / "train.log").write_text(
-        f"2026 | INFO | train_inner | {json.dumps(figures)}\n"
+        f"2026 | INFO | train_inner | {json.dumps(metrics)}\n"
         f"2026 | INFO | valid | {json.dumps(validation)}\n"
         "2026 | INFO | train_inner | {broken}\n"
     )
     training = read(run)
-    assert training.figures("training")[10]["nll_loss"] == 5.0
-    assert training.figures("validation")[10] == {"nll_loss": 4.5, "num_updates": 10, "bleu": 3}
+    assert training.metrics("training")[10]["nll_loss"] == 5.0
+    assert training.metrics("validation")[10] == {"nll_loss": 4.5, "num_updates": 10, "bleu": 3}
     (run / "train.log").write_text(
         "2026 | INFO | train | epoch 001 | loss 5.5 | nll_loss 5 | num_updates 40 | wall 9\n"
     )
-    assert read(run).figures("training") == {
+    assert read(run).metrics("training") == {
         40: {"epoch": 1.0, "loss": 5.5, "nll_loss": 5.0, "num_updates": 40.0, "wall": 9.0}
     }
 

@@ -12,7 +12,7 @@ from subword_nmt.learn_bpe import learn_bpe
 
 from genft_fairseq.data.fid_json import Passage
 from genft_fairseq.data.fid_lines import Markers
-from genft_fairseq.retrieval.encoding import TextEncoder, text_pieces
+from genft_fairseq.retrieval.encoding import TextEncoder, text_subwords
 
 WORDS = ["<question>", "<title>", "<context>", "<passage:0>", *"abcdefghi"]
 
@@ -33,17 +33,17 @@ def codes(tmp_path):
 
 
 def split(folder, known, text):
-    (pieces,) = text_pieces(folder, known)([text])
-    return " ".join(pieces)
+    (subwords,) = text_subwords(folder, known)([text])
+    return " ".join(subwords)
 
 
 LETTERS = [*"lowerts'?", *(f"{letter}@@" for letter in "lowers'")]
 
 
 def test_moses_tokens_in_pieces(codes):
-    pieces = text_pieces(codes, dictionary([*LETTERS, "low", "lo@@"]))
+    subwords = text_subwords(codes, dictionary([*LETTERS, "low", "lo@@"]))
     # No entities, and Moses' rules for no language in particular.
-    assert pieces(["low  lows?\n", "low's"]) == [
+    assert subwords(["low  lows?\n", "low's"]) == [
         ["low", "lo@@", "w@@", "s", "?"],
         ["low", "'", "s"],
     ]

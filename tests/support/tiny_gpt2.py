@@ -22,7 +22,7 @@ END_OF_TEXT = VOCABULARY - 1
 
 
 def write_tokeniser(folder: Path, names: tuple[str, str] = ("vocab.json", "merges.txt")) -> None:
-    numbered = {piece: number for number, piece in enumerate([*PIECES, "<|endoftext|>"])}
+    numbered = {subword: number for number, subword in enumerate([*PIECES, "<|endoftext|>"])}
     (folder / names[0]).write_text(json.dumps(numbered))
     (folder / names[1]).write_text("#version: 0.2\n" + "".join(f"{merge}\n" for merge in MERGES))
 

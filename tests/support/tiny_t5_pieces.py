@@ -26,7 +26,7 @@ def write_t5_pieces(folder: Path, passages: int = 3) -> Path:
     """
     tokenizers = pytest.importorskip("tokenizers")
     folder.mkdir(parents=True)
-    scores = [(piece, 0.0 if piece in PIECES[:3] else -1.0) for piece in PIECES]
+    scores = [(subword, 0.0 if subword in PIECES[:3] else -1.0) for subword in PIECES]
     tokenizer = tokenizers.Tokenizer(tokenizers.models.Unigram(scores, unk_id=2))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
     tokenizer.decoder = tokenizers.decoders.Metaspace()

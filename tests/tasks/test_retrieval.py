@@ -191,16 +191,17 @@ def pretrained(tmp_path_factory):
     save_sentence_encoder(folder / "st", longest=20)
     call("import-hf", folder / "st", folder / "imported", "--passages", "3")
     tokeniser = ModelTokeniser.read(folder / "imported")
-    pieces = [" ".join(row) for row in tokeniser.encode_sources(sentences(16))]
+    subwords = [" ".join(row) for row in tokeniser.encode_sources(sentences(16))]
     raw = folder / "raw"
     raw.mkdir()
     for split in ("train", "valid"):
         rows = [
-            f"<question> {piece} <title> {piece} <context> {pieces[n - 1]} <title> <context> 7"
-            for n, piece in enumerate(pieces)
+            f"<question> {subword} <title> {subword} <context> {subwords[n - 1]} "
+            "<title> <context> 7"
+            for n, subword in enumerate(subwords)
         ]
         (raw / f"{split}.question").write_text("".join(f"{row}\n" for row in rows))
-        (raw / f"{split}.answer").write_text("".join(f"{piece}\n" for piece in pieces))
+        (raw / f"{split}.answer").write_text("".join(f"{subword}\n" for subword in subwords))
         (raw / f"{split}.align").write_text("0-0\n" * len(rows))
     run(
         "fairseq-preprocess",

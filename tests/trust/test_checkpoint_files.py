@@ -25,7 +25,7 @@ from genft_fairseq.evaluation.loading import build_models, read_checkpoint
 from genft_fairseq.experiments.architectures import read_configuration
 from genft_fairseq.experiments.comparison import _require_checkpoint
 from genft_fairseq.experiments.training_log import read_checkpoint as read_progress
-from genft_fairseq.experiments.training_log import training_figures
+from genft_fairseq.experiments.training_log import training_metrics
 
 PARAMETERS = {
     "decoder.embed_tokens.weight": torch.ones(8, 4),
@@ -227,5 +227,5 @@ def test_settings_that_make_no_model(name, folder, translation_data, translation
 def test_figures_of_a_run_without_the_plugin(folder):
     (folder / "train.log").write_text("| valid | loss 3 | ppl 8 | num_updates 2\n")
     (folder / "checkpoint_last.pt").write_bytes(saved(state()))
-    line = assert_read_or_refused(lambda: training_figures(folder), folder, folder=folder)
+    line = assert_read_or_refused(lambda: training_metrics(folder), folder, folder=folder)
     assert line is not None

@@ -22,7 +22,7 @@ from trust.damage import assert_read_or_refused, damaged, fuzz, refusal
 
 from genft_fairseq.data.fid_lines import require_pairs
 from genft_fairseq.data.subwords import Subwords
-from genft_fairseq.retrieval.encoding import text_pieces
+from genft_fairseq.retrieval.encoding import text_subwords
 
 WORDS = [f"w{i}" for i in range(20)]
 
@@ -153,7 +153,9 @@ def test_damaged_bpe_codes(content, folder):
     (folder / "bpe.codes").write_bytes(content)
     dictionary = Dictionary()
     assert_read_or_refused(
-        lambda: text_pieces(folder, dictionary)("the thin man"), folder / "bpe.codes", folder=folder
+        lambda: text_subwords(folder, dictionary)("the thin man"),
+        folder / "bpe.codes",
+        folder=folder,
     )
 
 
@@ -165,15 +167,15 @@ def test_damaged_pieces_of_gpt2(name, folder, data):
     (folder / name).write_bytes(data.draw(damaged((folder / name).read_bytes())))
 
     def spell():
-        pieces = Subwords(None, "gpt2", [folder])
-        return [pieces.join([str(number)]) for number in range(40)]
+        subwords = Subwords(None, "gpt2", [folder])
+        return [subwords.join([str(number)]) for number in range(40)]
 
     assert_read_or_refused(spell, folder, folder=folder)
 
 
 def test_codes_without_a_merge(folder):
     (folder / "bpe.codes").write_bytes(b"#version: 0.2\n")
-    line = refusal(lambda: text_pieces(folder, Dictionary()))
+    line = refusal(lambda: text_subwords(folder, Dictionary()))
     assert line is not None and f"{folder}/bpe.codes" in line
 
 

@@ -14,8 +14,8 @@ from trust.test_text_readers import READERS, _compare
 from genft_fairseq.data.fid_json import read_examples
 from genft_fairseq.errors import require_regular
 from genft_fairseq.experiments.save_folders import read_baseline
-from genft_fairseq.files import require_writable, write_whole
-from genft_fairseq.retrieval.encoding import text_pieces
+from genft_fairseq.files import require_writable, write_atomic
+from genft_fairseq.retrieval.encoding import text_subwords
 
 
 def _data(path: Path) -> object:
@@ -28,7 +28,7 @@ OTHERS = {
     "data": ("train.bin", _data),
     "checkpoint": ("c.pt", lambda path: checkpoint_utils.load_checkpoint_to_cpu(str(path))),
     "baseline": ("c.pt", read_baseline),
-    "codes": ("bpe.codes", lambda path: text_pieces(path.parent, Dictionary())),
+    "codes": ("bpe.codes", lambda path: text_subwords(path.parent, Dictionary())),
 }
 CASES = {
     **{name: (reader.name, reader.read) for name, reader in READERS.items()},
@@ -120,5 +120,5 @@ def test_commands_refuse_a_device_to_write_to(command, folder):
 
 def test_a_folder_that_became_a_file(folder):
     (folder / "out").touch()
-    line = refusal(lambda: write_whole(folder / "out" / "figures.json", "{}"))
+    line = refusal(lambda: write_atomic(folder / "out" / "figures.json", "{}"))
     assert line is not None and f"{folder}/out/figures.json" in line

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from genft_fairseq.experiments.training_log import command_of, train_seconds
-from genft_fairseq.files import write_whole
+from genft_fairseq.files import write_atomic
 from genft_fairseq.provenance import hardware, provenance_line, record_results, versions
 
 RECIPE = Path(__file__).resolve().parent.parent
@@ -77,7 +77,7 @@ def main(seeds: tuple[str, ...], data: Path, runs: Path, methods: str, record: b
     }
     page = "\n\n".join([*(table(results, text) for text in TEXTS), samples(runs, names, seeds[0])])
     page += "\n\n" + note(results)
-    write_whole(runs / "results.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    write_atomic(runs / "results.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     if record:
         record_results(results, RECIPE / "results.json", RECIPE / "README.md", "three_books", page)
     print(page)
@@ -105,8 +105,8 @@ def figures_of(runs: Path, text: str, names: dict[str, list[str]]) -> dict[str, 
 
 def evaluation(runs: Path, run: str, text: str, search: str) -> Figures:
     path = runs / run / f"evaluation-{text}-{search}.json"
-    figures = json.loads(path.read_text(encoding="utf-8"))
-    return {key: figures[key] for key in figures if key not in ("completions", "path")}
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    return {key: metrics[key] for key in metrics if key not in ("completions", "path")}
 
 
 def table(results: dict[str, Any], text: str) -> str:
@@ -144,7 +144,7 @@ def row(name: str, seeds: list[Figures], columns: list[tuple[str, str, int]]) ->
 
 def cell(seeds: list[Figures], key: str, decimals: int) -> str:
     """Mean ± standard deviation over the seeds; nothing where the figure is not measured."""
-    values = [figures[key] for figures in seeds if figures.get(key) is not None]
+    values = [metrics[key] for metrics in seeds if metrics.get(key) is not None]
     if not values:
         return ""
     mean = f"{statistics.mean(values):,.{decimals}f}"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from genft_fairseq.files import write_whole
+from genft_fairseq.files import write_atomic
 from genft_fairseq.metrics.summarization import sentences
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -39,7 +39,7 @@ def main(texts: tuple[Path, ...], words: int, number: int, hold_out: int, output
         kept = [pair for at, pair in enumerate(pairs) if (at in held) == wanted]
         for side, ending in enumerate(("source", "target")):
             lines = (f"{pair[side]}\n" for pair in kept)
-            write_whole(output.with_name(f"{output.name}.{split}.{ending}"), lines)
+            write_atomic(output.with_name(f"{output.name}.{split}.{ending}"), lines)
         print(f"{split}: {len(kept):,} pairs")
 
 

@@ -22,7 +22,7 @@ from tokenizers import (
 )
 from transformers import T5Config, T5ForConditionalGeneration
 
-from genft_fairseq.files import written_whole
+from genft_fairseq.files import atomic_folder
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 SPECIAL = ["<pad>", "</s>", "<unk>"]
@@ -51,7 +51,7 @@ def main(
         decoder_start_token_id=0,
     )
     model = T5ForConditionalGeneration(config)
-    with written_whole(output) as folder:
+    with atomic_folder(output) as folder:
         model.save_pretrained(folder)
         tokenizer.save(str(folder / "tokenizer.json"))
     print(f"{output}: {model.num_parameters():,} parameters, {config.vocab_size:,} tokens")
