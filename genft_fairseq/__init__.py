@@ -42,7 +42,7 @@ def register() -> None:
 
             patches.apply()
             from genft_fairseq import criterions, models, tasks  # noqa: F401
-            from genft_fairseq.data import huggingface_tokeniser, prepared_tokeniser  # noqa: F401
+            from genft_fairseq.data import encoders  # noqa: F401
         except BaseException:
             _registered = False
             raise

@@ -10,18 +10,19 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from genft_fairseq.cli.child_process import PassingOn, run, runnable
 from genft_fairseq.cli.measuring import tell
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.raw_text import generated_metrics
-from genft_fairseq.evaluation.translation import Generated, parse_generated
 from genft_fairseq.experiments.data_folders import flag_values, has_flag, target_language
 from genft_fairseq.experiments.strategies import STRATEGIES, TASKS
 from genft_fairseq.files import write_atomic
+
+if TYPE_CHECKING:
+    from genft_fairseq.evaluation.translation import Generated
 
 # The last line: a BLEU of tokens, unless --scoring asks for something else.
 _SCORE = re.compile(r"^(Generate .* with beam=\d+: ).*\n?", re.MULTILINE)
@@ -56,6 +57,8 @@ class TranslationView:
 
     def finish(self) -> None:
         """Print the scores, and write them into the file of results."""
+        from genft_fairseq.evaluation.translation import parse_generated
+
         try:
             text = self.file.read_text(encoding="utf-8") if self.file else "".join(self.printed)
             generated = parse_generated(text, str(self.file or "the output of fairseq-generate"))
@@ -70,7 +73,9 @@ class TranslationView:
             kept = text if self.keeps_score else _SCORE.sub("", text)
             write_atomic(self.file, f"{kept}{line}\n")
 
-    def _scores(self, generated: Generated) -> str:
+    def _scores(self, generated: "Generated") -> str:
+        from genft_fairseq.evaluation.raw_text import generated_metrics
+
         metrics, file = generated_metrics(generated, self.data, self.split, self.language)
         if metrics is None:
             raise UserError(f"{self.data} holds no references of {self.split}")

@@ -1,23 +1,16 @@
-"""Tokenisers of models imported from transformers, and ``--bpe hugging_face``.
-
-The tokeniser of a model imported from transformers: its text as symbols of fairseq's.
+"""The tokeniser of a model imported from transformers: its text as symbols of fairseq.
 
 ``genft import-hf`` leaves ``hugging_face.json`` beside the model, with the ids that are fairseq's
 own symbols and what stands before a text, and the tokenisers as the ``tokenizers`` library keeps
 them.  A symbol is an id of transformers', written as a number: no text can be mistaken for it.
-
-``--bpe hugging_face``: the tokeniser of an imported encoder-decoder for fairseq's commands.
 """
 
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from fairseq.data.encoders import register_bpe
-from fairseq.dataclass import FairseqDataclass
 
 from genft_fairseq.errors import UserError
 
@@ -201,30 +194,3 @@ def _side(file: Path, described: dict[str, Any], where: Path) -> _Side:
         frozenset({*known.values(), *special}),
         tuple(prefix),
     )
-
-
-@dataclass
-class HuggingFaceBPEConfig(FairseqDataclass):
-    hugging_face_tokeniser: str = field(
-        default="", metadata={"help": "folder of genft import-hf, or data prepared for its model"}
-    )
-
-
-@register_bpe("hugging_face", dataclass=HuggingFaceBPEConfig)
-class HuggingFaceBPE:
-    """Encodes what the model reads, and decodes what it writes."""
-
-    def __init__(self, cfg: HuggingFaceBPEConfig):
-        if not cfg.hugging_face_tokeniser:
-            raise UserError(
-                "--bpe hugging_face needs --hugging-face-tokeniser DIR, made by genft import-hf"
-            )
-        self.tokeniser = ModelTokeniser.read(Path(cfg.hugging_face_tokeniser))
-
-    def encode(self, x: str) -> str:
-        """Return the symbols of a text, the first ones of its frame included."""
-        return " ".join(self.tokeniser.encode_source(x))
-
-    def decode(self, x: str) -> str:
-        """Return the text of symbols."""
-        return self.tokeniser.decode(x.split())

@@ -1,20 +1,14 @@
-"""``--tokenizer prepared``: the word tokenisation that a prepared folder's manifest names.
+"""How the text of a prepared data folder became words, and how to do and undo it.
 
-What ``MANIFEST.json`` of a prepared data folder says about how its text became words.
-
-``--tokenizer prepared``: the words of a data folder of ``data-prep``, for fairseq's commands.
-
-Where punctuation was normalised, capitals were taken away or sentences truecased, the words of a
-typed text are those of the data only if the same is done to it.
+``MANIFEST.json`` of a folder of ``data-prep`` tells.  Where punctuation was normalised, capitals
+were taken away or sentences truecased, the words of a typed text are those of the data only if the
+same is done to it.
 """
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-
-from fairseq.data.encoders import register_tokenizer
-from fairseq.dataclass import FairseqDataclass
 
 from genft_fairseq.errors import UserError, require_regular
 
@@ -76,39 +70,6 @@ def read_preparation(folder: Path) -> Preparation | None:
 TRUECASE_MODEL = "truecase-model"
 
 
-@dataclass
-class PreparedTokenizerConfig(FairseqDataclass):
-    source_lang: str = field(default="en", metadata={"help": "source language"})
-    target_lang: str = field(default="en", metadata={"help": "target language"})
-    prepared_data: str = field(
-        default="", metadata={"help": f"data folder whose {NAME} says how text became words"}
-    )
-
-
-@register_tokenizer("prepared", dataclass=PreparedTokenizerConfig)
-class PreparedTokenizer:
-    """Splits what the model reads into words, and makes text of those that it writes."""
-
-    def __init__(self, cfg: PreparedTokenizerConfig):
-        folder = Path(cfg.prepared_data)
-        preparation = read_preparation(folder) if cfg.prepared_data else None
-        if preparation is None:
-            raise UserError(
-                f"--tokenizer prepared needs --prepared-data DIR, which holds {NAME} of data-prep, "
-                f"but was given {cfg.prepared_data!r}"
-            )
-        self._split = _splitter(preparation, folder, cfg.source_lang)
-        self._join = joiner(preparation, cfg.target_lang)
-
-    def encode(self, x: str) -> str:
-        """Return the words of a text, between spaces."""
-        return self._split(x)
-
-    def decode(self, x: str) -> str:
-        """Return the text of words."""
-        return self._join(x)
-
-
 def joiner(preparation: Preparation, language: str) -> Callable[[str], str]:
     """Return what makes text in a language of words between spaces."""
     if not preparation.has_moses_tokens:
@@ -122,7 +83,7 @@ def joiner(preparation: Preparation, language: str) -> Callable[[str], str]:
     return lambda words: str(detokenise(detruecase(words)))
 
 
-def _splitter(preparation: Preparation, folder: Path, language: str) -> Callable[[str], str]:
+def splitter(preparation: Preparation, folder: Path, language: str) -> Callable[[str], str]:
     if not preparation.has_moses_tokens:
         return lambda text: " ".join(text.split())
     from sacremoses import MosesPunctNormalizer, MosesTokenizer

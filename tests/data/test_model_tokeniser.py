@@ -13,9 +13,8 @@ from models.tiny_hugging_face import TEXT
 from refusals import refuses
 from tokenizers import Tokenizer
 
+from genft_fairseq.data.encoders import HuggingFaceBPE, HuggingFaceBPEConfig
 from genft_fairseq.data.huggingface_tokeniser import (
-    HuggingFaceBPE,
-    HuggingFaceBPEConfig,
     ModelTokeniser,
 )
 

@@ -8,7 +8,7 @@ import pytest
 from fairseq_commands import REPOSITORY
 from refusals import refuses
 
-from genft_fairseq.data.prepared_tokeniser import PreparedTokenizer, PreparedTokenizerConfig
+from genft_fairseq.data.encoders import PreparedTokenizer, PreparedTokenizerConfig
 
 TEXT = [
     "Ein Mann mit „rot-grünem“ Hut – und Schal.",

@@ -17,7 +17,7 @@ from fairseq.data import Dictionary, data_utils
 from local_mirror import mirror, needs_curl
 from refusals import assert_names
 
-from genft_fairseq.data.prepared_tokeniser import PreparedTokenizer, PreparedTokenizerConfig
+from genft_fairseq.data.encoders import PreparedTokenizer, PreparedTokenizerConfig
 from genft_fairseq.evaluation.raw_text import generated_metrics
 from genft_fairseq.evaluation.translation import Generated, read_lines
 

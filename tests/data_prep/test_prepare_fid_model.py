@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from refusals import assert_names
 from tiny_t5_pieces import PIECES, write_t5_pieces
 
-from genft_fairseq.data.huggingface_tokeniser import HuggingFaceBPE, HuggingFaceBPEConfig
+from genft_fairseq.data.encoders import HuggingFaceBPE, HuggingFaceBPEConfig
 from genft_fairseq.errors import UserError
 from genft_fairseq.models.huggingface.description import read as read_description
 from genft_fairseq.tasks.fid import FiDConfig, FiDTask

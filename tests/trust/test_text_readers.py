@@ -16,7 +16,7 @@ from trust.damage import as_json, assert_read_or_refused, changed, damaged, fuzz
 
 from genft_fairseq.data.fid_json import read_examples
 from genft_fairseq.data.passages import PassageTable, read_documents
-from genft_fairseq.data.prepared_tokeniser import Preparation, _splitter
+from genft_fairseq.data.prepared_tokeniser import Preparation, splitter
 from genft_fairseq.data.questions import read_questions
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.predictions import (
@@ -139,7 +139,7 @@ def _other_baseline(path: Path) -> object:
 
 
 def _truecased(path: Path) -> object:
-    return _splitter(Preparation(has_moses_tokens=True, is_truecased=True), path.parent, "de")
+    return splitter(Preparation(has_moses_tokens=True, is_truecased=True), path.parent, "de")
 
 
 def _in_folder(read: Callable[[Path], object]) -> Callable[[Path], object]:
