@@ -43,11 +43,11 @@ class Pieces:
         line = self.whole(number)
         if not self.limit:
             return line
-        subwords = line.split(b" ", self.limit)
-        if len(subwords) <= self.limit:
+        pieces = line.split(b" ", self.limit)
+        if len(pieces) <= self.limit:
             return line
         self.cut += 1
-        return b" ".join(subwords[: self.limit])
+        return b" ".join(pieces[: self.limit])
 
     def whole(self, number: int) -> bytes:
         """Return a text's pieces, however many they are."""
@@ -75,7 +75,7 @@ def name(args: argparse.Namespace, split: str, number: int) -> str:
 
 def check_questions(args: argparse.Namespace) -> None:
     """Raise at a question that is too long, or of which nothing is left."""
-    questions = Pieces(args.subwords / "question", 0)
+    questions = Pieces(args.pieces / "question", 0)
     for split in args.splits:
         for number, example in enumerate(numbers(args.examples / f"{split}.examples")):
             length = questions.length(example[0])
@@ -91,33 +91,33 @@ def check_questions(args: argparse.Namespace) -> None:
                 )
 
 
-def openings(frame: str, subwords: dict[str, Pieces]) -> tuple[bytes, bytes, bytes]:
+def openings(frame: str, pieces: dict[str, Pieces]) -> tuple[bytes, bytes, bytes]:
     """Return what stands before a question, before a title, and before the text of a passage."""
     if frame == "text":
         # The words of the frame, as fid_examples.py has numbered them.
-        question, title, text = (subwords[kind].whole(0) for kind in ("question", "title", "text"))
+        question, title, text = (pieces[kind].whole(0) for kind in ("question", "title", "text"))
         return question, END + b" " + title, text
     return QUESTION.encode(), TITLE.encode(), CONTEXT.encode()
 
 
-def write_split(args: argparse.Namespace, split: str, subwords: dict[str, Pieces]) -> int:
+def write_split(args: argparse.Namespace, split: str, pieces: dict[str, Pieces]) -> int:
     """Write the two files of a split, and return the number of its passages."""
     passages = 0
-    before_question, before_title, before_text = openings(args.frame, subwords)
+    before_question, before_title, before_text = openings(args.frame, pieces)
     examples = told(numbers(args.examples / f"{split}.examples"), split, "examples")
     with (
         (args.destination / f"{split}.question").open("wb") as sources,
         (args.destination / f"{split}.answer").open("wb") as targets,
     ):
         for number, (question, answer, *found) in enumerate(examples):
-            target = subwords["answer"][answer]
+            target = pieces["answer"][answer]
             if not target:
                 raise PrepareError(
                     f"{name(args, split, number)}: its answer holds no sign that is printed"
                 )
-            line = [before_question, subwords["question"][question]]
+            line = [before_question, pieces["question"][question]]
             for title, text in zip(found[::2], found[1::2], strict=True):
-                line += before_title, subwords["title"][title], before_text, subwords["text"][text]
+                line += before_title, pieces["title"][title], before_text, pieces["text"][text]
             # A title, or a text, may be empty.
             sources.write(b" ".join(part for part in line if part) + b"\n")
             targets.write(target + b"\n")
@@ -143,13 +143,13 @@ def main() -> None:
         check_questions(args)
         return
     limits = (args.max_question, args.max_answer, args.max_title, args.max_passage)
-    subwords = {
-        kind: Pieces(args.subwords / kind, limit) for kind, limit in zip(KINDS, limits, strict=True)
+    pieces = {
+        kind: Pieces(args.pieces / kind, limit) for kind, limit in zip(KINDS, limits, strict=True)
     }
     for split in args.splits:
-        before = Counter({kind: subwords[kind].cut for kind in KINDS})
-        passages = write_split(args, split, subwords)
-        cut = ", ".join(f"{subwords[kind].cut - before[kind]} {kind}s" for kind in KINDS)
+        before = Counter({kind: pieces[kind].cut for kind in KINDS})
+        passages = write_split(args, split, pieces)
+        cut = ", ".join(f"{pieces[kind].cut - before[kind]} {kind}s" for kind in KINDS)
         print(f"    {split}: {passages} passages; cut: {cut}", flush=True)
 
 

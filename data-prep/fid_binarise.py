@@ -89,7 +89,7 @@ def check_split(args: argparse.Namespace, split: str, dictionary: Any) -> str:
         raise PrepareError(f"the files of {split} do not agree: {counts}")
     text = args.frame == "text"
     title, context = map(dictionary.index, (TITLE, CONTEXT))
-    passages = subwords = unknown = 0
+    passages = pieces = unknown = 0
     for number in range(len(sources)):
         source, target = sources[number].numpy(), targets[number].numpy()
         pairs = evidence[number].numpy().reshape(-1, 2)
@@ -103,12 +103,12 @@ def check_split(args: argparse.Namespace, split: str, dictionary: Any) -> str:
         if not framed or pairs[:, 0].any() or (pairs[:, 1] >= titles).any():
             raise PrepareError(f"{split}: example {number} is not what was prepared")
         passages += titles
-        subwords += len(source) + len(target) - 2  # but </s>
+        pieces += len(source) + len(target) - 2  # but </s>
         unknown += int(np.count_nonzero(source == dictionary.unk()))
         unknown += int(np.count_nonzero(target == dictionary.unk()))
     return (
-        f"    {split}: {len(sources)} examples, {passages} passages, {subwords} pieces, "
-        f"{unknown} of them unknown ({100 * unknown / subwords:.3f} %)"
+        f"    {split}: {len(sources)} examples, {passages} passages, {pieces} pieces, "
+        f"{unknown} of them unknown ({100 * unknown / pieces:.3f} %)"
     )
 
 

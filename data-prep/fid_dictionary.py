@@ -113,12 +113,12 @@ def main() -> None:
     else:
         symbols = read_dictionary(args.dictionary)
         ours = set(markers(count_passages(symbols, args.dictionary)))
-        subwords = {
+        pieces = {
             symbol: count
             for symbol, count in symbols.items()
             if symbol not in ours and not PADDING.fullmatch(symbol)
         }
-        write_dictionary(args.vocabulary, subwords)
+        write_dictionary(args.vocabulary, pieces)
 
 
 if __name__ == "__main__":

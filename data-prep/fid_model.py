@@ -49,8 +49,8 @@ def check_pieces(folder: Path, special: set[int | None], symbols: dict[str, int]
     """Raise if a piece is in the tokeniser, neither special nor in the dictionary."""
     from tokenizers import Tokenizer  # an option of the package
 
-    subwords = set(Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab().values())
-    strange = [subword for subword in sorted(subwords - special) if str(subword) not in symbols]
+    pieces = set(Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab().values())
+    strange = [piece for piece in sorted(pieces - special) if str(piece) not in symbols]
     if strange:
         raise PrepareError(
             f"--model: {folder}/dict.txt has no {strange[0]}, but {folder}/tokenizer.json has a "
@@ -106,8 +106,8 @@ def split_kinds(args: argparse.Namespace) -> None:
         for kind in args.kinds:
             parts = (read_lines(args.source / f"{part}.{kind}") for part in PARTS)
             lines = itertools.chain.from_iterable(parts)
-            subwords = itertools.chain.from_iterable(pool.imap(split, batches(lines)))
-            write_lines(args.destination / kind, subwords, f"{kind}s in pieces")
+            pieces = itertools.chain.from_iterable(pool.imap(split, batches(lines)))
+            write_lines(args.destination / kind, pieces, f"{kind}s in pieces")
 
 
 def main() -> None:

@@ -29,8 +29,8 @@ def main() -> None:
         for kind in args.kinds:
             parts = (read_lines(args.source / f"{part}.{kind}") for part in PARTS)
             lines = itertools.chain.from_iterable(parts)
-            subwords = pool.imap(segment, lines, LINES_PER_TASK)
-            write_lines(args.destination / kind, subwords, f"{kind}s in pieces")
+            pieces = pool.imap(segment, lines, LINES_PER_TASK)
+            write_lines(args.destination / kind, pieces, f"{kind}s in pieces")
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def _unwrapped(lines: list[str]) -> list[str]:
     A new one starts at a list marker, where a definition's body is indented under its term, and
     where the indentation falls back.
     """
-    subwords: list[list[str]] = []
+    pieces: list[list[str]] = []
     expected = -1
     for line in lines:
         body = line.lstrip()
@@ -75,11 +75,11 @@ def _unwrapped(lines: list[str]) -> list[str]:
         marker = _ITEM.match(body)
         if marker:
             body = body[marker.end() :]
-        if not subwords or marker or indent != expected:
-            subwords.append([])
+        if not pieces or marker or indent != expected:
+            pieces.append([])
             expected = indent + (marker.end() if marker else 0)
-        subwords[-1].append(body)
-    return [" ".join(" ".join(subword).split()) for subword in subwords]
+        pieces[-1].append(body)
+    return [" ".join(" ".join(piece).split()) for piece in pieces]
 
 
 def prose_paragraphs(text: str) -> list[str]:
@@ -98,8 +98,8 @@ def prose_paragraphs(text: str) -> list[str]:
             if not here and not below
         ]
         if lines and not _is_code(lines):
-            for subword in _unwrapped(lines):
-                plain = _EMPHASIS.sub(r"\1", subword)
+            for piece in _unwrapped(lines):
+                plain = _EMPHASIS.sub(r"\1", piece)
                 # A word hyphenated across two lines ("post- mortem") comes back together.
                 plain = re.sub(r"(?<=[a-z])- (?!and |or |to )(?=[a-z])", "-", plain)
                 if _is_sentence(plain):

@@ -122,7 +122,7 @@ class Sink:
         """Write the pieces of a split; return how many texts there were, and how many were cut."""
         name = f"{split}.{self.side}"
         count = cut = 0
-        with (self.args.subwords / name).open("w", encoding="utf-8", newline="\n") as lines:
+        with (self.args.pieces / name).open("w", encoding="utf-8", newline="\n") as lines:
             for encoded in told((each for found in results for each in found), name, "texts"):
                 self.check(encoded, split, count)
                 lines.write(encoded.line + "\n")

@@ -91,10 +91,8 @@ class Fairseq:
             raise PrepareError(f"{gpt2}/dict.txt is not the dictionary of GPT-2's pieces in order")
         self.make_builder = indexed_dataset.make_builder
         byte = {letter: number for number, letter in bytes_to_unicode().items()}
-        subwords = json.loads((gpt2 / "encoder.json").read_text(encoding="utf-8"))
-        self.subwords = {
-            n: bytes(byte[letter] for letter in subword) for subword, n in subwords.items()
-        }
+        pieces = json.loads((gpt2 / "encoder.json").read_text(encoding="utf-8"))
+        self.pieces = {n: bytes(byte[letter] for letter in piece) for piece, n in pieces.items()}
 
     def builder(self, path: Path) -> Any:
         """Return fairseq's own writer of a file of binarised data."""
@@ -104,14 +102,14 @@ class Fairseq:
 class TextFile:
     """The text of a stream of ids. A letter can be cut only at the two ends of the stream."""
 
-    def __init__(self, file: IO[str], subwords: dict[int, bytes]) -> None:
+    def __init__(self, file: IO[str], pieces: dict[int, bytes]) -> None:
         """Take the open file and the bytes of each piece."""
-        self.file, self.subwords = file, subwords
+        self.file, self.pieces = file, pieces
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def add(self, ids: np.ndarray) -> None:
         """Write some more ids, which may end inside of a letter."""
-        self.file.write(self.decoder.decode(b"".join(map(self.subwords.__getitem__, ids.tolist()))))
+        self.file.write(self.decoder.decode(b"".join(map(self.pieces.__getitem__, ids.tolist()))))
 
     def end(self) -> None:
         """Write what is left of a letter."""
@@ -131,7 +129,7 @@ def write_blocks(
         decoded = None
         if text is not None:
             file = stack.enter_context(text.open("w", encoding="utf-8", newline=""))
-            decoded = TextFile(file, fairseq.subwords)
+            decoded = TextFile(file, fairseq.pieces)
         stretch = max(1, STRETCH // block_length) * block_length
         for ids in told(read_stretches(source, stretch), prefix.name, "million ids"):
             ids = ids[:left]

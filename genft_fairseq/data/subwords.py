@@ -232,8 +232,8 @@ def text_form(folders: Sequence[Path], bpe: str = "auto", tokenizer: str = "auto
     """Find the form of a text.
 
     Args:
-        folders: where the files may be that tell ``auto`` what to do; see ``Pieces``.
-        bpe: how pieces make up words; see ``Pieces``.
+        folders: where the files may be that tell ``auto`` what to do; see ``Subwords``.
+        bpe: how pieces make up words; see ``Subwords``.
         tokenizer: *moses* undoes what Moses' tokeniser did to text, *none* nothing; *auto* does
             what the manifest says, and where there is none *moses* for subword-nmt's pieces.
     """

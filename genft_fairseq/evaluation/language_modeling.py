@@ -38,7 +38,7 @@ class Evaluation:
         split: part of the data.
         predicting: compute the figures of gold prefixes.
         plan: how to complete prefixes; None: not at all.
-        bpe: how pieces make up text; see ``Pieces``.
+        bpe: how pieces make up text; see ``Subwords``.
         max_tokens: tokens predicted at a time; None: by memory.
         tokens_per_sample: of a block that is predicted; None: as in training.
         cpu: do not use a GPU.

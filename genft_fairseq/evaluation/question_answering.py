@@ -96,7 +96,7 @@ class Evaluation:
         limit: the first questions only.
         language: of the answers; one of ``LANGUAGES``.
         decoding: how answers are searched for.
-        bpe: how pieces make up words; see ``Pieces``.
+        bpe: how pieces make up words; see ``Subwords``.
         tokenizer: how words make up text; see ``text_form``.
         cpu: do not use a GPU.
     """

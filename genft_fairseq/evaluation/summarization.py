@@ -157,7 +157,7 @@ class Evaluation:
         language: of the summaries; one of ``LANGUAGES``.
         stemming: of English, in ROUGE.
         decoding: how summaries are searched for.
-        bpe: how pieces make up words; see ``Pieces``.
+        bpe: how pieces make up words; see ``Subwords``.
         tokenizer: how words make up text; see ``text_form``.
         cpu: do not use a GPU.
     """

@@ -247,7 +247,7 @@ def vocab_alone(folder, subwords):
 
 
 @pytest.mark.parametrize(
-    ("pieces", "expected"), [(["paris", "cat"], [5, 6]), (["Paris", "cat"], [5, 6])]
+    ("subwords", "expected"), [(["paris", "cat"], [5, 6]), (["Paris", "cat"], [5, 6])]
 )
 def test_an_old_bert(subwords, expected, folders, tmp_path):
     """Its pieces tell whether it knows capitals."""

@@ -159,19 +159,19 @@ def stage(tmp_path: Path) -> argparse.Namespace:
         (tmp_path / folder / name).write_text(content, "utf-8")
     (tmp_path / "lines").mkdir()
     return argparse.Namespace(
-        examples=tmp_path / "examples", subwords=tmp_path / "pieces", splits=["train", "valid"],
+        examples=tmp_path / "examples", pieces=tmp_path / "pieces", splits=["train", "valid"],
         destination=tmp_path / "lines", files=["T", "V"], max_question=4, truncate_questions=False,
         frame="symbols",
     )  # fmt: skip
 
 
-def subwords(stage: argparse.Namespace, limits: tuple[int, ...]) -> dict[str, fid_assemble.Pieces]:
+def pieces(stage: argparse.Namespace, limits: tuple[int, ...]) -> dict[str, fid_assemble.Pieces]:
     named = zip(fid_texts.KINDS, limits, strict=True)
-    return {kind: fid_assemble.Pieces(stage.subwords / kind, limit) for kind, limit in named}
+    return {kind: fid_assemble.Pieces(stage.pieces / kind, limit) for kind, limit in named}
 
 
 def test_lines_within_the_limits(stage):
-    assert fid_assemble.write_split(stage, "train", subwords(stage, (4, 0, 3, 4))) == 2
+    assert fid_assemble.write_split(stage, "train", pieces(stage, (4, 0, 3, 4))) == 2
     assert (stage.destination / "train.question").read_text() == (
         "<question> q@@ r <title> t u v <context> w x y z <title> <context> w x y z\n"
     )
@@ -179,7 +179,7 @@ def test_lines_within_the_limits(stage):
 
 
 def test_lines_beyond_the_limits(stage):
-    cut = subwords(stage, (1, 2, 1, 3))
+    cut = pieces(stage, (1, 2, 1, 3))
     assert fid_assemble.write_split(stage, "valid", cut) == 2
     assert (stage.destination / "valid.question").read_text("utf-8") == (
         "<question> q@@ <title> t <context> w x y\n<question> 1 <title> <context> ö\n"
@@ -202,12 +202,12 @@ def test_a_question_that_is_too_long_is_named(stage):
 
 def test_texts_of_which_nothing_is_left(stage):
     """Of a control character, say, Moses leaves nothing."""
-    (stage.subwords / "question").write_text("q\n\n")
+    (stage.pieces / "question").write_text("q\n\n")
     with refuses("V", 1, "'b'", error=PrepareError):
         fid_assemble.check_questions(stage)
-    (stage.subwords / "answer").write_text("a\n\n")
+    (stage.pieces / "answer").write_text("a\n\n")
     with refuses("V", 1, "'b'", error=PrepareError):
-        fid_assemble.write_split(stage, "valid", subwords(stage, (0, 0, 0, 0)))
+        fid_assemble.write_split(stage, "valid", pieces(stage, (0, 0, 0, 0)))
 
 
 def test_pieces_of_any_length_are_found(tmp_path):
