@@ -47,12 +47,12 @@ class TokenCriterionConfig(LabelSmoothedCrossEntropyCriterionConfig):
 class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
     """Label-smoothed likelihood, rescaled by ScaleGrad, plus unlikelihood.
 
-    Subclasses name in ``figures`` which of ``seen_mass`` and ``unlikelihood`` they always log; one
+    Subclasses name in ``metrics`` which of ``seen_mass`` and ``unlikelihood`` they always log; one
     whose knob is turned is logged as well.
     """
 
     registered_name: str
-    figures: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
 
     def __init__(self, cfg: TokenCriterionConfig, task: Any):
         _check_task(self, task)
@@ -136,16 +136,16 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
         return Targets(sequence, self.padding_idx, prefix, self.token_loss.needs_seen)
 
     def method_metrics(self, terms: TokenTerms, targets: Targets) -> dict[str, Any]:
-        """Return the sums behind the method's own figures, the same keys on every rank."""
-        sums = {"seen_mass": terms.seen_mass, "unlikelihood": terms.unlikelihood}
-        figures = {name: value.detach().sum() for name, value in sums.items() if value is not None}
-        if figures:
-            figures["scored"] = targets.scored.ne(self.padding_idx).sum()
-        return figures
+        """Return the sums behind the method's own metrics, the same keys on every rank."""
+        found = {"seen_mass": terms.seen_mass, "unlikelihood": terms.unlikelihood}
+        sums = {name: value.detach().sum() for name, value in found.items() if value is not None}
+        if sums:
+            sums["scored"] = targets.scored.ne(self.padding_idx).sum()
+        return sums
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Log fairseq's figures, then the method's own as means over all scored tokens."""
+        """Log fairseq's metrics, then the method's own as means over all scored tokens."""
         super().reduce_metrics(logging_outputs)
         log_mean(logging_outputs, "seen_mass", "scored", unit=1.0)
         log_mean(logging_outputs, "unlikelihood", "scored", unit=math.log(2))
