@@ -1,5 +1,6 @@
 # make demo   the main job in miniature: five minutes on two cores, offline once installed
-# make test   lint, types and tests
+# make check  lint, types, and the tests of the losses, criterions and tasks: two minutes on two cores
+# make test   lint, types and all tests
 # make docs   the documentation as a static site, in docs/_build/html
 # make bench  every figure, table and plot of benchmarks/
 # All make .venv, or reuse it.  PYTHON=python3.12 make ... chooses the interpreter.
@@ -18,7 +19,7 @@ BASE_SIZE := --setting translation,base,16,16 --setting translation,base,4,64 --
 	generative_greedy,generative_sampling,unrolled_cached,unrolled,sequence
 STRATEGIES_RESULTS := $(addprefix --table $(RESULTS)/strategies-,cpu.json base-cpu.json)
 
-.PHONY: demo test lint types unit test-slow docs docs-links bench bench-pages bench-strategies \
+.PHONY: demo check test lint types unit test-slow docs docs-links bench bench-pages bench-strategies \
 	install clean $(addprefix bench-,$(BENCHMARKS))
 .DEFAULT_GOAL := test
 
@@ -27,6 +28,9 @@ install:
 
 demo: install
 	@bash examples/demo/run.sh
+
+check: lint types
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -q tests/functional tests/criterions tests/tasks
 
 test: lint types unit
 

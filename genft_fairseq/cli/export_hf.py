@@ -100,21 +100,21 @@ def _export_encoder_decoder(
     from genft_fairseq.files import atomic_folder
 
     checkpoint = trained.path
-    read = encoder_decoder_checkpoint.read_checkpoint(trained)
-    folders = (data,) if data else read.folders
+    described = encoder_decoder_checkpoint.read_description(trained)
+    folders = [data] if data else [f for f in (trained.data, checkpoint.parent) if f is not None]
     found = [folder for folder in folders if any(folder.glob("tokenizer*.json"))]
     if not found:
         looked = " nor ".join(map(str, folders))
         raise UserError(
             f"no tokenizer.json of {checkpoint}: neither {looked} has one; add --data DIR"
         )
-    model = encoder_decoder_checkpoint.to_hugging_face(read, checkpoint)
+    model = encoder_decoder_checkpoint.to_hugging_face(trained, described)
     begin("writing")
     with atomic_folder(out_dir) as folder:
         save_model(model, folder)
-        write_tokenisers(found[0], read.described, folder)
+        write_tokenisers(found[0], described, folder)
     count = sum(parameter.numel() for parameter in model.parameters())
-    kind = read.described.model_type
+    kind = described.model_type
     return {"output": str(out_dir), "model_type": kind, "parameters": count}, [
         f"{out_dir}: {kind}, {count:,} parameters; "
         f"go on: AutoModelForSeq2SeqLM.from_pretrained({str(out_dir)!r})"
@@ -134,15 +134,14 @@ def _export_gpt2(
     from genft_fairseq.files import atomic_folder
 
     checkpoint = trained.path
-    read = read_gpt2(trained)
-    settings = read.settings
-    dictionary = _dictionary(checkpoint, read.data, data)
+    settings = read_gpt2(trained)
+    dictionary = _dictionary(checkpoint, trained.data, data)
     gpt2_tokeniser.require_same_dictionary(dictionary, settings.vocabulary)
     tokeniser = gpt2_tokeniser.require_tokeniser(checkpoint.parent, gpt2_bpe)
     tokeniser.require_size(settings.vocabulary)
     end = tokeniser.end_of_text
     line_end_at = end if endoftext == "line-end" else None
-    weights = to_hugging_face(read.weights, settings.layers, line_end_at)
+    weights = to_hugging_face(trained.weights, settings.layers, line_end_at)
     begin("writing")
     with atomic_folder(out_dir) as folder:
         gpt2.write_model(settings, weights, end, folder)
@@ -156,7 +155,7 @@ def _export_gpt2(
         f"{out_dir}: {count:,} parameters, {settings.vocabulary:,} tokens, "
         f"{settings.positions:,} positions; "
         f"go on: AutoModelForCausalLM.from_pretrained({str(out_dir)!r})",
-        *_rows_apart(read.weights["decoder.embed_tokens.weight"], end, endoftext),
+        *_rows_apart(trained.weights["decoder.embed_tokens.weight"], end, endoftext),
     ]
 
 

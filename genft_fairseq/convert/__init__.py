@@ -1,1 +1,1 @@
-"""Converting checkpoints: fairseq to and from transformers, and averaging."""
+"""Models between fairseq and transformers, and averages of checkpoints."""

@@ -1,6 +1,7 @@
-"""The mean of several checkpoints of one run, which usually translates better than any of them.
+"""Averaging the parameters of several checkpoints of one run.
 
-fairseq has this as a script of its repository, which ``pip`` does not install.
+The average usually translates better than any of them.  fairseq has this as a script in its
+repository, which ``pip`` does not install.
 """
 
 import os
@@ -15,7 +16,7 @@ from torch import Tensor
 from genft_fairseq.errors import UserError
 from genft_fairseq.patches import safe_loading
 
-# What fairseq writes on the way: checkpoint3.pt after an epoch, checkpoint_3_1500.pt in one.
+# fairseq's file names: checkpoint3.pt after an epoch, checkpoint_3_1500.pt after an update.
 WRITTEN_BY = {
     "epochs": re.compile(r"checkpoint(\d+)\.pt"),
     "updates": re.compile(r"checkpoint_\d+_(\d+)\.pt"),
@@ -26,12 +27,12 @@ def newest_checkpoints(folder: Path, last: int, by: str | None = None) -> list[P
     """Return a run's last checkpoints, oldest first.
 
     Args:
-        folder: what ``--save-dir`` was.
-        last: how many.
-        by: ``epochs`` or ``updates``; None where the folder holds only one kind.
+        folder: ``--save-dir`` of the run.
+        last: number of checkpoints.
+        by: ``epochs`` or ``updates``; None: the folder holds only one kind.
 
     Raises:
-        UserError: fewer than that, or both kinds and ``by`` does not say which.
+        UserError: there are fewer, or the folder holds both kinds and ``by`` is None.
     """
     found = {kind: _numbered(folder, pattern) for kind, pattern in WRITTEN_BY.items()}
     kinds = [by] if by else [kind for kind, paths in found.items() if paths]
@@ -56,19 +57,19 @@ def average_checkpoints(
 ) -> dict[str, Any]:
     """Average the parameters of checkpoints, holding one of them at a time beside the sums.
 
-    Floating-point tensors are summed in float64 and keep their dtype; whatever else a model holds
-    (counters, say), and the configuration, are the last checkpoint's.  Parameters that are tied
-    stay tied.  The optimizer's state, which belongs to no average, is left out.
+    Floating-point tensors are summed in float64 and keep their dtype; other tensors (counters) and
+    the configuration are those of the last checkpoint.  Tied parameters stay tied.  The optimizer's
+    state is left out.
 
     Args:
         paths: checkpoints of the same model, at least one.
-        progress: told of each that is added.
+        progress: called with 1 after each checkpoint.
 
     Returns:
-        A checkpoint as fairseq writes it, to translate with or to fine-tune from.
+        a checkpoint as fairseq writes it, to translate with or to fine-tune from.
 
     Raises:
-        UserError: a file is no fairseq checkpoint, would run code, or is of another model.
+        UserError: a file is not a fairseq checkpoint, would run code, or holds another model.
     """
     sums: dict[str, Tensor] = {}
     shapes: dict[str, Any] = {}
@@ -91,7 +92,7 @@ def average_checkpoints(
 
 
 def write_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint so that it is never found half-written.
+    """Write a checkpoint atomically.
 
     Raises:
         UserError: it cannot be written.
@@ -100,7 +101,7 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:
     try:
         torch.save(state, partial)
         os.replace(partial, path)
-    except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
+    except (OSError, RuntimeError) as error:  # RuntimeError: of torch's writer
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} cannot be written ({reason})") from error
     finally:
@@ -117,7 +118,7 @@ def _load(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is no fairseq checkpoint: it holds no model")
     state.pop("last_optimizer_state", None)
     for name, value in state["model"].items():
-        # A few bytes can name one number as a terabyte of them.
+        # A stride of 0 lets a few bytes claim a terabyte.
         if _is_averaged(value) and value.nbytes > value.untyped_storage().nbytes():
             raise UserError(f"{path} does not hold as many numbers as {name} has: {_shape(value)}")
     return state
@@ -132,7 +133,7 @@ def _shape(value: Any) -> tuple[int, ...] | None:
 
 
 def _require_same(first: Path, shapes: dict[str, Any], path: Path, model: dict[str, Any]) -> None:
-    """Name the first parameter that two models do not share."""
+    """Refuse a model that differs, naming its first parameter that does."""
     for name in [*shapes, *model]:
         for where, names in ((first, shapes), (path, model)):
             if name not in names:
@@ -151,7 +152,7 @@ def _means(model: dict[str, Any], sums: dict[str, Tensor], count: int) -> dict[s
         if not _is_averaged(value):
             means[name] = value
             continue
-        # Tied parameters are views of one memory; as such they are also written once.
+        # Tied parameters are views of one memory, which is written once.
         memory = (value.data_ptr(), value.shape, value.stride(), value.dtype)
         if memory not in tied or not value.numel():
             tied[memory] = (sums[name] / count).to(value.dtype)

@@ -1,9 +1,4 @@
-"""Checkpoints of fairseq: written without training, and read to be converted.
-
-A checkpoint of fairseq's that no training run has written yet.
-
-A checkpoint that ``fairseq-train`` has written, read to be exported.
-"""
+"""Checkpoints of fairseq that are written without training, or read to be exported."""
 
 import warnings
 from collections.abc import Mapping
@@ -21,7 +16,7 @@ from genft_fairseq.errors import UserError
 
 
 def training_configuration(words: list[str]) -> Any:
-    """Return what ``fairseq-train`` makes of these words of a command line."""
+    """Return the configuration that ``fairseq-train`` makes of these command-line words."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # hydra's, about how fairseq calls it
         args = options.parse_args_and_arch(options.get_training_parser(), words)
@@ -29,10 +24,10 @@ def training_configuration(words: list[str]) -> Any:
 
 
 def write_fresh_checkpoint(cfg: Any, parameters: Mapping[str, Tensor], path: Path) -> None:
-    """Write a model as a trainer does, to fine-tune from, decode with or evaluate.
+    """Write a model as fairseq's trainer does, to fine-tune from, decode with or evaluate.
 
     Args:
-        cfg: of a training run.
+        cfg: configuration of a training run.
         parameters: of the model, with buffers.
         path: of the file.
 
@@ -44,7 +39,7 @@ def write_fresh_checkpoint(cfg: Any, parameters: Mapping[str, Tensor], path: Pat
         "cfg": OmegaConf.to_container(cfg, resolve=True, enum_to_str=True),
         "model": parameters,
         "criterion": None,
-        # fairseq looks up the last of these in whatever it loads.
+        # fairseq reads the last of these in every checkpoint that it loads.
         "optimizer_history": [
             {
                 "criterion_name": "CrossEntropyCriterion",
@@ -61,14 +56,14 @@ def write_fresh_checkpoint(cfg: Any, parameters: Mapping[str, Tensor], path: Pat
 
 @dataclass(frozen=True)
 class Trained:
-    """What a checkpoint says of its model.
+    """The model in a checkpoint of ``fairseq-train``.
 
     Attributes:
         path: of the file.
-        arch: the name of the model's architecture.
+        arch: name of the model's architecture.
         settings: of the model, as attributes.
-        weights: fairseq's parameters and buffers.
-        data: the folder that it was trained on, the first of several; None if it does not say.
+        weights: parameters and buffers, under fairseq's names.
+        data: folder that it was trained on, the first of several; None: unknown.
     """
 
     path: Path
@@ -82,7 +77,7 @@ def read_trained(path: Path) -> Trained:
     """Read a checkpoint without running its code.
 
     Raises:
-        UserError: no such file, or no checkpoint.
+        UserError: the file is missing, or not a checkpoint.
     """
     if not path.is_file():
         raise UserError(f"{path} is no file" if path.exists() else f"{path} does not exist")
@@ -90,12 +85,12 @@ def read_trained(path: Path) -> Trained:
         state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
         settings, weights = state["cfg"].model, state["model"]
         assert isinstance(weights, dict), "its model is no dictionary"
-        # fairseq's older kind of settings has the name as the flag that gave it.
+        # Older settings of fairseq have the name under the flag, --arch.
         arch = str(getattr(settings, "_name", None) or settings.arch)
         first = str(state["cfg"].task.data or "").split(":")[0]
     except (UserError, OSError):
         raise
-    # What fairseq raises depends on which part of a checkpoint is not there.
+    # fairseq has no common error for a part of a checkpoint that is missing.
     except Exception as error:
         raise UserError(f"{path} is no checkpoint of fairseq-train ({error!r})") from error
     return Trained(path, arch, settings, weights, Path(first) if first else None)

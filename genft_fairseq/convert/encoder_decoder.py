@@ -1,8 +1,9 @@
-"""Encoder-decoders in folders of transformers: settings, parameters, tokeniser.
+"""Encoder-decoders in folders of transformers: their tokenisers, settings and parameters.
 
-The tokeniser of an encoder-decoder in a folder of transformers', and how it frames a text.
-
-Encoder-decoders in folders of transformers': what they are, and their parameters.
+``read_tokeniser`` reads a tokeniser and the tokens that it puts around a text; ``load`` and
+``compose`` make a model of one or two folders; ``describe`` makes its description, which fairseq's
+model is built from (``models.huggingface.description``); ``write_tokenisers`` writes the tokenisers
+of an exported model.
 """
 
 import json
@@ -12,27 +13,29 @@ from typing import Any
 
 import torch
 
-from genft_fairseq.convert.gpt2_tokeniser import read_json
 from genft_fairseq.convert.huggingface_folder import (
     first_line,
     load_model,
     read_config,
+    read_json,
     require_transformers,
 )
 from genft_fairseq.data.huggingface_tokeniser import SYMBOLS
 from genft_fairseq.errors import UserError
-from genft_fairseq.models.huggingface import architectures as kinds
+from genft_fairseq.models.huggingface import architectures
 from genft_fairseq.models.huggingface.description import Description, Side
 
 ONE_FILE = "tokenizer.json"
-
-_CONFIGURATIONS = ("config.json", "tokenizer_config.json")
-
-# What transformers makes one of; where none of them is, it makes an empty tokeniser.
+# Other files that transformers reads a tokeniser from; without any, it makes an empty one.
 OTHER_FILES = (
     *("spiece.model", "sentencepiece.bpe.model", "tokenizer.model"),
     *("vocab.txt", "vocab.json", "merges.txt"),
 )
+_CONFIGURATIONS = ("config.json", "tokenizer_config.json")
+# Ids that transformers' own decoding needs.
+_GENERATION = (*architectures.IDS, "forced_bos_token_id", "forced_eos_token_id")
+# Parameters of the pretraining of encoders and language models, which an encoder-decoder lacks.
+_PRETRAINING = ("pooler.", "cls.seq_relationship.", "cls.predictions.", "lm_head.", "position_ids")
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,10 @@ class FramingTokeniser:
 
     Attributes:
         tokenizer: the library's own.
-        frame: the ids of an empty text, those that stand around every text.
-        pad: the id of its padding; None: it has none.
-        unk: the id of what it does not know; None: it knows everything.
-        source: where it was read, for messages.
+        frame: ids that it puts around every text.
+        pad: id of padding; None: it has none.
+        unk: id of unknown text; None: it has none.
+        source: path that it was read from, for messages.
     """
 
     tokenizer: Any
@@ -55,25 +58,25 @@ class FramingTokeniser:
 
     @property
     def size(self) -> int:
-        """One more than its greatest id."""
+        """The greatest id plus one."""
         return max(self.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
 
     @property
     def content(self) -> str:
-        """The file that it is read from again."""
+        """The content of its ``tokenizer.json``."""
         text: str = self.tokenizer.to_str()
         return text
 
 
 def read_tokeniser(folder: Path, flag: str) -> FramingTokeniser:
-    """Read the tokeniser of a folder: ``tokenizer.json``, or what transformers makes one of.
+    """Read the tokeniser of a folder: ``tokenizer.json``, or files that transformers converts.
 
     Args:
-        folder: of transformers'.
-        flag: which names another folder.
+        folder: of transformers.
+        flag: that names another folder, for messages.
 
     Raises:
-        UserError: there is none, it is broken, or it cannot be expressed as ``tokenizer.json``.
+        UserError: it is missing, broken, or cannot be converted to ``tokenizer.json``.
     """
     path = folder / ONE_FILE
     if path.is_file():
@@ -118,8 +121,8 @@ def _converted(folder: Path, flag: str) -> Any:
     classes = {str(one["tokenizer_class"]) for one in said if one.get("tokenizer_class")}
     alone = [name for name in OTHER_FILES if (folder / name).is_file()] == ["vocab.txt"]
     if alone and classes <= {"BertTokenizer", "BertTokenizerFast"}:
-        # A vocab.txt alone is an old BERT's, whose configuration need not say so, nor whether
-        # it knows capitals: its pieces tell.
+        # A vocab.txt alone is of an early BERT, whose configuration may say neither that, nor
+        # whether it is cased: the subwords tell.
         kind = transformers.BertTokenizer
         if not any("do_lower_case" in one for one in said):
             settings["do_lower_case"] = not _has_capitals(folder / "vocab.txt")
@@ -128,7 +131,7 @@ def _converted(folder: Path, flag: str) -> Any:
             folder, local_files_only=True, trust_remote_code=False, **settings
         )
         return fast.backend_tokenizer
-    except Exception as error:  # whatever is missing, transformers says it in its own way
+    except Exception as error:  # transformers has no common class of errors
         raise UserError(
             f"{folder} holds no tokeniser: no {ONE_FILE}, nor files that transformers makes one of "
             f"({first_line(error)}); add {flag} DIR"
@@ -136,18 +139,18 @@ def _converted(folder: Path, flag: str) -> Any:
 
 
 def _has_capitals(vocabulary: Path) -> bool:
-    """Tell whether a piece has a capital letter, but for symbols such as ``[CLS]``."""
+    """Tell whether a subword, other than symbols such as ``[CLS]``, has a capital letter."""
     subwords = vocabulary.read_text(encoding="utf-8", errors="replace").split("\n")
     return any(subword != subword.lower() for subword in subwords if not subword.startswith("["))
 
 
 def write_tokenisers(found: Path, described: Description, folder: Path) -> None:
-    """Write what ``AutoTokenizer.from_pretrained`` reads.
+    """Write tokenisers that ``AutoTokenizer.from_pretrained`` reads.
 
     Args:
-        found: a folder with the tokenisers of an imported model.
+        found: folder with the tokenisers of an imported model.
         described: the model.
-        folder: to write to; the tokenisers of two vocabularies into ``source`` and ``target``.
+        folder: to write to; two tokenisers go into its ``source`` and ``target``.
 
     Raises:
         UserError: a tokeniser is missing or broken.
@@ -168,39 +171,33 @@ def write_tokenisers(found: Path, described: Description, folder: Path) -> None:
         fast.save_pretrained(folder if joined else folder / name)
 
 
-_GENERATION = (*kinds.IDS, "forced_bos_token_id", "forced_eos_token_id")
-
-# What encoders and language models are pretrained with, and an encoder-decoder lacks.
-_PRETRAINING = ("pooler.", "cls.seq_relationship.", "cls.predictions.", "lm_head.", "position_ids")
-
-
 def load(folder: Path) -> tuple[Any, dict[str, Any]]:
     """Load an encoder-decoder.
 
     Returns:
-        transformers' model in float32, and the fields of its configuration.
+        the model of transformers in float32, and the content of its ``config.json``.
 
     Raises:
-        UserError: no such model, or one that does not fit; the message names the field.
+        UserError: the folder holds another or an unsupported model; the message names the field.
     """
     transformers = require_transformers()
     content = read_config(folder)
     model_type = content.get("model_type")
-    if model_type == kinds.PAIR:
+    if model_type == architectures.COMPOSED:
         config = transformers.EncoderDecoderConfig(
-            encoder=_half(content, folder, "encoder", tuple(kinds.ENCODERS)),
-            decoder=_half(content, folder, "decoder", kinds.DECODERS),
-            **{name: content[name] for name in kinds.IDS if name in content},
+            encoder=_half(content, folder, "encoder", tuple(architectures.ENCODERS)),
+            decoder=_half(content, folder, "decoder", architectures.DECODERS),
+            **{name: content[name] for name in architectures.IDS if name in content},
         )
         kind: Any = transformers.EncoderDecoderModel
-    elif model_type in kinds.WHOLE:
+    elif model_type in architectures.ENCODER_DECODERS:
         config = _configured(content, model_type, folder)
-        kind = getattr(transformers, kinds.KINDS[model_type].model)
+        kind = getattr(transformers, architectures.ARCHITECTURES[model_type].model)
     else:
+        names = (*architectures.ENCODER_DECODERS, architectures.COMPOSED, *architectures.ENCODERS)
         raise UserError(
-            f"{folder / 'config.json'}: model_type must be one of "
-            f"{', '.join((*kinds.WHOLE, kinds.PAIR))}, {', '.join(kinds.ENCODERS)} (or gpt2), but "
-            f"is {model_type}"
+            f"{folder / 'config.json'}: model_type must be one of {', '.join(names)} (or gpt2), "
+            f"but is {model_type}"
         )
     if content.get("tie_encoder_decoder"):
         raise UserError(
@@ -229,15 +226,15 @@ def _half(content: dict[str, Any], folder: Path, name: str, allowed: tuple[str, 
 
 
 def _configured(content: dict[str, Any], model_type: str, folder: Path) -> Any:
-    """transformers' configuration of the fields that are read."""
-    path, kind = folder / "config.json", kinds.KINDS[model_type]
+    """The configuration of transformers, made of the fields that are read."""
+    path, kind = folder / "config.json", architectures.ARCHITECTURES[model_type]
     for name, value in kind.must_be.items():
         if content.get(name, value) != value:
             raise UserError(f"{path}: {name} must be {value}, but is {content[name]}")
-    known = {k: v for k, v in content.items() if k in kinds.fields(model_type)}
+    known = {k: v for k, v in content.items() if k in architectures.fields(model_type)}
     try:
         config = getattr(require_transformers(), kind.config)(**known)
-    except Exception as error:  # transformers checks the types, by exceptions of its own
+    except Exception as error:  # transformers checks types with its own exceptions
         raise UserError(
             f"{path} is no configuration of a {model_type} ({first_line(error)})"
         ) from error
@@ -245,7 +242,7 @@ def _configured(content: dict[str, Any], model_type: str, folder: Path) -> Any:
 
 
 def compose(encoder: Path, decoder: Path, seed: int) -> tuple[Any, list[str]]:
-    """Make an encoder-decoder of a pretrained encoder and a pretrained encoder or language model.
+    """Compose an encoder-decoder of a pretrained encoder and a pretrained language model.
 
     Rothe et al. (2020), *Leveraging Pre-trained Checkpoints for Sequence Generation Tasks*,
     arXiv:1907.12461.
@@ -253,19 +250,19 @@ def compose(encoder: Path, decoder: Path, seed: int) -> tuple[Any, list[str]]:
     Args:
         encoder: a folder of BERT or RoBERTa.
         decoder: a folder of BERT, RoBERTa or GPT-2; the same one for BERT2BERT.
-        seed: of what begins at random.
+        seed: of the random initialisation.
 
     Returns:
-        The model, and the parameters that begin at random: those of cross-attention, and of an
-        output layer that the decoder's folder does not hold.
+        the model, and its parameters that are initialised at random: those of cross-attention, and
+        of an output layer that the decoder's folder lacks.
 
     Raises:
-        UserError: a folder holds something else.
+        UserError: a folder holds another model.
     """
     transformers = require_transformers()
     names = {"bert": "BertLMHeadModel", "roberta": "RobertaForCausalLM", "gpt2": "GPT2LMHeadModel"}
     torch.manual_seed(seed)
-    reads, _ = _load_half(encoder, kinds.ENCODERS, False)
+    reads, _ = _load_half(encoder, architectures.ENCODERS, False)
     writes, fresh = _load_half(decoder, names, True)
     config = transformers.EncoderDecoderConfig.from_encoder_decoder_configs(
         reads.config, writes.config
@@ -274,18 +271,18 @@ def compose(encoder: Path, decoder: Path, seed: int) -> tuple[Any, list[str]]:
 
 
 def load_encoder(folder: Path) -> Any:
-    """Load a pretrained BERT or RoBERTa, without what it was pretrained with.
+    """Load a pretrained BERT or RoBERTa, without its pretraining heads.
 
     Raises:
-        UserError: the folder holds something else.
+        UserError: the folder holds another model.
     """
-    model, _ = _load_half(folder, kinds.ENCODERS, False)
+    model, _ = _load_half(folder, architectures.ENCODERS, False)
     model.pooler = None
     return model
 
 
 def _load_half(folder: Path, classes: dict[str, str], decodes: bool) -> tuple[Any, list[str]]:
-    """Load an encoder or a decoder by its class; return what begins at random, too."""
+    """Load an encoder or a decoder; also return the parameters initialised at random."""
     content = read_config(folder)
     model_type = content.get("model_type")
     if model_type not in classes:
@@ -306,7 +303,7 @@ def _load_half(folder: Path, classes: dict[str, str], decodes: bool) -> tuple[An
 
 
 def _begins_at_random(name: str) -> bool:
-    """Cross-attention, and an output layer of a model that has none."""
+    """Cross-attention, and the output layer of a model without one."""
     new = ("crossattention.", "ln_cross_attn.", "cls.predictions.", "lm_head.")
     return any(part in name for part in new)
 
@@ -328,21 +325,21 @@ def describe(
     added: tuple[str, ...],
     where: str,
 ) -> Description:
-    """Describe a model that was loaded.
+    """Describe a loaded model.
 
     Args:
-        model: transformers'.
-        content: what its ``config.json`` says; empty for one that was composed.
-        source: the tokeniser of what it reads.
-        target: of what it writes.
+        model: of transformers.
+        content: of its ``config.json``; empty for a composed model.
+        source: tokeniser of the source.
+        target: tokeniser of the target.
         added: symbols to add to both vocabularies.
         where: the folder, for messages.
 
     Raises:
-        UserError: an id is missing, or a tokeniser is of another vocabulary; the field is named.
+        UserError: an id is missing, or a tokeniser does not fit; the message names the field.
     """
     config = model.config
-    pair = config.model_type == kinds.PAIR
+    pair = config.model_type == architectures.COMPOSED
     encoder = config.encoder if pair else config
     decoder = config.decoder if pair else config
     embedding = model.get_decoder().get_input_embeddings().weight
@@ -394,10 +391,10 @@ def describe(
 
 
 def require_vocabulary(tokeniser: FramingTokeniser, config: Any, name: str, where: str) -> None:
-    """Refuse a tokeniser with more tokens than the model has.
+    """Refuse a tokeniser with ids beyond the model's vocabulary.
 
     Raises:
-        UserError: it has.
+        UserError: naming both.
     """
     if tokeniser.size > config.vocab_size:
         raise UserError(
@@ -416,7 +413,7 @@ def described_side(
     """Describe the vocabulary of one side, whose texts end with the id ``eos``.
 
     Raises:
-        UserError: the tokeniser ends texts with another.
+        UserError: the tokeniser ends texts with another id.
     """
     frame = tokeniser.frame
     if frame and frame[-1] != eos:
@@ -437,22 +434,22 @@ def described_side(
 
 
 def described_fields(config: Any) -> dict[str, Any]:
-    """The fields that make it again; no more of what a file may say is kept."""
+    """The fields that are needed to build it again; no other field of a file is kept."""
     whole = config.to_dict()
     kept = {
         name: value
         for name, value in whole.items()
-        if name in kinds.fields(config.model_type)
+        if name in architectures.fields(config.model_type)
         and (value is None or isinstance(value, str | int | float | bool))
     }
     return {"model_type": config.model_type, **kept}
 
 
 def most_positions(config: Any) -> int | None:
-    """Return the most tokens of a text; None: any number."""
-    field = kinds.KINDS[config.model_type].positions
+    """Return the maximum length of a text in tokens; None: no maximum."""
+    field = architectures.ARCHITECTURES[config.model_type].positions
     if not field:
         return None
-    # RoBERTa counts from its padding on.
+    # RoBERTa's positions start behind the id of padding.
     before = config.pad_token_id + 1 if config.model_type == "roberta" else 0
     return int(getattr(config, field)) - before

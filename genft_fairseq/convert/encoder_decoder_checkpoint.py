@@ -1,13 +1,11 @@
-"""An encoder-decoder of transformers', or an encoder, as a checkpoint of fairseq, and back."""
+"""Encoder-decoders and encoders of transformers as checkpoints of fairseq, and back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from fairseq.data import Dictionary
-from torch import Tensor
 
 from genft_fairseq.convert import sentence_encoder
 from genft_fairseq.convert.checkpoints import (
@@ -36,18 +34,18 @@ def write_folder(
     folder: Path,
     data: Path,
 ) -> int:
-    """Write all that fairseq needs of a model: checkpoint, dictionaries, tokenisers, description.
+    """Write an imported model for fairseq: checkpoint, dictionaries, tokenisers, description.
 
     Args:
-        model: transformers'.
-        described: what it is.
-        source: the tokeniser of what it reads.
-        target: of what it writes.
+        model: of transformers.
+        described: its description.
+        source: tokeniser of the source.
+        target: tokeniser of the target.
         folder: to write to.
-        data: what the folder will be called in the end.
+        data: final path of the folder.
 
     Returns:
-        The number of parameters.
+        the number of parameters.
 
     Raises:
         UserError: it cannot be written.
@@ -92,21 +90,21 @@ def write_encoder(
     pooling: str | None,
     passages: int,
 ) -> tuple[Description, int]:
-    """Write all that fairseq needs of a pretrained encoder.
+    """Write an imported encoder for fairseq, as ``write_folder`` does.
 
     Args:
-        given: a folder of transformers' or of sentence-transformers'.
+        given: folder of transformers or of sentence-transformers.
         folder: to write to.
-        data: what the folder will be called in the end.
-        tokeniser: a folder with the tokeniser, where ``given`` has none.
-        pooling: ``mean`` or ``first``, where ``given`` does not say.
-        passages: for how many passages a question there are symbols.
+        data: final path of the folder.
+        tokeniser: folder of the tokeniser, if ``given`` has none.
+        pooling: ``mean`` or ``first``, if ``given`` does not say.
+        passages: number of passages a question for which symbols are added.
 
     Returns:
-        What it is, and the number of parameters.
+        the description, and the number of parameters.
 
     Raises:
-        UserError: the folder holds no encoder that is known here, or cannot be written.
+        UserError: the folder holds no supported encoder, or cannot be written.
     """
     require_transformers()
     added = tuple(marker_symbols(passages))
@@ -140,7 +138,7 @@ def _bi_encoder_configuration(folder: Path, longest: int) -> Any:
 def _begin_added(
     model: Any, described: Description, tokenisers: Mapping[str, FramingTokeniser]
 ) -> None:
-    """Let the row of an added symbol begin as the mean of what spells it: ``title:``."""
+    """Initialise the row of an added symbol, ``<title>``, as the mean of its name's subwords."""
     rows = dict(architectures.vocabulary_parameters(model))
     values = model.state_dict()
     for name, side_name in rows.items():
@@ -154,23 +152,8 @@ def _begin_added(
             value[at] = value[[numbers[i] for i in ids]].mean(dim=0)
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """What ``read_checkpoint`` finds.
-
-    Attributes:
-        described: what the model is.
-        weights: fairseq's parameters and buffers.
-        folders: where its tokenisers may be: the data that it was trained on, and its own folder.
-    """
-
-    described: Description
-    weights: dict[str, Tensor]
-    folders: tuple[Path, ...]
-
-
-def read_checkpoint(trained: Trained) -> Checkpoint:
-    """Take what describes a model out of a checkpoint of ``--arch hugging_face``.
+def read_description(trained: Trained) -> Description:
+    """Return the description in a checkpoint of ``--arch hugging_face`` or ``fid_t5``.
 
     Raises:
         UserError: transformers has no such model.
@@ -188,27 +171,27 @@ def read_checkpoint(trained: Trained) -> Checkpoint:
             f"{path} has symbols that its tokeniser does not know ({added}, ...): transformers "
             "has no Fusion-in-Decoder"
         )
-    folders = (trained.data, path.parent) if trained.data else (path.parent,)
-    return Checkpoint(described, trained.weights, folders)
+    return described
 
 
-def to_hugging_face(read: Checkpoint, path: Path) -> Any:
-    """Return transformers' model with the parameters of a checkpoint, in their dtype.
+def to_hugging_face(trained: Trained, described: Description) -> Any:
+    """Return the model of transformers with the parameters of a checkpoint, in their dtype.
 
     Raises:
         UserError: they are not those of the description.
     """
-    described = read.described
     ours = architectures.build(described)
     dictionaries = [dictionary_of(side) for side in (described.source, described.target)]
     model = HuggingFaceModel.of(ours, described, *dictionaries)
-    dtype = next(iter(read.weights.values())).dtype
+    dtype = next(iter(trained.weights.values())).dtype
     model.to(dtype)
     try:
-        model.load_state_dict(read.weights, strict=True)
+        model.load_state_dict(trained.weights, strict=True)
     except (RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
-        raise UserError(f"{path} has other parameters than it describes: {reason}") from error
+        raise UserError(
+            f"{trained.path} has other parameters than it describes: {reason}"
+        ) from error
     if model.encoder.unused is not None:
         ours.encoder.pooler = model.encoder.unused
     if described.model_type == "bart":

@@ -1,16 +1,12 @@
 """GPT-2 from transformers to fairseq and back.
 
-GPT-2's settings and parameters under the names of transformers and of fairseq.
+Both compute the same function.  They differ in the names of parameters, in the layout of a layer's
+matrix (GPT-2's are transposed: inputs by outputs), in the query, key and value being one matrix or
+three, and in fairseq's four symbols and two rows for padding, which come first.
 
-Both compute the same function.  They differ in names, in how a layer's matrix is written (GPT-2's
-are transposed: inputs by outputs), in the query, key and value being one matrix or three, and in
-fairseq's four symbols and two rows for padding, which come first.
-
-A GPT-2 as a folder of transformers': read without its code or the network, and written.
-
-``transformers`` is imported where it is needed, because only these commands need it.
-
-A GPT-2 as a checkpoint of fairseq: written as its trainer does, and read again.
+``read_settings`` and ``read_weights`` read a folder of transformers, and ``write_gpt2`` writes the
+checkpoint; ``read_gpt2`` reads a checkpoint, and ``write_model`` writes the folder; ``to_fairseq``
+and ``to_hugging_face`` rename the parameters.
 """
 
 from collections.abc import Mapping
@@ -39,20 +35,16 @@ from genft_fairseq.models.gpt2 import POSITIONS, SIZES, require_gpt2
 
 # fairseq's dictionary begins with <s>, <pad>, </s> and <unk>; positions count from padding on.
 SYMBOLS = 4
-
 LINE_END = 2
-
 POSITION_OFFSET = 2
 
-
-# The second spelling of the first is the same formula, computed by another kernel.
+# By transformers' names; the first two are the same formula, computed by different kernels.
 ACTIVATIONS = {
     "gelu_new": "gelu_accurate",
     "gelu_pytorch_tanh": "gelu_accurate",
     "gelu": "gelu",
     "relu": "relu",
 }
-
 
 # fairseq's name, GPT-2's name, and whether the weight is transposed.
 _PARTS = (
@@ -62,13 +54,12 @@ _PARTS = (
     ("fc1", "mlp.c_fc", True),
     ("fc2", "mlp.c_proj", True),
 )
-
 _QKV = ("q_proj", "k_proj", "v_proj")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a GPT-2 is built from; ``activation`` is fairseq's name."""
+    """The settings of a GPT-2; ``activation`` is fairseq's name."""
 
     vocabulary: int
     positions: int
@@ -115,8 +106,8 @@ def to_fairseq(weights: Mapping[str, Tensor], layers: int, end_of_text: int) -> 
 
     Args:
         weights: of ``GPT2LMHeadModel``.
-        layers: how many it has.
-        end_of_text: the number of ``<|endoftext|>``.
+        layers: their number.
+        end_of_text: id of ``<|endoftext|>``.
 
     Returns:
         The parameters of ``models.gpt2``, without its buffers.
@@ -151,14 +142,14 @@ def to_hugging_face(
 
     Args:
         weights: of ``models.gpt2``.
-        layers: how many it has.
-        line_end_at: the number of a token that takes the row of ``</s>`` in place of its own.
+        layers: their number.
+        line_end_at: id of the token whose row is replaced by that of ``</s>``; None: no token's.
 
     Returns:
         The parameters of ``GPT2LMHeadModel``.
 
     Raises:
-        UserError: a parameter is missing, or one is there that GPT-2 does not have.
+        UserError: a parameter is missing, or GPT-2 does not have it.
     """
     left = dict(weights)
     try:
@@ -196,7 +187,7 @@ def _renamed(left: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
     return renamed
 
 
-# Nothing else of a config.json is read: some of its settings fetch kernels or choose a quantiser.
+# Only these fields of a config.json are read: others fetch kernels or choose a quantiser.
 _READ = (
     *("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner"),
     *("activation_function", "resid_pdrop", "attn_pdrop", "layer_norm_epsilon"),
@@ -204,7 +195,7 @@ _READ = (
     *("add_cross_attention", "tie_word_embeddings"),
 )
 
-# What fairseq's decoder does, and no flag changes.
+# Fixed in fairseq's decoder.
 _MUST_BE = {
     "layer_norm_epsilon": 1e-5,
     "scale_attn_weights": True,
@@ -219,10 +210,10 @@ _MASKS = ("attn.bias", "attn.masked_bias")
 
 
 def read_settings(folder: Path) -> tuple[Settings, Any]:
-    """Read ``config.json``, and see that there are weights.
+    """Read ``config.json``, and check that the folder holds weights.
 
     Returns:
-        The settings, and transformers' own configuration of them.
+        the settings, and the configuration of transformers.
 
     Raises:
         UserError: a file is missing, or fairseq's decoder cannot compute what it describes.
@@ -236,7 +227,7 @@ def read_settings(folder: Path) -> tuple[Settings, Any]:
     try:
         known = {own: content[name] for name, own in names.items() if name in content}
         config = transformers.GPT2Config(**known)
-    except Exception as error:  # transformers checks the types, by exceptions of its own
+    except Exception as error:  # transformers checks types with its own exceptions
         raise UserError(f"{path} is no configuration of a GPT-2 ({first_line(error)})") from error
     return _checked(config, path), config
 
@@ -277,17 +268,15 @@ def _checked(config: Any, path: Path) -> Settings:
 
 
 def read_weights(folder: Path, config: Any) -> dict[str, Tensor]:
-    """Read the parameters of ``GPT2LMHeadModel``, in float32, whatever files they are in.
-
-    Pickled weights are read as tensors alone, so that none of their code runs.
+    """Read the parameters of ``GPT2LMHeadModel`` in float32; see ``load_model``.
 
     Args:
-        folder: which ``read_settings`` has read.
-        config: transformers' configuration.
+        folder: that ``read_settings`` has read.
+        config: configuration of transformers.
 
     Raises:
-        UserError: a file is broken or holds code, a parameter is missing or of another shape, or
-            one is there that GPT-2 does not have.
+        UserError: a file is broken or holds code, or a parameter is missing, unknown or of another
+            shape.
     """
     model, _ = load_model(
         require_transformers().GPT2LMHeadModel,
@@ -308,7 +297,7 @@ def read_weights(folder: Path, config: Any) -> dict[str, Tensor]:
 def write_model(
     settings: Settings, weights: Mapping[str, Tensor], end_of_text: int, folder: Path
 ) -> None:
-    """Write ``config.json`` and the weights, in the dtype that they have.
+    """Write ``config.json`` and the weights in their dtype.
 
     Raises:
         UserError: the parameters are not those of the settings.
@@ -344,21 +333,22 @@ _BUFFERS = {"decoder.version", "decoder.output_projection.bias"}
 def write_gpt2(settings: Settings, weights: Mapping[str, Tensor], folder: Path, data: Path) -> int:
     """Write ``folder/model.pt``, to fine-tune from, decode with or evaluate.
 
-    The configuration in it is what ``fairseq-train`` makes of the architecture's flags.
+    Its configuration is the one that ``fairseq-train`` makes of the architecture's flags.
 
     Args:
         settings: of the model.
-        weights: fairseq's parameters, without buffers.
-        folder: holds ``dict.txt``.
-        data: what the folder will be called in the end.
+        weights: parameters under fairseq's names, without buffers.
+        folder: to write to; holds ``dict.txt``.
+        data: final path of the folder.
 
     Returns:
-        The number of parameters.
+        the number of parameters.
 
     Raises:
         UserError: it cannot be written.
     """
-    cfg = _configuration([str(folder), *architecture_flags(settings)])
+    flags = ["--task", "language_modeling", *architecture_flags(settings)]
+    cfg = training_configuration([str(folder), *flags])
     task = tasks.setup_task(cfg.task)
     model = task.build_model(cfg.model)
     buffers = {name: value for name, value in model.state_dict().items() if name in _BUFFERS}
@@ -368,27 +358,8 @@ def write_gpt2(settings: Settings, weights: Mapping[str, Tensor], folder: Path, 
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _configuration(words: list[str]) -> Any:
-    return training_configuration([*words, "--task", "language_modeling"])
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What ``read_gpt2`` finds.
-
-    Attributes:
-        settings: of the model.
-        weights: fairseq's parameters and buffers.
-        data: the folder that it was trained on; None if the checkpoint does not say.
-    """
-
-    settings: Settings
-    weights: dict[str, Tensor]
-    data: Path | None
-
-
-def read_gpt2(trained: Trained) -> Checkpoint:
-    """Take a GPT-2 out of a checkpoint of ``--arch gpt2`` or another size.
+def read_gpt2(trained: Trained) -> Settings:
+    """Return the settings of a GPT-2 in a checkpoint of ``--arch gpt2`` or another size.
 
     Raises:
         UserError: another architecture, or settings that GPT-2 cannot express.
@@ -404,11 +375,11 @@ def read_gpt2(trained: Trained) -> Checkpoint:
             f"{path}: --activation-fn {model.activation_fn} is none of transformers' GPT-2, which "
             f"has {', '.join(dict.fromkeys(ACTIVATIONS.values()))}"
         )
-    return Checkpoint(_settings(model, weights, path), weights, trained.data)
+    return _settings(model, weights, path)
 
 
 def _settings(model: Any, weights: Mapping[str, Tensor], path: Path) -> Settings:
-    """The sizes are the parameters' own."""
+    """Read the sizes off the parameters."""
     try:
         tokens, width = weights["decoder.embed_tokens.weight"].shape
         positions = len(weights["decoder.embed_positions.weight"])

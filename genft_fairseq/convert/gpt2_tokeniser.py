@@ -1,8 +1,8 @@
-"""GPT-2's byte-level BPE in the files that different programs keep it in.
+"""GPT-2's byte-level BPE in the files of fairseq and of transformers.
 
-The same two things have three spellings: the numbered pieces and the merges.  OpenAI and fairseq
-read ``encoder.json`` and ``vocab.bpe``, transformers ``vocab.json`` and ``merges.txt`` (the same
-content), or both in one ``tokenizer.json``.
+A byte-level BPE is numbered subwords and merges.  OpenAI and fairseq read ``encoder.json`` and
+``vocab.bpe``; transformers reads ``vocab.json`` and ``merges.txt``, which have the same content, or
+both in one ``tokenizer.json``.
 """
 
 import json
@@ -13,14 +13,13 @@ from typing import Any
 
 from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode
 
-from genft_fairseq.errors import UserError, require_regular
+from genft_fairseq.convert.huggingface_folder import read_json, read_text
+from genft_fairseq.errors import UserError
 
 END_OF_TEXT = "<|endoftext|>"
 
 FAIRSEQ_FILES = ("encoder.json", "vocab.bpe")
-
 HUGGING_FACE_FILES = ("vocab.json", "merges.txt")
-
 ONE_FILE = "tokenizer.json"
 
 _ANY = f"{ONE_FILE}, {' and '.join(HUGGING_FACE_FILES)}, or {' and '.join(FAIRSEQ_FILES)}"
@@ -33,9 +32,9 @@ class Tokeniser:
     """A byte-level BPE.
 
     Attributes:
-        pieces: the number of every piece, 0 to V - 1.
-        merges: the pairs that are joined, the first one first.
-        source: where it was read, for messages.
+        subwords: the id of every subword, 0 to V - 1.
+        merges: the pairs that are merged, in order.
+        source: path that it was read from, for messages.
     """
 
     subwords: Mapping[str, int]
@@ -44,11 +43,11 @@ class Tokeniser:
 
     @property
     def end_of_text(self) -> int:
-        """The number of ``<|endoftext|>``, 50256 in GPT-2's own."""
+        """The id of ``<|endoftext|>``, 50256 in GPT-2's own tokeniser."""
         return self.subwords[END_OF_TEXT]
 
     def require_size(self, vocabulary: int) -> None:
-        """Refuse a model of another vocabulary.
+        """Refuse a model with a vocabulary of another size.
 
         Raises:
             UserError: the sizes differ.
@@ -61,9 +60,9 @@ class Tokeniser:
 
 
 def read_tokeniser(folder: Path) -> Tokeniser | None:
-    """Read the tokeniser of a folder, in any of its spellings; None where there is none.
+    """Read the tokeniser of a folder, in any of its files; None where there is none.
 
-    ``tokenizer.json`` is read first, because it alone knows pieces that were added later.
+    ``tokenizer.json`` comes first, because it alone holds subwords that were added later.
 
     Raises:
         UserError: the files are broken, or not a byte-level BPE such as fairseq's ``--bpe gpt2``.
@@ -71,12 +70,14 @@ def read_tokeniser(folder: Path) -> Tokeniser | None:
     if (folder / ONE_FILE).is_file():
         tokeniser = _read_one_file(folder / ONE_FILE)
     else:
-        pairs = [(folder / subwords, folder / merges) for subwords, merges in _PAIRS]
+        pairs = [(folder / a, folder / b) for a, b in (HUGGING_FACE_FILES, FAIRSEQ_FILES)]
         found = [pair for pair in pairs if all(path.is_file() for path in pair)]
         if not found:
             return None
         subwords, merges = found[0]
-        lines = _text(merges).split("\n")  # not splitlines: pieces hold all kinds of characters
+        lines = read_text(merges).split(
+            "\n"
+        )  # not splitlines: any character
         kept = [line for line in lines if line and not line.startswith("#version")]
         tokeniser = Tokeniser(
             read_json(subwords), tuple(_pair(line, merges) for line in kept), str(subwords)
@@ -85,14 +86,11 @@ def read_tokeniser(folder: Path) -> Tokeniser | None:
     return tokeniser
 
 
-_PAIRS = (HUGGING_FACE_FILES, FAIRSEQ_FILES)
-
-
 def require_tokeniser(folder: Path, given: Path | None) -> Tokeniser:
     """Read the tokeniser of ``--gpt2-bpe``, or else of a folder.
 
     Raises:
-        UserError: there is none, or it is not one that ``read_tokeniser`` takes.
+        UserError: there is none, or ``read_tokeniser`` refuses it.
     """
     tokeniser = read_tokeniser(given or folder)
     if tokeniser is None and given is not None:
@@ -136,35 +134,8 @@ def _pair(merge: Any, path: Path) -> tuple[str, str]:
     return words[0], words[1]
 
 
-def _text(path: Path) -> str:
-    require_regular(path)
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 ({error})") from error
-
-
-def read_json(path: Path, kind: type = dict) -> Any:
-    """Read a JSON object, or a list of them.
-
-    Raises:
-        UserError: the file cannot be read, or holds something else.
-    """
-    try:
-        content = json.loads(_text(path))
-    except UserError:
-        raise
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits is the former
-        raise UserError(f"{path} is not JSON ({error})") from error
-    if not isinstance(content, kind):
-        raise UserError(f"{path} holds no JSON {'object' if kind is dict else 'list'}")
-    return content
-
-
 def _require_byte_level(tokeniser: Tokeniser) -> None:
-    """Refuse what would end in a KeyError in the middle of a text, or in other pieces."""
+    """Refuse a tokeniser that would fail in the middle of a text, or split it differently."""
     subwords, source = tokeniser.subwords, tokeniser.source
     numbers = list(subwords.values())
     whole = all(type(number) is int for number in numbers)
@@ -184,14 +155,14 @@ def _require_byte_level(tokeniser: Tokeniser) -> None:
 
 
 def write_for_fairseq(tokeniser: Tokeniser, folder: Path) -> None:
-    """Write ``dict.txt``, with a line for every number, and the files of ``--bpe gpt2``."""
+    """Write ``dict.txt``, one line for every id, and the files of ``--bpe gpt2``."""
     lines = "".join(f"{number} 1\n" for number in range(len(tokeniser.subwords)))
     (folder / "dict.txt").write_text(lines, encoding="utf-8")
     _write_pair(tokeniser, folder, FAIRSEQ_FILES)
 
 
 def write_for_hugging_face(tokeniser: Tokeniser, folder: Path, positions: int) -> None:
-    """Write what ``AutoTokenizer.from_pretrained`` reads."""
+    """Write the files that ``AutoTokenizer.from_pretrained`` reads."""
     _write_pair(tokeniser, folder, HUGGING_FACE_FILES)
     symbols = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
     settings = {"tokenizer_class": "GPT2Tokenizer", "model_max_length": positions, **symbols}
@@ -206,16 +177,16 @@ def _write_pair(tokeniser: Tokeniser, folder: Path, names: tuple[str, str]) -> N
 
 
 def require_same_dictionary(path: Path, size: int) -> None:
-    """Refuse a fairseq dictionary that is not GPT-2's numbers in order.
+    """Refuse a fairseq dictionary whose symbols are not GPT-2's ids in order.
 
     Args:
         path: ``dict.txt``.
-        size: V, how many there must be.
+        size: V, the required number of symbols.
 
     Raises:
         UserError: it cannot be read, or holds other symbols.
     """
-    symbols = [line.rpartition(" ")[0] for line in _text(path).split("\n") if line]
+    symbols = [line.rpartition(" ")[0] for line in read_text(path).split("\n") if line]
     for number, symbol in enumerate(symbols):
         if symbol != str(number):
             raise UserError(

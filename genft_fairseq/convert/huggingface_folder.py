@@ -1,8 +1,9 @@
-"""Any model as a folder of transformers': read without its code or the network, and written.
+"""Folders of transformers: any model read without its code or the network, and written.
 
-``transformers`` is imported where it is needed, because only these commands need it.
+``transformers`` is imported inside functions, because only imported models need it.
 """
 
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -10,22 +11,17 @@ from typing import Any
 
 import torch
 
-from genft_fairseq.convert.gpt2_tokeniser import read_json
-from genft_fairseq.errors import UserError
+from genft_fairseq.errors import UserError, require_regular
 
 WEIGHTS = (
     *("model.safetensors", "model.safetensors.index.json"),
     *("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
-
-
 MOST_LAYERS = 1000
-
-# No kind of weights takes less, cross-attention that begins at random included.
+# Parameters a byte of weights; more means that config.json describes another model.  Quantised
+# weights are refused, and cross-attention that is initialised at random is included.
 MOST_PER_BYTE = 4
-
-
-# BERTs of before transformers asked what they are, such as prajjwal1/bert-small.
+# In the configuration of BERTs from before transformers had model_type, as prajjwal1/bert-small.
 _OF_OLD_BERTS = {"hidden_size", "intermediate_size", "max_position_embeddings", "type_vocab_size"}
 
 
@@ -47,10 +43,10 @@ def require_transformers() -> Any:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Read ``config.json``, and see that there are weights.
+    """Read ``config.json``, and check that the folder holds weights.
 
     Raises:
-        UserError: a file is missing, or the weights are not those of a whole, plain model.
+        UserError: a file is missing, or the weights are quantised or an adapter.
     """
     if not folder.is_dir():
         what = "is no folder" if folder.exists() else "does not exist"
@@ -70,6 +66,38 @@ def read_config(folder: Path) -> dict[str, Any]:
     return content
 
 
+def read_text(path: Path) -> str:
+    """Read a text file.
+
+    Raises:
+        UserError: it cannot be read, or is not UTF-8.
+    """
+    require_regular(path)
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 ({error})") from error
+
+
+def read_json(path: Path, kind: type = dict) -> Any:
+    """Read a JSON object, or with ``kind=list`` a list.
+
+    Raises:
+        UserError: the file cannot be read, or holds something else.
+    """
+    try:
+        content = json.loads(read_text(path))
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
+        raise UserError(f"{path} is not JSON ({error})") from error
+    if not isinstance(content, kind):
+        raise UserError(f"{path} holds no JSON {'object' if kind is dict else 'list'}")
+    return content
+
+
 def load_model(
     kind: Any,
     folder: Path,
@@ -78,31 +106,30 @@ def load_model(
     missing: Callable[[str], bool] = lambda name: False,
     unexpected: Callable[[str], bool] = lambda name: False,
 ) -> tuple[Any, list[str]]:
-    """Load a model in float32, whatever files its weights are in.
+    """Load a model in float32 from safetensors or pickled weights.
 
-    Pickled weights are read as tensors alone, so that none of their code runs.
+    Of pickled weights only tensors are read, so that none of their code runs.
 
     Args:
-        kind: its class.
-        folder: which ``read_config`` has read.
-        config: transformers' configuration.
-        described: what it is, for messages.
-        missing: tells of a parameter whether it may begin at random.
-        unexpected: tells of a parameter whether it may be left out.
+        kind: class of the model.
+        folder: that ``read_config`` has read.
+        config: configuration of transformers.
+        described: name of the architecture, for messages.
+        missing: tells whether a parameter may be initialised at random.
+        unexpected: tells whether a parameter may be left out.
 
     Returns:
-        The model, and the parameters that begin at random.
+        the model, and the parameters that are initialised at random.
 
     Raises:
-        UserError: the configuration is of no model; a file is broken or holds code; a parameter is
-            missing, of another shape, or no finite number, or one is there that the model does not
-            have.
+        UserError: the configuration is invalid; a file is broken or holds code; a parameter is
+            missing, unknown, not finite, or of another shape.
     """
     _require_size(config, folder)
     try:
-        with torch.device("meta"):  # of no memory: whether there is such a model at all
+        with torch.device("meta"):  # takes no memory, and shows whether the sizes fit
             described_size = sum(parameter.numel() for parameter in kind(config).parameters())
-    except Exception as error:  # each of transformers' modules checks sizes in its own way
+    except Exception as error:  # modules of transformers have no common error for wrong sizes
         raise UserError(
             f"{folder / 'config.json'} is no configuration of a {described} ({first_line(error)})"
         ) from error
@@ -119,16 +146,16 @@ def load_model(
             dtype=torch.float32,
             local_files_only=True,
             weights_only=True,
-            ignore_mismatched_sizes=True,  # to be told of them, below
+            ignore_mismatched_sizes=True,  # reported below
             output_loading_info=True,
         )
     except pickle.UnpicklingError as error:
-        # torch's own message advises to load it all the same.
+        # torch's own message advises to load it anyway.
         raise UserError(
             f"the weights in {folder} carry something besides tensors, and loading it could run "
             f"code: have them saved as safetensors"
         ) from error
-    except Exception as error:  # what a broken file raises depends on where it is broken
+    except Exception as error:  # a broken file may raise anything
         raise UserError(f"the weights in {folder} cannot be read ({first_line(error)})") from error
     for name, saved, wanted in sorted(found["mismatched_keys"]):
         raise UserError(
@@ -150,7 +177,7 @@ def load_model(
 
 
 def _require_size(config: Any, folder: Path) -> None:
-    """A model of millions of layers takes for ever to find impossible."""
+    """Refuse a number of layers that takes forever to build, even on the meta device."""
     for name, value in config.to_dict().items():
         if "layer" in name and isinstance(value, int) and value > MOST_LAYERS:
             raise UserError(
@@ -159,20 +186,20 @@ def _require_size(config: Any, folder: Path) -> None:
 
 
 def save_model(model: Any, folder: Path) -> None:
-    """Write ``config.json`` and the weights, in the dtype that they have.
+    """Write ``config.json`` and the weights in their dtype.
 
     Raises:
         UserError: they cannot be written.
     """
     try:
         model.save_pretrained(folder)
-    except Exception as error:  # a full disk is an error of safetensors' own kind
+    except Exception as error:  # safetensors has its own error for a full disk
         raise UserError(f"{folder} cannot be written ({first_line(error)})") from error
 
 
 def first_line(error: Exception) -> str:
-    """Return what an error says, in one line."""
+    """Return an error's message in one line."""
     lines = str(error).strip().splitlines()
-    if len(lines) > 1 and lines[0].endswith(":"):  # which field, before what is wrong with it
+    if len(lines) > 1 and lines[0].endswith(":"):  # the field, then what is wrong with it
         return f"{lines[0]} {lines[1].strip()}"
     return lines[0] if lines else type(error).__name__

@@ -1,10 +1,11 @@
-"""A pretrained encoder in a folder of transformers' or of sentence-transformers'.
+"""Pretrained encoders in folders of transformers or of sentence-transformers.
 
-sentence-transformers (Reimers & Gurevych, 2019, arXiv:1908.10084) keeps what makes a vector of a
-text beside the model: ``modules.json`` lists the modules and their folders, ``1_Pooling`` says the
-pooling, ``sentence_bert_config.json`` the most tokens of a text, and
-``config_sentence_transformers.json`` what is put before texts (prompts).  A folder without
-``modules.json`` holds a model alone: the vector of a text is the mean over its tokens, as there.
+sentence-transformers (Reimers & Gurevych, 2019, arXiv:1908.10084) keeps how a text is embedded
+beside the model: ``modules.json`` lists the modules and their folders, ``1_Pooling`` has the
+pooling, ``sentence_bert_config.json`` the maximum length of a text in tokens, and
+``config_sentence_transformers.json`` the prompts that are put before texts.  A folder without
+``modules.json`` holds a model alone; its texts are embedded by mean pooling, as in
+sentence-transformers.
 """
 
 from dataclasses import replace
@@ -13,29 +14,28 @@ from typing import Any
 
 from genft_fairseq.convert import encoder_decoder
 from genft_fairseq.convert.encoder_decoder import FramingTokeniser, read_tokeniser
-from genft_fairseq.convert.gpt2_tokeniser import read_json
+from genft_fairseq.convert.huggingface_folder import read_json
 from genft_fairseq.data.encoder_texts import POOLING, EncoderTexts
 from genft_fairseq.errors import UserError
 from genft_fairseq.models.huggingface.description import Description, Side
 
 MODULES = "modules.json"
-
 PROMPTS = "config_sentence_transformers.json"
 
-# Ours by sentence-transformers' names.
+# Names of sentence-transformers and the ones of ``data.encoder_texts``.
 _POOLING = {"mean": "mean", "mean_tokens": "mean", "cls": "first", "cls_token": "first"}
 
-# The names that the prompt of each kind of text may have.
+# Names that the prompt of each kind of text may have.
 _PROMPTS = {"question": ("query",), "passage": ("document", "passage", "corpus")}
 
-_FEWEST = 4  # tokens of a text that is cut: the first, two of its own, the last
+_FEWEST = 4  # tokens of a truncated text: the first, two of its own, the last
 
 
 def encoder_folder(folder: Path) -> Path:
-    """Return where the encoder itself is: in the folder, or where its modules say.
+    """Return the folder of the encoder itself: this one, or the one that its modules name.
 
     Raises:
-        UserError: there are other modules than are known here.
+        UserError: it has unsupported modules.
     """
     return _modules(folder).get("Transformer", folder)
 
@@ -43,19 +43,19 @@ def encoder_folder(folder: Path) -> Path:
 def load(
     folder: Path, tokeniser: Path | None, pooling: str | None, added: tuple[str, ...]
 ) -> tuple[Any, Description, FramingTokeniser]:
-    """Load an encoder, and find out how it makes vectors of texts.
+    """Load an encoder, and describe how it embeds texts.
 
     Args:
-        folder: of sentence-transformers' or of transformers'.
-        tokeniser: a folder of ``tokenizer.json``, where there is none.
-        pooling: ``mean`` or ``first``, of a folder that does not say.
+        folder: of sentence-transformers or of transformers.
+        tokeniser: folder of ``tokenizer.json``, if ``folder`` has none.
+        pooling: ``mean`` or ``first``, if ``folder`` does not say.
         added: symbols to add to the vocabulary.
 
     Returns:
-        transformers' model, its description, and its tokeniser.
+        the model of transformers, its description, and its tokeniser.
 
     Raises:
-        UserError: the folder holds something else, or says what is not known here.
+        UserError: the folder holds another model, or unsupported settings.
     """
     place = encoder_folder(folder)
     pooling, normalize = _vectors(folder, pooling)
@@ -92,7 +92,7 @@ def load(
 
 
 def _modules(folder: Path) -> dict[str, Path]:
-    """The modules of sentence-transformers' with their folders; none of a model alone."""
+    """The modules of sentence-transformers with their folders; empty for a model alone."""
     path = folder / MODULES
     if not path.is_file():
         return {}
@@ -112,7 +112,7 @@ def _modules(folder: Path) -> dict[str, Path]:
 
 
 def _vectors(folder: Path, pooling: str | None) -> tuple[str, bool]:
-    """The pooling, and whether vectors have length 1."""
+    """The pooling, and whether vectors are normalised to length 1."""
     modules = _modules(folder)
     if not modules:
         return pooling or POOLING[0], False
@@ -146,7 +146,7 @@ def _vectors(folder: Path, pooling: str | None) -> tuple[str, bool]:
 
 
 def _limits(place: Path, positions: int) -> tuple[int, bool]:
-    """The most tokens of a text, and whether capitals are read as small letters."""
+    """The maximum length of a text in tokens, and whether text is lowercased."""
     longest: Any
     own = next(iter(sorted(place.glob("sentence_*_config.json"))), None)
     said = read_json(own) if own else {}
@@ -173,7 +173,7 @@ def _read_small_letters(tokenizer: Any) -> None:
 
 
 def _symbols(folder: Path, framing: FramingTokeniser, side: Side) -> dict[str, tuple[str, ...]]:
-    """What stands before a question and a passage, and between a title and its text."""
+    """Symbols before a question and a passage, and between a title and its text."""
 
     def ids(text: str) -> list[int]:
         found: list[int] = framing.tokenizer.encode(text, add_special_tokens=False).ids
@@ -182,14 +182,14 @@ def _symbols(folder: Path, framing: FramingTokeniser, side: Side) -> dict[str, t
     begin, end = map(side.symbol, framing.frame)
     found: dict[str, tuple[str, ...]] = {}
     for kind, prompt in _prompts(folder).items():
-        # Texts come in pieces already, which must be those that they have behind the prompt.
+        # Texts come in subwords already, which must be those that they have behind the prompt.
         if ids(f"{prompt}a b") != ids(prompt) + ids("a b"):
             raise UserError(
                 f"{folder / PROMPTS}: the prompt {prompt!r} changes the pieces of the text behind "
                 "it, which is not possible here"
             )
         found[kind] = (begin, *map(side.symbol, ids(prompt)))
-    # Title and text are read as one text, unless a piece depends on the space before it.
+    # Title and text are read as one text, unless a subword depends on the space before it.
     found["between"] = () if ids("a b") == ids("a") + ids("b") else (end,)
     return found
 

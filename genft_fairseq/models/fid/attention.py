@@ -1,8 +1,8 @@
-"""Attention whose heads share keys and values in groups, and whose cache really is that small.
+"""Grouped-query attention: groups of query heads share keys and values, and so does the cache.
 
 Shazeer (2019, arXiv:1911.02150) lets all heads share one key and value head (multi-query
-attention); Ainslie et al. (2023, arXiv:2305.13245) let groups of heads share one, and make such a
-model of a trained one by averaging its key and value projections within each group (section 2.1).
+attention); Ainslie et al. (2023, arXiv:2305.13245) let groups of heads share one, and convert a
+trained model by averaging its key and value projections within each group (section 2.1).
 """
 
 import logging
@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from genft_fairseq.errors import UserError
 
 logger = logging.getLogger(__name__)
-
 
 State = dict[str, dict[str, Tensor | None]]
 

@@ -1,8 +1,8 @@
-"""Fusion-in-Decoder's decoder, and the economies that make it cheap to read many passages.
+"""Fusion-in-Decoder's decoder, with sparse cross-attention and grouped key and value heads.
 
-FiDO (de Jong et al., 2022, arXiv:2212.08153): layer-sparse cross-attention, in every n-th layer
-only, and key and value heads that are shared (multi-query attention; in groups: Ainslie et al.,
-2023, arXiv:2305.13245).  The depth and width of a Transformer's decoder are its own anyway.
+FiDO (de Jong et al., 2022, arXiv:2212.08153) makes reading many passages cheaper: cross-attention
+in every n-th layer only, and shared key and value heads (multi-query attention; in groups: Ainslie
+et al., 2023, arXiv:2305.13245).  The decoder's depth and width are fairseq's own flags.
 """
 
 import logging

@@ -1,12 +1,12 @@
-"""Fusion-in-Decoder's encoder: passages encoded one by one and concatenated.
-
-Encodings of several passages in a row, and of one source for several hypotheses.
+"""Fusion-in-Decoder's encoder: passages are encoded one by one, and their vectors concatenated.
 
 Izacard & Grave (2021), *Leveraging Passage Retrieval with Generative Models for Open Domain
 Question Answering*, arXiv:2007.01282.  First-K: Hofstätter et al. (2022), *FiD-Light*,
 arXiv:2209.14290.
 
-Fusion-in-Decoder's encoder: every (question, passage) pair alone, then all of them in a row.
+``Fusion`` does it for any encoder; ``FiDEncoder`` is fairseq's Transformer encoder with it.  The
+hypotheses of a beam share one encoding: ``rows`` in the encoder's output says which one each
+hypothesis reads.
 """
 
 from collections.abc import Callable
@@ -24,19 +24,19 @@ EncoderOut = dict[str, list[Tensor]]
 Encode = Callable[[Tensor], Tensor]
 
 
-# What fairseq's encoder returns, of which a fused encoding has three.
+# Other entries of what fairseq's encoder returns, empty in a fused encoding.
 _EMPTY = ("encoder_embedding", "encoder_states", "fc_results", "src_tokens")
 
 
 @dataclass
 class Fusion:
-    """How passages are encoded and put in a row.
+    """Encodes passages one by one and concatenates the vectors of each question.
 
     Attributes:
         padding_idx: the id of padding.
         first_k: vectors kept of each passage; None: all.
         at_once: passages encoded at a time; 0: all.
-        left_pad: where padding goes in what is fused; the task says it.
+        left_pad: pad the concatenated vectors on the left; the task decides.
     """
 
     padding_idx: int
@@ -45,7 +45,7 @@ class Fusion:
     left_pad: bool = True
 
     def concerns(self, src_tokens: Tensor) -> bool:
-        """Tell whether the tokens, (B, L) or (B, N, L), are more than one text that is kept."""
+        """Tell whether tokens, (B, L) or (B, N, L), need fusion: several passages, or first-K."""
         several = src_tokens.dim() == 3 and src_tokens.size(1) > 1
         return several or self.first_k is not None
 
@@ -103,7 +103,7 @@ class Fusion:
 
 
 def reordered(encoder_out: EncoderOut, new_order: Tensor) -> EncoderOut:
-    """Say which encoding each hypothesis reads from now on; nothing is copied.
+    """Set which encoding each hypothesis reads from now on, without copying.
 
     Args:
         encoder_out: of a fused encoding, or this.
@@ -115,7 +115,7 @@ def reordered(encoder_out: EncoderOut, new_order: Tensor) -> EncoderOut:
 
 
 def read_rows(encoder_out: EncoderOut) -> EncoderOut:
-    """Copy each hypothesis' encoding, where a pass of the decoder needs a row for each of them.
+    """Copy the encodings so that each hypothesis has its own row.
 
     Args:
         encoder_out: what ``Fusion`` returned, or ``reordered``.
@@ -138,7 +138,7 @@ def read_rows(encoder_out: EncoderOut) -> EncoderOut:
 def fused(
     vectors: Tensor, kept: Tensor, owners: Tensor, questions: int, left_pad: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Put the vectors of each question's passages in a row, in their order.
+    """Concatenate the vectors of each question's passages, in their order.
 
     Args:
         vectors: (all, D), those that are kept of M passages.
@@ -211,7 +211,7 @@ class FiDEncoder(TransformerEncoderBase):
         return encoded
 
     def reorder_encoder_out(self, encoder_out: EncoderOut, new_order: Tensor) -> EncoderOut:
-        """Say which encoding each hypothesis reads from now on; see fairseq's own."""
+        """Set which encoding each hypothesis reads from now on; see fairseq's own."""
         if "rows" in encoder_out:
             return reordered(encoder_out, new_order)
         return super().reorder_encoder_out(encoder_out, new_order)

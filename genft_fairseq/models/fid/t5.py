@@ -1,8 +1,8 @@
-"""``--arch fid_t5``: Fusion-in-Decoder that starts from a T5, with its economies.
+"""``--arch fid_t5``: Fusion-in-Decoder with a pretrained T5.
 
 Izacard & Grave (2021, arXiv:2007.01282) fine-tune T5; FiD-Light (Hofstätter et al., 2022,
-arXiv:2209.14290) keeps the first vectors of each passage, FiDO (de Jong et al., 2022,
-arXiv:2212.08153) has cross-attention in some decoder layers only and shared key and value heads.
+arXiv:2209.14290) keeps the first vectors of each passage; FiDO (de Jong et al., 2022,
+arXiv:2212.08153) has cross-attention in some decoder layers only, and shared key and value heads.
 """
 
 from argparse import SUPPRESS, ArgumentParser, Namespace
@@ -31,10 +31,10 @@ class FiDT5Model(HuggingFaceModel):
 
     @classmethod
     def build_model(cls, args: Any, task: Any) -> "FiDT5Model":
-        """Build the model, and leave out what its flags say.
+        """Build the model, without the cross-attention and the heads that its flags leave out.
 
         Raises:
-            UserError: no T5, or a flag is out of range.
+            UserError: it is not a T5, or a flag is out of range.
         """
         fid_t5(args)
         described = description(args)
@@ -61,7 +61,7 @@ class FiDT5Model(HuggingFaceModel):
         return model
 
     def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> None:
-        """Make a checkpoint of a model with more cross-attention or more heads fit.
+        """Adapt a checkpoint of a model with more cross-attention or more heads.
 
         Args:
             state_dict: of the whole model; changed in place.
@@ -80,7 +80,7 @@ class FiDT5Model(HuggingFaceModel):
 
     @staticmethod
     def unchanged_on_resume(args: Any) -> dict[str, Any]:
-        """Return the settings that a run cannot change on its way, by their flags."""
+        """Return the settings that a resumed run cannot change, by their flags."""
         return {
             **HuggingFaceModel.unchanged_on_resume(args),
             "--decoder-kv-heads": getattr(args, "decoder_kv_heads", None)
@@ -91,17 +91,17 @@ class FiDT5Model(HuggingFaceModel):
 
 
 class NoCrossAttention(nn.Module):
-    """In place of the part of a decoder layer that reads the passages."""
+    """Replaces cross-attention in a decoder layer without it."""
 
     def forward(
         self, hidden_states: Tensor, position_bias: Any = None, **_: Any
     ) -> tuple[Tensor, Any, None]:
-        """Return what came in."""
+        """Return the hidden states unchanged."""
         return hidden_states, position_bias, None
 
 
 def _share_heads(attention: Any, kv_heads: int) -> None:
-    """Give an attention fewer heads of keys and values; its queries share them in groups."""
+    """Reduce the key and value heads of an attention; groups of query heads share one."""
     for name in ("k", "v"):
         before: nn.Linear = getattr(attention, name)
         after = nn.Linear(before.in_features, kv_heads * attention.key_value_proj_dim, bias=False)
@@ -113,7 +113,7 @@ def _share_heads(attention: Any, kv_heads: int) -> None:
 
 @register_model_architecture("fid_t5", "fid_t5")
 def fid_t5(args: Any) -> None:
-    """The imported T5, with nothing left out."""
+    """The imported T5, unchanged."""
     for name, (default, _) in FID_OPTIONS.items():
         setattr(args, name, getattr(args, name, default))
     hugging_face(args)

@@ -1,7 +1,7 @@
-"""``--arch fid_transformer`` and its sizes: Fusion-in-Decoder of fairseq's own Transformer.
+"""``--arch fid_transformer`` and its sizes: Fusion-in-Decoder with fairseq's own Transformer.
 
-With one passage and no option of its own it is fairseq's ``transformer``, whose checkpoints it
-takes (``--finetune-from-model``).
+With one passage and none of its own flags it is fairseq's ``transformer``, and loads its
+checkpoints (``--finetune-from-model``).
 """
 
 from argparse import SUPPRESS, ArgumentParser
@@ -15,7 +15,7 @@ from genft_fairseq.errors import UserError, check_range
 from genft_fairseq.models.fid.decoder import FiDDecoder
 from genft_fairseq.models.fid.encoder import FiDEncoder
 
-# Name: what it is when no flag says otherwise, its range, and its help.
+# Name of each option: its default and its help.
 FID_OPTIONS: dict[str, tuple[Any, str]] = {
     "first_k": (None, "keep the first K encoder vectors of each passage (default: all)"),
     "cross_attention_interval": (1, "cross-attention in every n-th decoder layer only"),
@@ -68,7 +68,7 @@ class FiDTransformerModel(TransformerModel):
 
     @staticmethod
     def unchanged_on_resume(args: Any) -> dict[str, Any]:
-        """Return the settings that a run cannot change on its way, by their flags."""
+        """Return the settings that a resumed run cannot change, by their flags."""
         heads = getattr(args, "decoder_kv_heads", None) or args.decoder_attention_heads
         return {
             "--decoder-kv-heads": heads,
@@ -88,7 +88,7 @@ class FiDTransformerModel(TransformerModel):
 
 
 def check_options(args: Any) -> None:
-    """Refuse flags that are out of range, or leave nothing to read the passages with.
+    """Refuse flags that are out of range, or leave no layer that reads the passages.
 
     Raises:
         UserError: naming the flag.

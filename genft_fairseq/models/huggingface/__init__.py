@@ -1,1 +1,1 @@
-"""Encoder-decoders of transformers as fairseq models."""
+"""Encoder-decoders and encoders imported from transformers."""

@@ -1,12 +1,11 @@
-"""The architectures of transformers that can be imported, and their modules.
+"""The architectures of transformers that can be imported: how they are built and taken apart.
 
-The models of transformers' that are known here, and how they are built.
+T5 (v1.0 and v1.1), BART, and ``EncoderDecoderModel`` of a BERT or RoBERTa with a BERT, RoBERTa or
+GPT-2; and BERT or RoBERTa alone, for ``--arch bi_encoder``.  ``build`` makes a model of its
+description, ``parts`` names what fairseq's interfaces need of it, and ``renumber`` copies
+parameters between the vocabularies of fairseq and of transformers.
 
-T5 (v1.0 and v1.1), BART, and ``EncoderDecoderModel`` of BERT or RoBERTa with one of them or GPT-2;
-BERT and RoBERTa alone, for ``--arch bi_encoder``.
-``transformers`` is imported where it is needed, because only models that are imported need it.
-
-transformers' encoder-decoders, taken apart into what fairseq's interfaces need.
+``transformers`` is imported inside functions, because only imported models need it.
 """
 
 from collections.abc import Iterator
@@ -18,22 +17,21 @@ import torch
 from torch import Tensor, nn
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.models.huggingface import attention as linear_memory_attention
-from genft_fairseq.models.huggingface.attention import relative_bias
+from genft_fairseq.models.huggingface.attention import register, relative_bias
 from genft_fairseq.models.huggingface.description import Description
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A model of transformers'.
+class Architecture:
+    """An architecture of transformers.
 
     Attributes:
-        config: the class of its configuration.
-        model: the class of an encoder-decoder; empty: a half of one.
-        dropout: the fields that hold the dropout of hidden states.
-        attention_dropout: the fields of that of attention weights; empty: the same.
-        positions: the field of the most tokens; empty: any number.
-        must_be: fields that have one possible value here.
+        config: name of its configuration class.
+        model: name of its model class; empty: it is only one half of an encoder-decoder.
+        dropout: fields of the dropout of hidden states.
+        attention_dropout: fields of the dropout of attention weights; empty: ``dropout`` is both.
+        positions: field of the maximum number of tokens; empty: there is no maximum.
+        must_be: fields of which only this value is supported.
     """
 
     config: str
@@ -44,9 +42,9 @@ class Kind:
     must_be: dict[str, Any]
 
 
-KINDS = {
-    "t5": Kind("T5Config", "T5ForConditionalGeneration", ("dropout_rate",), (), "", {}),
-    "bart": Kind(
+ARCHITECTURES = {
+    "t5": Architecture("T5Config", "T5ForConditionalGeneration", ("dropout_rate",), (), "", {}),
+    "bart": Architecture(
         "BartConfig",
         "BartForConditionalGeneration",
         ("dropout",),
@@ -54,7 +52,7 @@ KINDS = {
         "max_position_embeddings",
         {"scale_embedding": False},
     ),
-    "bert": Kind(
+    "bert": Architecture(
         "BertConfig",
         "",
         ("hidden_dropout_prob",),
@@ -62,7 +60,7 @@ KINDS = {
         "max_position_embeddings",
         {"position_embedding_type": "absolute"},
     ),
-    "roberta": Kind(
+    "roberta": Architecture(
         "RobertaConfig",
         "",
         ("hidden_dropout_prob",),
@@ -70,7 +68,7 @@ KINDS = {
         "max_position_embeddings",
         {"position_embedding_type": "absolute", "pad_token_id": 1},
     ),
-    "gpt2": Kind(
+    "gpt2": Architecture(
         "GPT2Config",
         "",
         ("resid_pdrop", "embd_pdrop"),
@@ -80,19 +78,18 @@ KINDS = {
     ),
 }
 
-PAIR = "encoder-decoder"
-
-WHOLE = tuple(name for name, kind in KINDS.items() if kind.model)
-
-# The class of an encoder alone.
+# model_type of ``EncoderDecoderModel``, which is composed of two models.
+COMPOSED = "encoder-decoder"
+ENCODER_DECODERS = tuple(name for name, known in ARCHITECTURES.items() if known.model)
+# The halves of a composed model; encoders with the class of one that stands alone.
 ENCODERS = {"bert": "BertModel", "roberta": "RobertaModel"}
 
 DECODERS = ("bert", "roberta", "gpt2")
 
-# Numbers of transformers', which mean nothing in fairseq's dictionary.
+# Ids in transformers' vocabulary, which mean nothing in fairseq's dictionary.
 IDS = ("bos_token_id", "pad_token_id", "eos_token_id", "decoder_start_token_id")
 
-# What a configuration says besides the fields of its own class, and has a meaning here.
+# Fields of the base class of all configurations that are read, too.
 SHARED_FIELDS = (
     *("tie_word_embeddings", "cross_attention_hidden_size", "scale_decoder_outputs"),
     *IDS,
@@ -100,27 +97,27 @@ SHARED_FIELDS = (
 
 
 def fields(model_type: str) -> set[str]:
-    """Return the fields of a configuration that are read: those that its class itself has."""
+    """Return the fields of a configuration that are read: those of its own class."""
     import transformers
 
-    own = getattr(transformers, KINDS[model_type].config)
+    own = getattr(transformers, ARCHITECTURES[model_type].config)
     return {*own.__annotations__, *own.attribute_map, *SHARED_FIELDS} - {"model_type"}
 
 
 def configuration(description: Description, numbered_as: str = "fairseq") -> Any:
-    """Make transformers' configuration of a model.
+    """Make the configuration of transformers for a model.
 
     Args:
         description: of the model.
-        numbered_as: *fairseq* or *transformers*: which vocabulary the model shall have.
+        numbered_as: *fairseq* or *transformers*: whose vocabulary the model has.
 
     Raises:
-        UserError: transformers does not take it.
+        UserError: transformers rejects it.
     """
     import transformers
 
     try:
-        if description.model_type != PAIR:
+        if description.model_type != COMPOSED:
             ours = numbered_as == "fairseq"
             size = len(description.target) if ours else description.target.size
             config = _single(description.model_type, description.config, size, ours)
@@ -156,14 +153,15 @@ def configuration(description: Description, numbered_as: str = "fairseq") -> Any
 def _single(model_type: str, content: dict[str, Any], size: int, ours: bool, **more: Any) -> Any:
     import transformers
 
-    if model_type not in KINDS:
-        raise UserError(f"model_type must be one of {', '.join((*KINDS, PAIR))}, not {model_type}")
+    if model_type not in ARCHITECTURES:
+        allowed = ", ".join((*ARCHITECTURES, COMPOSED))
+        raise UserError(f"model_type must be one of {allowed}, not {model_type}")
     known = {name: value for name, value in content.items() if name in fields(model_type)}
     if ours:
-        # </s> of fairseq's is 2, and its padding 1: what is never learned is in that row.
+        # fairseq's </s> is 2 and its padding 1, the row that is never trained.
         known |= {**dict.fromkeys(IDS), "pad_token_id": 1, "eos_token_id": 2}
     known |= {"vocab_size": size, **more}
-    return getattr(transformers, KINDS[model_type].config)(**known)
+    return getattr(transformers, ARCHITECTURES[model_type].config)(**known)
 
 
 def build(
@@ -176,42 +174,43 @@ def build(
 
     Args:
         description: of the model.
-        dropout: in place of the configuration's.
-        attention_dropout: in place of the configuration's.
-        numbered_as: *fairseq* or *transformers*: which vocabulary it shall have.
+        dropout: replaces the configuration's; None: keep it.
+        attention_dropout: replaces the configuration's; None: keep it.
+        numbered_as: *fairseq* or *transformers*: whose vocabulary the model has.
 
     Raises:
-        UserError: transformers does not take the configuration, or has no such dropout.
+        UserError: transformers rejects the configuration, or the model has no such dropout.
     """
     import transformers
 
     alone = description.texts is not None
-    allowed = tuple(ENCODERS) if alone else (*WHOLE, PAIR)
+    allowed = tuple(ENCODERS) if alone else (*ENCODER_DECODERS, COMPOSED)
     if description.model_type not in allowed:
         what = f"{description.model_type}, an encoder" if alone else description.model_type
         raise UserError(f"model_type must be one of {', '.join(allowed)}, not {what}")
     config = configuration(description, numbered_as)
-    for part in (config.encoder, config.decoder) if description.model_type == PAIR else (config,):
-        kind = KINDS[part.model_type]
-        if attention_dropout is not None and not kind.attention_dropout:
+    composed = description.model_type == COMPOSED
+    for part in (config.encoder, config.decoder) if composed else (config,):
+        known = ARCHITECTURES[part.model_type]
+        if attention_dropout is not None and not known.attention_dropout:
             raise UserError(
                 f"--attention-dropout {attention_dropout}: a model of type {part.model_type} has "
                 "one dropout for all, --dropout"
             )
         for names, value in (
-            (kind.dropout, dropout),
-            (kind.attention_dropout, attention_dropout),
+            (known.dropout, dropout),
+            (known.attention_dropout, attention_dropout),
         ):
             for name in names if value is not None else ():
                 setattr(part, name, value)
-    attention = linear_memory_attention.register()
+    attention = register()
     whole: Any = transformers.EncoderDecoderModel
     more: dict[str, Any] = {}
     if alone:
         whole = getattr(transformers, ENCODERS[description.model_type])
         more = {"add_pooling_layer": False}
-    elif description.model_type != PAIR:
-        whole = getattr(transformers, KINDS[description.model_type].model)
+    elif not composed:
+        whole = getattr(transformers, ARCHITECTURES[description.model_type].model)
     try:
         model = whole._from_config(config, attn_implementation=attention, **more)
     except Exception as error:  # each of transformers' modules checks sizes in its own way
@@ -224,7 +223,7 @@ def build(
 
 
 def untie(model: Any) -> None:
-    """Give the output layer a matrix of its own."""
+    """Give the output layer its own copy of the embedding matrix."""
     output = model.get_output_embeddings()
     output.weight = nn.Parameter(output.weight.detach().clone())
 
@@ -235,13 +234,13 @@ class Parts:
 
     Attributes:
         encoder: (B, L) tokens to (B, L, D) vectors.
-        project: vectors of the encoder's width to the decoder's; None: they are the same.
+        project: from the encoder's width to the decoder's; None: the widths are equal.
         decoder: tokens and these vectors to features.
-        head: what comes between the decoder and the output layer; None: nothing.
-        scale: what features are multiplied by.
+        head: between the decoder and the output layer; None: nothing is.
+        scale: factor of the features before the output layer.
         output: the output layer, (V, D).
-        bias: (V,), a constant that is added to the logits; None: none.
-        unused: what the model has and encoder-decoders do not use; None: nothing.
+        bias: (V,), constants added to the logits; None: none.
+        unused: module that an encoder-decoder does not use, kept for export; None: there is none.
     """
 
     encoder: Any
@@ -268,7 +267,7 @@ class Transform(nn.Module):
 
 
 def parts(model: Any) -> Parts:
-    """Take a model of one of the ``KINDS`` apart; its parameters are shared."""
+    """Return the parts of an encoder-decoder, which share its parameters."""
     kind = model.config.model_type
     if kind == "t5":
         for stack in (model.encoder, model.decoder):
@@ -276,7 +275,7 @@ def parts(model: Any) -> Parts:
             own.compute_bias = MethodType(relative_bias, own)
         for block in model.decoder.block:
             reading = block.layer[1].EncDecAttention
-            reading.without_position_bias = True  # only its own text has relative positions
+            reading.without_position_bias = True  # cross-attention has no relative positions
             reading.register_forward_pre_hook(_without_zeros, with_kwargs=True)
         scale = model.model_dim**-0.5 if model.config.scale_decoder_outputs else 1.0
         return Parts(*(model.encoder, None, model.decoder, None, scale), model.lm_head, None, None)
@@ -304,12 +303,12 @@ def parts(model: Any) -> Parts:
 
 
 def _without_zeros(module: nn.Module, args: tuple, keywords: dict[str, Any]) -> Any:
-    """Spare T5 a position bias of zeros, as large as all scores of a head."""
+    """Keep T5 from allocating a position bias of zeros, as large as all scores of a head."""
     return args, {**keywords, "position_bias": torch.empty(0)}
 
 
 def vocabulary_parameters(model: Any) -> Iterator[tuple[str, str]]:
-    """Yield the names of what has a row for each token, and the side whose tokens they are."""
+    """Yield the parameters with one row for each token, and which side's tokens these are."""
     output = model.get_output_embeddings()
     if output is None:  # an encoder
         of_source, of_target = {id(model.get_input_embeddings().weight)}, set()
@@ -326,13 +325,13 @@ def vocabulary_parameters(model: Any) -> Iterator[tuple[str, str]]:
 
 @torch.no_grad()
 def renumber(given: Any, wanted: Any, description: Description, to: str) -> None:
-    """Copy the parameters of a model to one of the other vocabulary.
+    """Copy the parameters of a model to the same model with the other vocabulary.
 
     Args:
-        given: numbered in one way.
-        wanted: the same model, numbered in the other; changed in place.
+        given: the model to copy from.
+        wanted: the model to copy to; changed in place.
         description: of the model.
-        to: *fairseq* or *transformers*: how ``wanted`` is numbered.
+        to: *fairseq* or *transformers*: the vocabulary of ``wanted``.
     """
     sides = dict(vocabulary_parameters(given))
     target = wanted.state_dict()

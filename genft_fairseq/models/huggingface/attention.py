@@ -1,15 +1,14 @@
-"""Attention for models of transformers', in memory that grows with the tokens, not their square.
+"""Attention for models of transformers, in memory that grows linearly with the tokens.
 
-transformers lets a model name the function that computes its attention.  This one serves all of
-them:
+transformers lets a model name the function that computes its attention.  This one serves all
+architectures:
 
-- torch's fused kernels (``scaled_dot_product_attention``) wherever there is one, with the padding
-  of the keys as a row of the mask, never as a matrix;
-- where there is none (T5's learned position biases, whose gradient the kernels do not compute;
-  dropout on a CPU) the queries are taken some at a time, and their scores computed again in the
-  backward pass (Rabe & Staats, 2021, *Self-attention Does Not Need O(n^2) Memory*,
-  arXiv:2112.05682);
-- keys and values of fewer heads than the queries have (grouped-query attention), and of fewer rows:
+- torch's fused kernels (``scaled_dot_product_attention``) where they apply, with the padding of the
+  keys as a row of the mask, never as a matrix;
+- elsewhere (T5's learned position biases, whose gradient the kernels do not compute; dropout on a
+  CPU) a block of queries at a time, whose scores are computed again in the backward pass (Rabe &
+  Staats, 2021, *Self-attention Does Not Need O(n^2) Memory*, arXiv:2112.05682);
+- keys and values with fewer heads than the queries (grouped-query attention), and with fewer rows:
   the hypotheses of a beam read one copy of their source.
 """
 
@@ -23,13 +22,13 @@ from torch.utils.checkpoint import checkpoint
 
 NAME = "genft"
 
-# Scores held at a time where no kernel does it: 16 MiB of float32.
+# Scores held at a time where no kernel applies: 16 MiB of float32.
 SCORES_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
 class RelativeBias:
-    """What T5 adds to the scores, which depends on the distance alone: no (T, S) matrix of it.
+    """The relative position bias of T5, which depends on distances: no (T, S) matrix is held.
 
     Attributes:
         values: (H, T + S - 1), by the distance from a query to a key, the least first.
@@ -62,7 +61,7 @@ def relative_bias(
 
 
 def register() -> str:
-    """Make the function known to transformers, and return its name."""
+    """Register the attention function with transformers, and return its name."""
     from transformers import AttentionInterface, AttentionMaskInterface
 
     AttentionInterface.register(NAME, attention_of_module)
@@ -73,7 +72,7 @@ def register() -> str:
 def padding_alone(
     *_: Any, mask_function: Any = None, attention_mask: Tensor | None = None, **__: Any
 ) -> Tensor | None:
-    """Return what transformers shall hand over as mask: where keys are text, (B, S), or None.
+    """Return the mask that transformers passes on: (B, S), True where keys are text, or None.
 
     A decoder's own text stands before its padding, which no position before it reads.
     """
@@ -93,7 +92,7 @@ def attention_of_module(
     position_bias: RelativeBias | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Compute the attention of a module of transformers'; see ``attention``."""
+    """Compute the attention of a module of transformers; see ``attention``."""
     if getattr(module, "without_position_bias", False):
         position_bias = None
     causal = bool(module.is_causal) and query.size(2) > 1
@@ -142,11 +141,11 @@ def attention(
         else:
             dense = bias.rows(0, T, S).reshape(K, 1, -1, S)  # of few queries: a step of decoding
             added = dense.expand(K, R // B, -1, S).reshape(K, -1, S)
-            found = _by_parts(folded, key, value, keep, added, False, dropout, scale)
+            found = _blockwise(folded, key, value, keep, added, False, dropout, scale)
         return found.reshape(B, K, R // B, H // K, T, -1).transpose(1, 2).reshape(query.shape)
     if bias is None and not (dropout and query.device.type == "cpu"):
-        return _by_kernel(query, key, value, keep, causal, dropout, scale)
-    return _by_parts(query, key, value, keep, bias, causal, dropout, scale)
+        return _fused(query, key, value, keep, causal, dropout, scale)
+    return _blockwise(query, key, value, keep, bias, causal, dropout, scale)
 
 
 def _every_head_and_row(x: Tensor, rows: int, heads: int) -> Tensor:
@@ -154,7 +153,7 @@ def _every_head_and_row(x: Tensor, rows: int, heads: int) -> Tensor:
     return x.repeat_interleave(rows // x.size(0), dim=0)
 
 
-def _by_kernel(
+def _fused(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -176,7 +175,7 @@ def _by_kernel(
     )
 
 
-def _by_parts(
+def _blockwise(
     query: Tensor,
     key: Tensor,
     value: Tensor,

@@ -1,8 +1,7 @@
-"""A decoder of transformers behind fairseq's incremental decoder.
+"""A decoder of transformers behind fairseq's incremental decoder interface.
 
-What a decoder of transformers' keeps between its steps, as fairseq's incremental state.
-
-A decoder of transformers' behind fairseq's interface.
+transformers keeps keys and values in a cache object; here that is fairseq's incremental state, and
+the hypotheses of a beam share the keys and values of their source.
 """
 
 from collections.abc import Iterator
@@ -68,7 +67,7 @@ class BeamCache:
             layer.values = layer.values.index_select(0, kept)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield every tensor that is held, by the part of the decoder that reads it."""
+        """Yield the tensors that are held by the part of the decoder that reads them."""
         for part in ("self_attention", "cross_attention"):
             for layer in _filled(getattr(self.cache, f"{part}_cache")):
                 yield part, layer.keys
@@ -77,7 +76,7 @@ class BeamCache:
 
 
 def _filled(cache: Any) -> list[Any]:
-    """The layers that hold something; those that read no source hold none of it."""
+    """The layers that hold keys; one without cross-attention holds none of the source."""
     return [layer for layer in cache.layers if layer.is_initialized]
 
 
@@ -94,19 +93,19 @@ _STATE = "beam_cache"
 
 
 class HuggingFaceDecoder(FairseqIncrementalDecoder):
-    """Decodes with a stack of transformers', whose cache is the incremental state.
+    """Decodes with a stack of transformers, whose cache is the incremental state.
 
-    Its output layer is one matrix and a constant for each token, as fairseq's own is: losses
-    may project some positions at a time.
+    The output layer is one matrix and a constant for each token, so that losses can project a
+    chunk of positions at a time (``--loss-chunk-size``).
 
     Args:
         dictionary: of the target.
-        stack: transformers' decoder without its output layer, numbered as the dictionary.
-        head: what comes between the two; None: nothing.
-        scale: what features are multiplied by before the output layer.
+        stack: the decoder of transformers without its output layer, numbered as the dictionary.
+        head: between the stack and the output layer; None: nothing is.
+        scale: factor of the features before the output layer.
         output_projection: (V, D), the output layer.
-        start: the token that the model begins with, where fairseq has ``</s>``.
-        positions: the most tokens it can read; None: any number.
+        start: the token that the model reads first, where fairseq has ``</s>``.
+        positions: maximum number of tokens; None: no maximum.
     """
 
     output_layer = TransformerDecoderBase.output_layer
@@ -143,12 +142,12 @@ class HuggingFaceDecoder(FairseqIncrementalDecoder):
         features_only: bool = False,
         **_: Any,
     ) -> tuple[Tensor, dict[str, Any]]:
-        """Compute logits after every token that is read.
+        """Compute the logits after every token that is read.
 
         Args:
             prev_output_tokens: (B, T), with ``</s>`` first and padding behind the text.
             encoder_out: of ``HuggingFaceEncoder``.
-            incremental_state: what earlier calls have left; only tokens after those are read.
+            incremental_state: state of earlier calls; only the tokens after those are read.
             features_only: leave the output layer out.
 
         Returns:
@@ -173,7 +172,7 @@ class HuggingFaceDecoder(FairseqIncrementalDecoder):
                 f"a target has {prev_output_tokens.size(1)} tokens, but the imported model "
                 f"{self.positions} positions: write shorter texts (--max-len-b), or train on such"
             )
-        tokens = self._begun(prev_output_tokens)
+        tokens = self._with_start(prev_output_tokens)
         if incremental_state is None:
             encoder_out = read_rows(encoder_out)
             x = self.stack(
@@ -196,8 +195,8 @@ class HuggingFaceDecoder(FairseqIncrementalDecoder):
         features: Tensor = x if self.scale == 1 else x * self.scale
         return features
 
-    def _begun(self, tokens: Tensor) -> Tensor:
-        """Let the text begin as the model's own does."""
+    def _with_start(self, tokens: Tensor) -> Tensor:
+        """Replace fairseq's first ``</s>`` by the token that the model starts with."""
         if self.start == self.dictionary.eos():
             return tokens
         first = tokens[:, :1]
@@ -223,10 +222,10 @@ class HuggingFaceDecoder(FairseqIncrementalDecoder):
             held["cache"].reorder(new_order)
 
     def cached_tensors(self, incremental_state: dict[str, Any]) -> list[tuple[str, Tensor]]:
-        """List what the incremental state holds, by the part of the decoder that reads it."""
+        """List the tensors of the incremental state by the part of the decoder that reads them."""
         held = self.get_incremental_state(incremental_state, _STATE)
         return [] if held is None else list(held["cache"].tensors())
 
     def max_positions(self) -> int:
-        """Return the most tokens of a target."""
+        """Return the maximum length of a target in tokens."""
         return UNLIMITED if self.positions is None else self.positions

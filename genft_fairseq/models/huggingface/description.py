@@ -1,6 +1,7 @@
-"""What an imported encoder-decoder or encoder is: its configuration, and its tokens in fairseq.
+"""The description of an imported encoder-decoder or encoder: its configuration and vocabularies.
 
-A checkpoint carries this description as JSON, so that it loads without the folder it came from.
+``genft import-hf`` writes it as ``hugging_face.json``.  A checkpoint carries it as JSON, too, so
+that it loads without the folder it came from.
 """
 
 import json
@@ -13,22 +14,22 @@ from genft_fairseq.data import encoder_texts
 from genft_fairseq.data.huggingface_tokeniser import DESCRIPTION, SYMBOLS, read_description
 from genft_fairseq.errors import UserError
 
-MOST_SYMBOLS = 10_000_000  # of a vocabulary; more is an attack on memory
+MOST_SYMBOLS = 10_000_000  # of a vocabulary; a larger one would exhaust memory
 
 
 @dataclass(frozen=True)
 class Side:
-    """The vocabulary of one side, under the numbers of transformers and of fairseq.
+    """The vocabulary of one side, numbered as in transformers and as in fairseq.
 
     fairseq's dictionary holds its four symbols, the other ids of transformers in ascending order,
     written as numbers, and the symbols that were added.
 
     Attributes:
         size: V, of transformers' vocabulary.
-        bos, pad, eos, unk: the ids that are fairseq's symbols; None: the model has none, and a row
-            is added.
+        bos, pad, eos, unk: ids of fairseq's four symbols; None: the model lacks it, and a row is
+            added.
         prefix: symbols before every text.
-        added: symbols that the model has not, each a row of its own.
+        added: symbols that the model lacks; a row is added for each.
     """
 
     size: int
@@ -47,22 +48,22 @@ class Side:
 
     @cached_property
     def rows(self) -> list[int]:
-        """transformers' id of every symbol of fairseq's; -1 where it has none."""
+        """The id in transformers of every symbol in fairseq; -1 where there is none."""
         special = [getattr(self, name) for name in SYMBOLS]
         others = [int(symbol) for symbol in self.symbols[: len(self.symbols) - len(self.added)]]
         return [-1 if i is None else i for i in special] + others + [-1] * len(self.added)
 
     def __len__(self) -> int:
-        """The number of fairseq's symbols."""
+        """The number of symbols in fairseq."""
         return len(self.rows)
 
     def symbol(self, number: int) -> str:
-        """Return fairseq's symbol of an id."""
+        """Return the symbol in fairseq of an id."""
         four = dict(zip((getattr(self, n) for n in SYMBOLS), SYMBOLS.values(), strict=True))
         return four.get(number, str(number))
 
     def index(self, symbol: str) -> int:
-        """Return fairseq's number of a symbol."""
+        """Return the index in fairseq of a symbol."""
         return [*SYMBOLS.values(), *self.symbols].index(symbol)
 
     def require_dictionary(self, dictionary: Any, name: str) -> None:
@@ -88,17 +89,17 @@ class Side:
 
 @dataclass(frozen=True)
 class Description:
-    """An encoder-decoder of transformers', or an encoder, which writes what it reads.
+    """An encoder-decoder of transformers, or an encoder, whose target side is its source side.
 
     Attributes:
-        model_type: transformers' name of its architecture.
-        config: the fields of its configuration that are read.
+        model_type: name of its architecture in transformers.
+        config: fields of its configuration that are read.
         tied: whether the output layer is the decoder's embedding.
         source, target: the vocabularies.
         start: the symbol that the decoder reads first, where fairseq has ``</s>``.
-        source_positions, target_positions: the most tokens it can read and write; None: any.
-        generation: what transformers' own decoding is told; for export.
-        texts: of an encoder: how it makes vectors of texts; None: it is an encoder-decoder.
+        source_positions, target_positions: maximum lengths in tokens; None: no maximum.
+        generation: settings of transformers' own decoding, for export.
+        texts: of an encoder: how it embeds texts; None: it is an encoder-decoder.
     """
 
     model_type: str
@@ -114,7 +115,7 @@ class Description:
 
     @property
     def joined(self) -> bool:
-        """Whether both sides have one vocabulary."""
+        """Whether both sides share one vocabulary."""
         return self.source == self.target
 
     def dumps(self) -> str:
@@ -130,7 +131,7 @@ def parse(content: Any, where: str) -> Description:
     """Make a description of parsed JSON.
 
     Raises:
-        UserError: a field is missing, or no such thing.
+        UserError: a field is missing or invalid.
     """
     try:
         sides = {
@@ -147,7 +148,7 @@ def parse(content: Any, where: str) -> Description:
         found = Description(**{**content, **sides, "texts": texts})
         positions = (found.source_positions, found.target_positions)
         whole = (
-            all(map(_is_whole, sides.values()))
+            all(map(_is_valid, sides.values()))
             and all(p is None or (type(p) is int and p > 0) for p in positions)
             and isinstance(found.model_type, str)
             and isinstance(found.config, dict)
@@ -162,7 +163,7 @@ def parse(content: Any, where: str) -> Description:
     return found
 
 
-def _is_whole(side: Side) -> bool:
+def _is_valid(side: Side) -> bool:
     ids = [i for i in (side.bos, side.pad, side.eos, side.unk) if i is not None]
     return (
         type(side.size) is int
@@ -177,7 +178,7 @@ def loads(text: Any, where: str) -> Description:
     """Make a description of JSON.
 
     Raises:
-        UserError: it is none, or describes no model.
+        UserError: it is not JSON, or does not describe a model.
     """
     try:
         content = json.loads(text)
@@ -190,6 +191,6 @@ def read(folder: Path) -> Description:
     """Read ``hugging_face.json`` of a folder that ``genft import-hf`` made.
 
     Raises:
-        UserError: it is not there, or broken.
+        UserError: it is missing or broken.
     """
     return parse(read_description(folder), str(folder / DESCRIPTION))

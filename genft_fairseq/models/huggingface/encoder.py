@@ -1,4 +1,4 @@
-"""An encoder of transformers' behind fairseq's interface."""
+"""An encoder of transformers behind fairseq's encoder interface."""
 
 from typing import Any
 
@@ -9,19 +9,19 @@ from torch import Tensor, nn
 from genft_fairseq.errors import UserError
 from genft_fairseq.models.fid.encoder import EncoderOut, Fusion, reordered
 
-# fairseq compares lengths with it where a model can read any number.
+# Given to fairseq as the maximum length of a model that has none.
 UNLIMITED = 1_000_000
 
 
 class HuggingFaceEncoder(FairseqEncoder):
-    """Encodes sources, or the passages of a question, with a stack of transformers'.
+    """Encodes sources, or the passages of a question, with a stack of transformers.
 
     Args:
         dictionary: of the source.
-        stack: transformers' encoder, numbered as the dictionary.
-        project: from its width to the decoder's; None: they are the same.
-        unused: what the model has, and an encoder-decoder does not use; kept for export.
-        positions: the most tokens it can read; None: any number.
+        stack: the encoder of transformers, numbered as the dictionary.
+        project: from its width to the decoder's; None: the widths are equal.
+        unused: module that an encoder-decoder does not use, kept for export; None: there is none.
+        positions: maximum number of tokens; None: no maximum.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class HuggingFaceEncoder(FairseqEncoder):
 
         Args:
             src_tokens: (B, L), or (B, N, L) of passages; see ``Fusion``.
-            src_lengths: passed by.
+            src_lengths: ignored; padding tells the lengths.
 
         Returns:
-            fairseq's dictionary; padding stands behind the text in it.
+            fairseq's dictionary, padded on the right.
 
         Raises:
             UserError: more tokens than the model has positions.
@@ -88,19 +88,19 @@ class HuggingFaceEncoder(FairseqEncoder):
         return encoded
 
     def reorder_encoder_out(self, encoder_out: EncoderOut, new_order: Tensor) -> EncoderOut:
-        """Say which encoding each hypothesis reads from now on; see ``reordered``."""
+        """Set which encoding each hypothesis reads from now on; see ``reordered``."""
         return reordered(encoder_out, new_order)
 
     def max_positions(self) -> int:
-        """Return the most tokens of a source."""
+        """Return the maximum length of a source in tokens."""
         return UNLIMITED if self.positions is None else self.positions
 
 
 def right_padded(tokens: Tensor, padding_idx: int) -> Tensor:
-    """Move the padding before each text, (..., L), behind it: positions are counted from 0 on."""
+    """Move padding from the left of each text, (..., L), to its right: positions start at 0."""
     L = tokens.size(-1)
     padding = tokens.eq(padding_idx)
-    # Padding stands on one side alone.
+    # A text is padded on one side only.
     before = padding.sum(dim=-1, keepdim=True) * padding[..., :1]
     place = torch.arange(L, device=tokens.device) + before
     return tokens.gather(-1, place % max(L, 1))

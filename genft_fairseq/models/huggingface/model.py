@@ -1,4 +1,4 @@
-"""``--arch hugging_face``: encoder-decoders of transformers', imported by ``genft import-hf``."""
+"""``--arch hugging_face``: encoder-decoders of transformers, imported by ``genft import-hf``."""
 
 import hashlib
 from argparse import SUPPRESS, ArgumentParser
@@ -14,9 +14,8 @@ from fairseq.models import (
 
 from genft_fairseq.errors import UserError, check_range
 from genft_fairseq.models.huggingface import architectures
-from genft_fairseq.models.huggingface import description as hugging_face_description
 from genft_fairseq.models.huggingface.decoder import HuggingFaceDecoder
-from genft_fairseq.models.huggingface.description import Description
+from genft_fairseq.models.huggingface.description import Description, loads, read
 from genft_fairseq.models.huggingface.encoder import HuggingFaceEncoder
 from genft_fairseq.models.output_layer import NEVER, FixedBiasLinear
 
@@ -58,10 +57,10 @@ class HuggingFaceModel(FairseqEncoderDecoderModel):
 
     @classmethod
     def build_model(cls, args: Any, task: Any) -> "HuggingFaceModel":
-        """Build the model that the folder, or the checkpoint, describes; its parameters are random.
+        """Build the model that the folder or the checkpoint describes, with random parameters.
 
         Raises:
-            UserError: no description, another dictionary, or a flag that does not fit.
+            UserError: there is no description, the dictionary is another, or a flag does not apply.
         """
         hugging_face(args)
         described = description(args)
@@ -90,13 +89,13 @@ class HuggingFaceModel(FairseqEncoderDecoderModel):
     def of(
         cls, whole: Any, described: Description, source_dictionary: Any, target_dictionary: Any
     ) -> "HuggingFaceModel":
-        """Put a model of transformers', numbered as the dictionaries, behind fairseq's interfaces.
+        """Put a model of transformers, numbered as the dictionaries, behind fairseq's interfaces.
 
         Args:
-            whole: transformers' model, whose parameters are shared.
-            described: what it is.
-            source_dictionary: fairseq's.
-            target_dictionary: fairseq's.
+            whole: the model of transformers, whose parameters are shared.
+            described: its description.
+            source_dictionary: of fairseq.
+            target_dictionary: of fairseq.
         """
         parts = architectures.parts(whole)
         encoder = HuggingFaceEncoder(
@@ -116,7 +115,7 @@ class HuggingFaceModel(FairseqEncoderDecoderModel):
 
     @staticmethod
     def unchanged_on_resume(args: Any) -> dict[str, Any]:
-        """Return the settings that a run cannot change on its way, by their flags."""
+        """Return the settings that a resumed run cannot change, by their flags."""
         described = description(args)
         digest = hashlib.sha256(described.flat().encode()).hexdigest()[:12]
         return {"--hugging-face": f"{described.model_type} {digest}"}
@@ -125,35 +124,35 @@ class HuggingFaceModel(FairseqEncoderDecoderModel):
         """Prepare to decode; see fairseq's own.
 
         Raises:
-            UserError: ``--retain-dropout``, which transformers' modules would not hear of.
+            UserError: ``--retain-dropout``, which does not reach the modules of transformers.
         """
         if getattr(getattr(cfg, "generation", None), "retain_dropout", False):
             raise UserError("--retain-dropout does not reach an imported model: leave it out")
         super().prepare_for_inference_(cfg)
 
     def max_positions(self) -> tuple[int, int]:
-        """Return the most tokens of a source and of a target."""
+        """Return the maximum lengths of a source and of a target in tokens."""
         return self.encoder.max_positions(), self.decoder.max_positions()
 
 
 def description(args: Any) -> Description:
-    """Return what the settings of a model, from a checkpoint or a command line, describe.
+    """Return the description that a model's settings, of a checkpoint or a command line, name.
 
     Raises:
-        UserError: nothing, or something broken.
+        UserError: there is none, or it is broken.
     """
     given, held = getattr(args, "hugging_face", None), getattr(args, "hugging_face_description", "")
     if held:
-        return hugging_face_description.loads(held, "the checkpoint")
+        return loads(held, "the checkpoint")
     if not given:
         raise UserError("--arch hugging_face needs --hugging-face DIR, made by genft import-hf")
-    return hugging_face_description.read(Path(given))
+    return read(Path(given))
 
 
 def constants(described: Description, bias: torch.Tensor | None) -> torch.Tensor:
-    """Return (V,), what is added to logits: the model's own constants; no symbol that it lacks.
+    """Return (V,), the constants added to the logits: the model's own, and ``NEVER``.
 
-    Symbols that were added are none of those.
+    ``NEVER`` is of symbols that the model lacks, but for those that were added to it.
     """
     side = described.target
     added = torch.zeros(len(side))
@@ -165,9 +164,9 @@ def constants(described: Description, bias: torch.Tensor | None) -> torch.Tensor
 
 
 def refuse_longer(task: Any) -> None:
-    """Let a task refuse examples that are longer than the model's positions.
+    """Make a task refuse examples that are longer than the model's positions.
 
-    fairseq would leave them out of training, with a warning in the log.
+    fairseq leaves them out of training, with a warning in the log.
     """
     keep_shorter = task.filter_indices_by_size
 
@@ -190,7 +189,7 @@ def refuse_longer(task: Any) -> None:
 
 @register_model_architecture("hugging_face", "hugging_face")
 def hugging_face(args: Any) -> None:
-    """The imported model, as it is."""
+    """The imported model, unchanged."""
     for name in ("dropout", "attention_dropout"):
         setattr(args, name, getattr(args, name, None))
     for name in ("checkpoint_activations", "leave_out_longer"):
