@@ -67,6 +67,6 @@ class TaiLrCriterion(TokenCriterion):
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Log the mean weight beside the figures of every criterion."""
+        """Log the mean weight beside the metrics of every criterion."""
         super().reduce_metrics(logging_outputs)
         log_mean(logging_outputs, "tailr_weight", "scored", unit=1.0)

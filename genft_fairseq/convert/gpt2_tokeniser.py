@@ -75,9 +75,7 @@ def read_tokeniser(folder: Path) -> Tokeniser | None:
         if not found:
             return None
         subwords, merges = found[0]
-        lines = read_text(merges).split(
-            "\n"
-        )  # not splitlines: any character
+        lines = read_text(merges).split("\n")  # not splitlines: any character
         kept = [line for line in lines if line and not line.startswith("#version")]
         tokeniser = Tokeniser(
             read_json(subwords), tuple(_pair(line, merges) for line in kept), str(subwords)

@@ -1,4 +1,4 @@
-"""``--criterion generative_rollout``: some updates on the model's own free-running text."""
+"""``--criterion generative_rollout``: some updates on free-running rollouts of the model."""
 
 import math
 from dataclasses import dataclass, field
@@ -69,7 +69,7 @@ class GenerativeRolloutCriterion(OnPolicyCriterion):
         check_prefix("--rollout-prefix-length", self.prefix_length, task)
 
     def on_policy_loss(self, model: Any, sample: dict[str, Any], reduce: bool) -> tuple:
-        """Compute the token loss on the model's own text."""
+        """Compute the token loss on a rollout."""
         with replaced_decoder_input(model, partial(self._roll_out, sample)):
             loss, sample_size, logging_output = super(OnPolicyCriterion, self).forward(
                 model, sample, reduce

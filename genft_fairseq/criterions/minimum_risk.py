@@ -160,7 +160,7 @@ class MinimumRiskCriterion(TokenCriterion):
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Log fairseq's figures, and those of the candidates."""
+        """Log fairseq's metrics, and those of the candidates."""
         super().reduce_metrics(logging_outputs)
         log_mean(logging_outputs, "risk", "sources", unit=1.0)
         log_mean(logging_outputs, "reward", "candidates", unit=1.0)

@@ -1,8 +1,6 @@
-"""What criterions share that train on text the model has generated.
+"""The base of criterions that train on on-policy text in some of their updates, and its checks.
 
-What criterions share that train on the model's own text in some of their updates.
-
-How a model chooses its tokens, from the flags of the criterion that lets it.
+Also ``search``: how the model chooses its tokens, from a criterion's flags.
 """
 
 import math
@@ -24,13 +22,13 @@ from genft_fairseq.generation.stateless_rng import happens
 
 
 class OnPolicyCriterion(TokenCriterion):
-    """The token loss in most updates, a loss on the model's own text in the others.
+    """The token loss in most updates, a loss on on-policy text in the others.
 
-    Which kind an update is, is the same for all processes and micro-batches
-    (``generation.draws.happens``).  Validation is always teacher-forced.
+    The kind of an update is the same on all processes and in all micro-batches
+    (``generation.stateless_rng.happens``).  Validation is always teacher-forced.
 
-    Subclasses name in ``own_metrics`` what the other updates log: a sum and the count that divides
-    it, each shown as a mean in the given unit.
+    Subclasses name in ``own_metrics`` the metrics of on-policy updates: a sum, the count that
+    divides it, and the unit of the mean.
     """
 
     own_metrics: tuple[tuple[str, str, float], ...] = ()
@@ -46,18 +44,18 @@ class OnPolicyCriterion(TokenCriterion):
         require_autoregressive(model, f"--criterion {self.registered_name}")
         if self.training and happens(self.rate):
             loss, sample_size, logging_output = self.on_policy_loss(model, sample, reduce)
-            # fairseq sums what the processes log by their keys, which are the same in all of them.
+            # fairseq sums logs by key over the processes: all have the same keys in an update.
             return loss, sample_size, {**logging_output, "own_text": 1}
         return super().forward(model, sample, reduce)
 
     def on_policy_loss(self, model: Any, sample: dict[str, Any], reduce: bool) -> tuple:
-        """Compute what ``forward`` returns, on the model's own text."""
+        """Return what ``forward`` returns, on on-policy text."""
         raise NotImplementedError
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
         """Log the loss of every update; nll_loss of the teacher-forced ones alone."""
-        # By the key and not by its value, which on several GPUs would have to be waited for.
+        # By the key, not by its value, for which several GPUs would have to wait.
         if not any("own_text" in log for log in logging_outputs):
             return super().reduce_metrics(logging_outputs)
         loss = sum(log.get("loss", 0) for log in logging_outputs)
@@ -69,10 +67,10 @@ class OnPolicyCriterion(TokenCriterion):
 
 
 def check_left_to_right(criterion: TokenCriterion, task: Any) -> None:
-    """Refuse, where the task already tells, what no left-to-right decoder could continue.
+    """Refuse a task whose targets a left-to-right decoder cannot continue.
 
     Raises:
-        UserError: a task of non-autoregressive models, or targets that are padded on the left.
+        UserError: the task is of non-autoregressive models, or pads targets on the left.
     """
     name = criterion.registered_name
     if isinstance(task, TranslationLevenshteinTask):
@@ -87,10 +85,10 @@ def check_left_to_right(criterion: TokenCriterion, task: Any) -> None:
 
 
 def check_prefix(flag: str, length: int, task: Any) -> None:
-    """Refuse a prefix that leaves nothing of a language model's block.
+    """Refuse a prefix that is as long as a language model's block, or longer.
 
     Raises:
-        UserError: it is as long as a block, or longer.
+        UserError: naming the flag.
     """
     block = getattr(task_settings(task), "tokens_per_sample", None)
     if block is not None and length >= block:
@@ -100,7 +98,7 @@ def check_prefix(flag: str, length: int, task: Any) -> None:
 
 
 def task_settings(task: Any) -> Any:
-    """Return a task's flags, wherever it keeps them (some tasks of fairseq still as ``args``)."""
+    """Return a task's settings, which some tasks of fairseq keep as ``args``."""
     return getattr(task, "cfg", None) or getattr(task, "args", None)
 
 

@@ -1,4 +1,4 @@
-"""``--criterion sequence_unlikelihood``: repeats in the model's own text made unlikely."""
+"""``--criterion sequence_unlikelihood``: unlikelihood of repeats in on-policy text."""
 
 import math
 from dataclasses import dataclass, field
@@ -104,7 +104,7 @@ class SequenceUnlikelihoodCriterion(OnPolicyCriterion):
             )
 
     def on_policy_loss(self, model: Any, sample: dict[str, Any], reduce: bool) -> tuple:
-        """Compute the unlikelihood of repeats in the model's own text."""
+        """Compute the unlikelihood of repeats in on-policy text."""
         if "prev_output_tokens" in sample["net_input"]:
             output, text = self._translate(model, sample)
         else:
@@ -112,7 +112,7 @@ class SequenceUnlikelihoodCriterion(OnPolicyCriterion):
         # (B, L) positions and tokens; B or L may be 0, but the output has a gradient
         generated = text.ne(self.padding_idx)
         repeated = repeated_ngram_mask(text, self.ngram, self.padding_idx)
-        # What is not repeated costs nothing, as padding does.
+        # A token that is not repeated costs nothing, like padding.
         targets = Targets(text.masked_fill(~repeated, self.padding_idx), self.padding_idx)
         wanted = Wanted(complement=True)
         total, terms = output.loss(targets, _unlikelihood, wanted, per_position=not reduce)
@@ -130,7 +130,7 @@ class SequenceUnlikelihoodCriterion(OnPolicyCriterion):
         return total if reduce else terms.loss.view(-1, 1), ntokens, logging_output
 
     def _translate(self, model: Any, sample: dict[str, Any]) -> tuple[DecoderOutput, Tensor]:
-        """The output at (B, L) tokens of the model's own translations, and these."""
+        """The output at the (B, L) tokens of the model's own translations, and the tokens."""
         texts: list[Tensor] = []
         limits = (self.max_len_a * sample["net_input"]["src_lengths"] + self.max_len_b).long()
 
@@ -153,7 +153,7 @@ class SequenceUnlikelihoodCriterion(OnPolicyCriterion):
         return output, texts[0]
 
     def _complete(self, model: Any, sample: dict[str, Any]) -> tuple[DecoderOutput, Tensor]:
-        """The output at (B', L) tokens of completions of the B' prefixes in the batch."""
+        """The output at (B', L) tokens of completions of the batch's prefixes, and the tokens."""
         P, L = self.prefix_length, self.completion_length
         prefixes = self._prefixes(sample["net_input"]["src_tokens"])
         with unreplaced_decoder_input(model):

@@ -1,6 +1,6 @@
-"""What every criterion of this package extends: the shared token loss inside fairseq.
+"""The base of all criterions: the shared token loss inside fairseq.
 
-The loss is ``functional/token_loss.py``'s.  With gamma = 1 and alpha = 0 it is fairseq's
+The loss is ``functional/token_loss.py``.  With gamma = 1 and alpha = 0 it is fairseq's
 ``label_smoothed_cross_entropy``, which this criterion extends.
 """
 
@@ -47,8 +47,8 @@ class TokenCriterionConfig(LabelSmoothedCrossEntropyCriterionConfig):
 class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
     """Label-smoothed likelihood, rescaled by ScaleGrad, plus unlikelihood.
 
-    Subclasses name in ``metrics`` which of ``seen_mass`` and ``unlikelihood`` they always log; one
-    whose knob is turned is logged as well.
+    Subclasses name in ``metrics`` which of ``seen_mass`` and ``unlikelihood`` they always log;
+    others are logged where their flag has an effect.
     """
 
     registered_name: str
@@ -68,7 +68,7 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
         chunk = cfg.loss_chunk_size
         check_range("--loss-chunk-size", chunk, chunk >= 0, "[0, inf)")
         self.loss_chunk_size = chunk
-        # Here the batch's own number of tokens is that of its targets.
+        # Tasks whose ntokens counts the targets.
         self.counted = isinstance(task, TranslationTask | LanguageModelingTask)
         self.token_loss = TokenLoss(
             smoothing=cfg.label_smoothing,
@@ -95,7 +95,7 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
         )
         targets = self.targets(model.get_targets(sample, net_output), sample)
         wanted = Wanted(total=self.eps > 0, argmax=self.report_accuracy)
-        # The model's, which may be larger than the dictionary.
+        # Of the model; it may be larger than the dictionary.
         token_loss = replace(self.token_loss, vocabulary=output.vocabulary)
         total, terms = output.after(self.ignore_prefix_size).loss(
             targets, token_loss, wanted, per_position=not reduce
@@ -119,11 +119,11 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
     def target_tokens(self, sample: dict[str, Any]) -> Any:
         """Count the targets, which divide the loss.
 
-        What a task calls ``ntokens`` may be something else: all tokens of a sentence of which some
-        are masked (``masked_lm``), or those of the source (``denoising``).
+        A task's ``ntokens`` may count other tokens: all of a sentence of which some are masked
+        (``masked_lm``), or those of the source (``denoising``).
 
         Returns:
-            a number, or where that would wait for the device, a tensor.
+            a number; on a GPU a tensor, because a number would wait for the device.
         """
         target = sample["target"]
         if target.device.type == "cpu":
@@ -131,7 +131,7 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
         return sample["ntokens"] if self.counted else target.ne(self.padding_idx).sum()
 
     def targets(self, sequence: Tensor, sample: dict[str, Any]) -> Targets:
-        """Return what is scored, (B, T); a criterion that weighs positions does it here."""
+        """Return the targets, (B, T); a criterion that weights positions does it here."""
         prefix = self.ignore_prefix_size
         return Targets(sequence, self.padding_idx, prefix, self.token_loss.needs_seen)
 
@@ -152,10 +152,9 @@ class TokenCriterion(LabelSmoothedCrossEntropyCriterion):
 
 
 def log_mean(logging_outputs: list[dict[str, Any]], name: str, count: str, unit: float) -> None:
-    """Log ``sum(name) / sum(count) / unit`` over all updates, where the outputs carry that figure.
+    """Log ``sum(name) / sum(count) / unit`` over all updates, if the outputs have that metric.
 
-    Two sums that are divided when they are shown: the mean is right whatever the sizes of the
-    updates.
+    The sums are divided when they are shown, so that updates of any sizes are weighted rightly.
     """
     if any(name in log for log in logging_outputs):
         total, number = f"_{name}_sum", f"_{name}_count"  # fairseq shows no name that begins so
@@ -165,11 +164,11 @@ def log_mean(logging_outputs: list[dict[str, Any]], name: str, count: str, unit:
 
 
 def _mean(total: Any, number: Any, unit: float) -> Any:
-    # fairseq's trainer asks for every figure in every update, shown or not: an answer in numbers
-    # would wait for the device.
+    # fairseq's trainer reads every metric in every update, shown or not: a Python number would
+    # wait for the device.
     if torch.is_tensor(number) and number.device.type != "cpu":
         return (total / number.double() / unit).round(decimals=4)
-    # None is what fairseq shows of a meter that has seen nothing yet.
+    # As fairseq shows a meter without values.
     return round(float(total) / float(number) / unit, 4) if number > 0 else None
 
 

@@ -1,8 +1,10 @@
-"""Whether a passage contains an answer.
+"""Whether a passage contains an answer, as open-domain question answering defines it.
 
-Whether a passage holds an answer, as open-domain question answering decides it.
+``contains_answer`` follows DPR (Karpukhin et al., 2020): an answer is found as consecutive tokens,
+whatever their case.  ``AnswerSearch`` gives the same result for many questions in one pass.
 
-Which of many questions' answers a text holds, found in one pass over the text.
+Deviation: an answer in a script without spaces between words, or with attached endings (Korean,
+Chinese, Japanese, Thai, ...), is searched as a string.
 """
 
 import unicodedata
@@ -11,22 +13,19 @@ from collections.abc import Iterable, Sequence
 
 import regex
 
-# Words, and single other signs: what DPR (Karpukhin et al., 2020) takes for tokens.
+# DPR's tokens: words, and single other signs.
 _TOKEN = regex.compile(r"[\p{L}\p{N}\p{M}]+|[^\p{Z}\p{C}]")
 
-# Scripts that write words without spaces, or with endings attached to them.
+# Scripts without spaces between words, or with attached endings.
 _ATTACHED = regex.compile(r"[\p{Hangul}\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}]")
 
 
 def contains_answer(text: str, answers: Iterable[str]) -> bool:
-    """Tell whether a text holds one of the answers as consecutive tokens, whatever their case.
-
-    An answer in a script whose words have no spaces between them, or endings attached (Korean,
-    Chinese, Japanese, Thai, ...), is looked for as a string instead.
+    """Tell whether a text contains one of the answers, as tokens or as a string; see the module.
 
     Args:
         text: of a passage.
-        answers: right answers; one without any token is never found.
+        answers: correct answers; one without a token is never found.
     """
     tokens = answer_tokens(text)
     joined = f" {' '.join(tokens)} "
@@ -48,23 +47,23 @@ def answer_tokens(text: str) -> list[str]:
 
 
 def is_attached(answer: str) -> bool:
-    """Tell whether an answer is looked for as a string, for want of spaces between its words."""
+    """Tell whether an answer is searched as a string, for its script has no spaces."""
     return bool(_ATTACHED.search(answer))
 
 
 def attached_form(tokens: Iterable[str]) -> str:
-    """Join tokens to the string that such answers are looked for in.
+    """Join tokens to the string in which such answers are searched.
 
-    Composed again: a Korean syllable must not be found in one that goes on with a final consonant.
+    Composed again (NFC): a Korean syllable must not match one with a further final consonant.
     """
     return unicodedata.normalize("NFC", "".join(tokens))
 
 
 class AnswerSearch:
-    """Says for every text what ``contains_answer`` would say of each question.
+    """Finds the questions whose answer a text contains, as ``contains_answer`` does.
 
     Args:
-        answers: the right answers of each question.
+        answers: the correct answers of each question.
     """
 
     def __init__(self, answers: Sequence[Sequence[str]]):
@@ -83,7 +82,7 @@ class AnswerSearch:
                     self._by_token[wanted[0]].append((wanted, question))
 
     def questions(self, text: str) -> set[int]:
-        """Return the numbers of the questions whose answer a text holds."""
+        """Return the numbers of the questions whose answer a text contains."""
         tokens = answer_tokens(text)
         found = set()
         for start, token in enumerate(tokens):

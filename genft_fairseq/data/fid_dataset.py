@@ -1,4 +1,4 @@
-"""Examples of several passages each, in batches of fairseq's own kind."""
+"""fairseq's dataset of pairs for Fusion-in-Decoder: examples of several passages each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from genft_fairseq.errors import UserError
 
 @dataclass(frozen=True)
 class Reading:
-    """How much of a line is read.
+    """Which part of a line is read.
 
     Attributes:
         markers: of its dictionary.
         n_context: passages read, the first ones; 0: all.
         longest_passage: tokens kept of each, its title included; 0: all.
-        pointing: each passage is preceded by the symbol that names it, and the target by that of
-            the first passage that holds the answer.
+        pointing: put its symbol before each passage, and before the target the symbol of the first
+            passage that contains the answer.
     """
 
     markers: Markers

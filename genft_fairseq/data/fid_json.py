@@ -7,7 +7,7 @@ gzipped or not::
      "ctxs": [{"id": "1", "title": "...", "text": "...", "score": 30.8}]}
 
 ``id``, ``target``, ``score`` and a passage's ``id`` may be missing; other keys of an example are
-kept as they are. A half of a surrogate pair, which no UTF-8 can hold, is read as U+FFFD.
+kept as they are. Half of a surrogate pair, which UTF-8 cannot hold, is read as U+FFFD.
 
 The passages of an example are read by score, highest first, as the authors' code reads them
 (facebookresearch/FiD, src/data.py): a file may have been scored again without being sorted again.
@@ -29,8 +29,7 @@ class Passage:
     """A passage found for a question; the first of an example is the best.
 
     Attributes:
-        score: higher is better; not nan, but perhaps infinite; None: there is none, or it is not a
-            number.
+        score: higher is better; may be infinite, but not nan; None: missing, or not a number.
     """
 
     title: str
@@ -49,7 +48,7 @@ class Passage:
 
 @dataclass
 class PassageOrder:
-    """Puts the passages of examples in order, and counts what that changed.
+    """Orders the passages of examples, and counts the changes.
 
     Highest score first; passages of the same score stay as they stand. The order of an example is
     kept where any of its passages has no score, or one that is not a number.
@@ -81,7 +80,7 @@ class PassageOrder:
         return ordered
 
     def __str__(self) -> str:
-        """Say in a line what was done."""
+        """Return a summary in one line."""
         if self.keep:
             return f"passages in the order of the file (--keep-order), {self.examples} examples"
         return (
@@ -92,12 +91,12 @@ class PassageOrder:
 
 @dataclass(frozen=True)
 class Example:
-    """A question, its right answers, and the passages to read.
+    """A question, its correct answers, and the passages to read.
 
     Attributes:
         id: as given, or the number of the example in its file, from 0.
         target: the answer to train on; None where the file names none: the first of ``answers``.
-        answers: every string that counts as right; may be empty where that was allowed.
+        answers: all correct answers; may be empty where that was allowed.
         passages: the best one first; may be empty where that was allowed.
     """
 
@@ -110,7 +109,7 @@ class Example:
 
     @property
     def answer(self) -> str:
-        """What a model is trained to say: the target, or the first right answer."""
+        """The answer to train on: the target, or the first correct answer."""
         return self.target if self.target is not None else self.answers[0]
 
     def as_json(self) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""The source lines of a Fusion-in-Decoder data folder: a question and its passages in a row.
+"""The source lines of a Fusion-in-Decoder data folder: a question and its passages in one line.
 
-A line has one of two frames, which its folder's manifest tells.  Of symbols::
+A line has one of two formats, which the folder's manifest names.  With ``--frame symbols``::
 
     <question> q <title> t <context> p <title> t <context> p ...
 
-and what a model reads of it are the pairs ``<question> q <title> t <context> p </s>``.  Of text,
+and the model reads the pairs ``<question> q <title> t <context> p </s>``.  With ``--frame text``,
 as the authors' readers were trained (facebookresearch/FiD, src/data.py)::
 
     question: q </s> title: t context: p </s> title: t context: p ...
@@ -26,7 +26,7 @@ from genft_fairseq.data.prepared_tokeniser import NAME, read_recipe
 from genft_fairseq.errors import UserError
 
 QUESTION, TITLE, CONTEXT = "<question>", "<title>", "<context>"
-# What stands before the parts in the frame of text.
+# The words before the parts in the text format.
 WORDS = {"question": "question:", "title": "title:", "context": "context:"}
 
 
@@ -42,14 +42,14 @@ def marker_symbols(passages: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Markers:
-    """What tells the parts of a line apart, as ids of a dictionary.
+    """The ids that separate the parts of a line.
 
     Attributes:
-        question: the symbol before a question; in the frame of text, ``</s>``.
-        title: the same of a title; in the frame of text, the ``</s>`` between passages.
-        context: the same of the text of a passage.
+        question: the symbol before a question; in the text format, ``</s>``.
+        title: the symbol before a title; in the text format, the ``</s>`` between passages.
+        context: the symbol before the text of a passage; in the text format, ``</s>``.
         passages: of ``<passage:0>``, ``<passage:1>``, ...; as many as the dictionary holds.
-        text: the frame is one of text.
+        text: the lines have the text format.
     """
 
     question: int
@@ -89,12 +89,12 @@ class Markers:
     def encode(
         self, part: str, text: str, subwords: Callable[[str], str], dictionary: Dictionary
     ) -> Tensor:
-        """Encode a part of a pair, with what stands before it.
+        """Encode a part of a pair, with its marker or word before it.
 
         Args:
             part: *question*, *title* or *context*.
-            text: of it; what looks like a marker becomes unknown.
-            pieces: splits text into the symbols of the dictionary.
+            text: of it; a word that is a marker becomes unknown.
+            subwords: splits text into the symbols of the dictionary.
             dictionary: of the source.
 
         Returns:
@@ -114,13 +114,13 @@ class Markers:
 
 
 def has_text_frame(folder: str | Path) -> bool:
-    """Tell whether the lines of a data folder have the frame of text, by its manifest."""
+    """Tell whether the lines of a data folder have the text format, by its manifest."""
     found = read_recipe(Path(folder))
     return found is not None and "--frame text" in found[0]
 
 
 def require_pairs(evidence: Any, name: str) -> None:
-    """Refuse alignments that are no pairs: 0 and the number of a passage.
+    """Refuse alignments that are not pairs of 0 and the number of a passage.
 
     Args:
         evidence: for each example (2 * k,).
@@ -147,8 +147,7 @@ def split_line(line: Tensor, markers: Markers, eos: int) -> tuple[Tensor, list[T
         eos: the end of sentence.
 
     Returns:
-        the question with what stands before it, and each passage from its ``<title>``, or
-        *title:*, on; no passage where the line holds none.
+        the question with its marker, and the passages, each from ``<title>`` or *title:* on.
     """
     if len(line) and line[-1] == eos:
         line = line[:-1]
@@ -169,7 +168,7 @@ def pair_sizes(line: Tensor, markers: Markers, eos: int) -> tuple[int, Tensor]:
         the tokens of the question, and (N,) those of each passage; see ``split_line``.
 
     Raises:
-        UserError: the line has another frame.
+        UserError: the line has the other format.
     """
     if len(line) and bool(line[0] == markers.question) == markers.text:
         frame = "text" if markers.text else "symbols"

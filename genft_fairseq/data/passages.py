@@ -1,13 +1,12 @@
-"""Tables of passages, and the documents they are cut from.
+"""Passage tables, and documents to be cut into passages.
 
-A passage table as DPR and Fusion-in-Decoder publish it: ``id<TAB>text<TAB>title``, one a line.
+A passage table has the header ``id<TAB>text<TAB>title`` and a passage a line, as DPR and
+Fusion-in-Decoder publish it.  Two dialects are read: DPR's ``psgs_w100.tsv`` quotes fields and
+doubles the quotes inside, as csv does; others quote nothing, though a text may begin with a quote.
+A field counts as quoted if it begins and ends with a quote and has no undoubled quote in between; a
+row is always one line.
 
-The first line is that header.  Tables are found in two dialects, and both are read: DPR's
-``psgs_w100.tsv`` puts quotes around a field and doubles those inside, as csv does; others quote
-nothing, and a text may begin with a quote all the same.  A field is taken for quoted if it begins
-and ends with a quote and holds none alone in between; a row is always one line.
-
-Long documents to be cut into passages: JSON lines, or a table like that of passages.
+Documents are JSON lines, or a table of the same columns.
 """
 
 import csv
@@ -25,18 +24,17 @@ from genft_fairseq.files import numbered_lines
 
 HEADER = ("id", "text", "title")
 
-
-# Ids that are numbers below this are remembered as bits; 21 million passages then take 2.6 MB.
+# Numeric ids below this are remembered as bits: 21 million passages take 2.6 MB.
 _NUMBERS = 1 << 28
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What tells one passage table from another.
+    """Identifies the content of a passage table.
 
     Attributes:
         sha256: of the rows in order; the same with and without gzip or quotes.
-        passages: their number.
+        passages: number of passages.
     """
 
     sha256: str
@@ -47,7 +45,7 @@ class Fingerprint:
 
 
 class PassageTable:
-    """Passages, read one by one as often as asked: only what is looked for is ever held.
+    """A passage table, read from its file in every iteration; no passage is kept.
 
     Args:
         path: of UTF-8 text; gzipped where its name ends in ``.gz``.
@@ -84,7 +82,7 @@ class PassageTable:
         self._fingerprint = Fingerprint(digest.hexdigest(), number)
 
     def fingerprint(self) -> Fingerprint:
-        """Return what tells this table from another; it is read for it, once."""
+        """Return the table's fingerprint, for which it is read once."""
         if self._fingerprint is None:
             for _ in self:
                 pass
@@ -92,13 +90,13 @@ class PassageTable:
         return self._fingerprint
 
     def pick(self, numbers: Iterable[int]) -> dict[int, Passage]:
-        """Read the passages of these numbers, which count from 0."""
+        """Read the passages of these row numbers, from 0."""
         wanted = set(numbers)
         return {number: passage for number, passage in enumerate(self) if number in wanted}
 
 
 def passage_rows(passages: Iterable[Passage]) -> Iterator[str]:
-    """Return the lines of a table, header first, quoted where they must be.
+    """Return the lines of a table, header first; a text that begins with a quote is quoted.
 
     Runs of white space become one space, since a row is a line and a tab ends a field.
     """
@@ -121,7 +119,7 @@ def _unquoted(field: str) -> str:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Read the rows below the header, with the numbers of their lines, which count from 1."""
+    """Read the rows below the header, with their line numbers, from 1."""
     for number, line in numbered_lines(path):
         where = f"{path}: line {number}"
         row = line.split("\t")
@@ -145,7 +143,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 class _SeenIds:
-    """The ids so far, in little memory where they are numbers."""
+    """The ids so far; numeric ones take a bit each."""
 
     def __init__(self) -> None:
         self._bits = bytearray()

@@ -1,4 +1,4 @@
-"""Several candidate translations of each source, and their probabilities."""
+"""Candidate translations of each source, by sampling or beam search, and their probabilities."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def sample_candidates(
     Args:
         model: an encoder-decoder model, or its distributed wrapper.
         sample: a mini-batch of B sentences.
-        number: K, of candidates a source.
+        number: K, candidates of each source.
         search: how a token is drawn.
         dictionary: of the target language.
         max_len_a: a candidate of a source of length x has at most a * x + b tokens.
@@ -74,7 +74,7 @@ def beam_candidates(
 ) -> Tensor:
     """Take the best translations of fairseq's own beam search; see ``sample_candidates``.
 
-    fairseq does not count the end of sentence among a * x + b; a text that reaches the limit ends
+    fairseq does not count the end of sentence in a * x + b; a text that reaches the limit ends
     there with an end of sentence.
     """
     with evaluation_mode(model):  # the generator's constructor switches it on, and never off
@@ -86,11 +86,11 @@ def beam_candidates(
         try:
             hypotheses = generator.generate([model], sample)
         except UserError:
-            # In logits that are no numbers there is no text to find.  The loss is no number either,
-            # whatever is read, and lowers the loss scale.
+            # The logits are not finite, and so is the loss, whatever is read: the trainer lowers
+            # the loss scale.
             end = torch.tensor([dictionary.eos()])
             hypotheses = [[{"tokens": end}]] * sample["net_input"]["src_tokens"].size(0)
-    # A beam may end with fewer; the place of a missing one holds the best once more.
+    # A beam may find fewer hypotheses: repeat the best one.
     rows = [
         (found[k] if k < len(found) else found[0])["tokens"]
         for found in hypotheses
@@ -114,7 +114,7 @@ def sequence_lprobs(
 
     Args:
         model: an encoder-decoder model, or its distributed wrapper; in the mode it shall run in.
-        encoder_out: what its encoder returned for B sources.
+        encoder_out: output of its encoder for B sources.
         first: (B, 1), what the decoder reads first.
         texts: (N, L), token ids, padded on the right.
         owners: (N,), the row of each text's source.

@@ -1,9 +1,9 @@
-"""Feeding the decoder something else than gold, inside the model's own forward.
+"""Replacing the decoder's gold input inside the model's own forward.
 
-Scheduled sampling, generative rollout and sequence-level training all need the encoder's output
-and then a decoder that reads other tokens.  A hook on the decoder gives both: the encoder runs
-once, and the gradient flows through the one forward of the (distributed) model, without which the
-processes of a distributed run would drift apart.
+Scheduled sampling, generative rollout and sequence-level training need the encoder's output, and
+then a decoder that reads other tokens.  A hook on the decoder gives both: the encoder runs once,
+and the gradient flows through the one forward of the (distributed) model; with a second forward the
+processes of a distributed run would get out of step.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from genft_fairseq.errors import UnsuitableModel
 from genft_fairseq.generation.model_logits import model_logits
 
-# Arguments of a decoder's forward that ask for something else than its output.
+# Arguments of a decoder's forward that ask for another output.
 _OTHER_OUTPUT = {
     *("features_only", "return_all_hiddens", "full_context_alignment"),
     *("alignment_layer", "alignment_heads"),
@@ -31,7 +31,7 @@ _OTHER_OUTPUT = {
 
 @dataclass(frozen=True)
 class DecoderInput:
-    """What the decoder shall read.
+    """The input that a decoder reads in place of gold.
 
     Attributes:
         tokens: (B, T'), in place of the gold tokens; T' may differ from T.
@@ -50,8 +50,8 @@ class DecoderCall:
 
     Attributes:
         model: the model, or its distributed wrapper.
-        tokens: (B, T), what the decoder would read.
-        encoder_out: what the encoder returned; None for a decoder alone.
+        tokens: (B, T), the input that it was called with.
+        encoder_out: output of the encoder; None for a decoder alone.
     """
 
     def __init__(self, model: Any, tokens: Tensor, keywords: dict[str, Any]):
@@ -64,7 +64,7 @@ class DecoderCall:
 
     @contextmanager
     def reading(self, given: DecoderInput) -> Iterator[Callable[[], Any]]:
-        """Yield what calls the decoder on other input: one more pass."""
+        """Yield a function that calls the decoder on other input: one more pass."""
         with _replaced_embeddings(self.model.decoder, given), unreplaced_decoder_input(self.model):
             yield lambda: self.model.decoder(given.tokens, **self._keywords)
 
@@ -83,12 +83,12 @@ _in_force: WeakKeyDictionary[nn.Module, list[Replace | None]] = WeakKeyDictionar
 def replaced_decoder_input(model: Any, replace: Replace) -> Iterator[None]:
     """Let ``replace`` decide what the decoder reads when the model calls it.
 
-    Incremental decoding is left alone.  Of nested replacements the innermost acts, so that a
-    criterion that trains on the model's own text has its way under a task that mixes inputs.
+    Incremental decoding is unchanged.  Of nested replacements the innermost acts, so that a
+    criterion that trains on on-policy text overrides a task that mixes inputs.
 
     Args:
         model: the model, or its distributed wrapper.
-        replace: called with the decoder's call; what it returns is read instead.
+        replace: called with the decoder's call; returns the input that is read instead.
 
     Raises:
         UnsuitableModel: the model does not decode from left to right.
@@ -142,7 +142,7 @@ def _arguments(decoder: Any, args: tuple, keywords: dict[str, Any]) -> tuple[Ten
 
 @contextmanager
 def unreplaced_decoder_input(model: Any) -> Iterator[None]:
-    """Let the decoder read what it is given, whatever replacement is in force outside."""
+    """Let the decoder read its arguments, whatever replacement is in force outside."""
     with _entered(model.decoder, None):
         yield
 
@@ -153,7 +153,7 @@ def replacements_in_force(decoder: nn.Module) -> int:
 
 
 def reads_plainly(decoder: nn.Module, since: int) -> bool:
-    """Tell whether a decoder was told to read what it is given, after so many were in force."""
+    """Tell whether replacement is suspended, among those entered after the first ``since``."""
     return None in _in_force.get(decoder, [])[since:]
 
 
@@ -187,7 +187,7 @@ def _replaced_embeddings(decoder: Any, given: DecoderInput) -> Iterator[None]:
 
 @contextmanager
 def recorded_encoder_out(model: Any) -> Iterator[list[Any]]:
-    """Collect what the encoder hands to the decoder in the model's forward, with its gradient."""
+    """Collect the encoder's output that the decoder reads in the model's forward."""
     found: list[Any] = []
 
     def before(module: nn.Module, args: tuple, keywords: dict[str, Any]) -> None:
@@ -204,7 +204,7 @@ def recorded_encoder_out(model: Any) -> Iterator[list[Any]]:
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Switch dropout off, and every part back to the mode it was in, whatever happens."""
+    """Switch to evaluation mode, and restore the mode of every submodule in the end."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -215,11 +215,11 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 
 def require_autoregressive(model: Any, what: str = "training on a model's own output") -> None:
-    """Refuse a model that does not write from left to right, or not in one piece.
+    """Refuse a model that is not autoregressive, or whose parameters are sharded.
 
     Args:
         model: the model, or its distributed wrapper.
-        what: that trains on its own output.
+        what: needs it; begins the message.
 
     Raises:
         UnsuitableModel: it has no incremental decoder, is non-autoregressive, or its parameters are
@@ -241,7 +241,7 @@ def require_left_to_right(model: Any, what: str) -> None:
 
     Args:
         model: the model, or its distributed wrapper.
-        what: that needs another one.
+        what: needs it; begins the message.
 
     Raises:
         UnsuitableModel: it is non-autoregressive.

@@ -1,12 +1,9 @@
-"""The decoder's output: logits, or features with the output layer that projects them.
+"""The output of a decoder, as losses need it: logits, or features with the output layer.
 
-The decoder's features in place of its logits, and the output layer that makes the one the other.
-
-A loss that projects the features itself, some positions at a time (``functional/linear_loss.py``),
-needs both.  The features come from the model's own forward, whose output layer is left out for its
-duration: every wrapper and hook around the model works as it does otherwise.
-
-What a model's forward returns, as losses need it: logits, or features and their projection.
+A loss that projects the features itself, a chunk of positions at a time
+(``functional/linear_loss.py``, ``--loss-chunk-size``), needs the features and the output layer.
+They come from the model's own forward, whose output layer is replaced meanwhile, so that wrappers
+and hooks of the model work as always.
 """
 
 import logging
@@ -32,6 +29,162 @@ from genft_fairseq.functional.token_loss import Positions, Targets
 from genft_fairseq.generation.decoder_input import reads_plainly, replacements_in_force
 from genft_fairseq.generation.model_logits import model_logits, normalises_plainly
 
+logger = logging.getLogger(__name__)
+
+# A tuple of (B, T) tensors, or None, among them ``loss``.
+Terms = TypeVar("Terms", bound=Any)
+
+_warned: set[str] = set()
+
+
+@dataclass(frozen=True)
+class DecoderOutput:
+    """The output of a decoder at B * T positions.
+
+    Attributes:
+        values: (B, T, V) logits, or (B, T, D) features.
+        projection: output layer of the features; None: the values are logits.
+        chunk_size: of features: number of positions whose logits are held at a time.
+    """
+
+    values: Tensor
+    projection: Projection | None = None
+    chunk_size: int = 0
+
+    @property
+    def vocabulary(self) -> int:
+        """V, the size of the vocabulary."""
+        return self.values.size(-1) if self.projection is None else len(self.projection.weight)
+
+    def after(self, prefix: int) -> "DecoderOutput":
+        """Return the output without the first positions."""
+        return replace(self, values=self.values[:, prefix:])
+
+    def rows(self, number: int) -> "DecoderOutput":
+        """Return the output of the first rows."""
+        return replace(self, values=self.values[:number])
+
+    def loss(
+        self,
+        targets: Targets,
+        loss: Callable[[SelectedLprobs, Positions], Terms],
+        wanted: Wanted = Wanted(),  # noqa: B008 (it cannot change)
+        per_position: bool = False,
+    ) -> tuple[Tensor, Terms]:
+        """Compute a loss from the log-probabilities of the targets, and of the tokens seen.
+
+        Args:
+            targets: of these B * T positions.
+            loss: computes the terms of some positions, 0 at padding.
+            wanted: other log-probabilities that it reads.
+            per_position: give the terms a gradient, too; in chunks this costs a fourth matrix
+                product.
+
+        Returns:
+            the sum over positions, with its gradient, and the terms, (B, T).
+        """
+        if self.projection is None:
+            at = targets.whole()
+            lprobs = selective_log_softmax(self.values, at.target, at.seen, at.seen_mask, *wanted)
+            terms = loss(lprobs, at)
+            return terms.loss.sum(), terms
+        shape = targets.scored.shape
+        index = _scored(targets)
+        features = self.values.flatten(0, 1)
+        if len(index) < len(features):
+            features = features[index]
+        given = (features, self.projection, targets, index)
+        if per_position:
+            found = loss(linear_lprobs(*given, self.chunk_size, wanted), targets.at(index))
+            total = found.loss.sum()
+        else:
+            total, found = linear_loss(*given, loss, self.chunk_size, wanted)
+        return total, type(found)(*(_in_place(term, index, shape) for term in found))
+
+    def each(self, function: Callable[..., Tensor], *given: Tensor) -> Tensor:
+        """Apply a function of logits (n, V), and of (n,) numbers, to all positions.
+
+        Args:
+            function: returns (n, ...), one row a position.
+            given: (B, T), its other arguments.
+
+        Returns:
+            (B, T, ...).
+        """
+        shape = self.values.shape[:2]
+        values, others = self.values.flatten(0, 1), [other.flatten() for other in given]
+        if self.projection is None or len(values) == 0:
+            return function(self._logits(values), *others).unflatten(0, shape)
+
+        def project(values: Tensor, *others: Tensor) -> Tensor:
+            return function(self._logits(values), *others)
+
+        chunks = zip(*(given.split(self.chunk_size) for given in (values, *others)), strict=True)
+        if not torch.is_grad_enabled():
+            return torch.cat([project(*chunk) for chunk in chunks]).unflatten(0, shape)
+        # The logits of a chunk are computed again for its gradient.
+        again = {"use_reentrant": False, "preserve_rng_state": False}
+        return torch.cat([checkpoint(project, *c, **again) for c in chunks]).unflatten(0, shape)
+
+    def _logits(self, values: Tensor) -> Tensor:
+        return values if self.projection is None else F.linear(values, *self.projection)
+
+
+def decoder_output(
+    model: Any, forward: Callable[[], Any], chunk_size: int
+) -> tuple[DecoderOutput, Any]:
+    """Call a model, or its decoder, for its output.
+
+    Args:
+        model: a fairseq model or its distributed wrapper.
+        forward: calls it, and returns its output.
+        chunk_size: number of positions whose logits a loss holds at a time; 0: all.
+
+    Returns:
+        the output, and what ``forward`` returned.
+
+    Raises:
+        UnsuitableModel: a chunk size, and parameters that are spread over the processes.
+    """
+    reason = None
+    if chunk_size:
+        try:
+            projection = output_projection(model)
+        except NoProjection as error:
+            reason = str(error)
+        else:
+            with features_only(model, projection):
+                net_output = forward()
+            return DecoderOutput(net_output[0], projection, chunk_size), net_output
+    net_output = forward()
+    logits = model_logits(model, net_output)
+    if reason is not None and reason not in _warned:
+        _warned.add(reason)
+        B, T, V = logits.shape
+        logger.warning(
+            f"--loss-chunk-size {chunk_size} has no effect, because {reason}: the loss holds the "
+            f"logits of whole batches, of this one {B} x {T} x {V:,} numbers, "
+            f"{logits.numel() * logits.element_size() / 2**20:,.0f} MiB, and their gradient"
+        )
+    return DecoderOutput(logits), net_output
+
+
+def _scored(targets: Targets) -> Tensor:
+    """(n,): the positions to project: without padding, where leaving it out is free."""
+    scored = targets.scored
+    if scored.device.type == "cpu":
+        return scored.ne(targets.padding_idx).flatten().nonzero()[:, 0]
+    # On a GPU, counting them would wait for the device.
+    return torch.arange(scored.numel(), device=scored.device)
+
+
+def _in_place(term: Tensor | None, index: Tensor, shape: torch.Size) -> Tensor | None:
+    """(n, 1) -> (B, T), 0 elsewhere."""
+    if term is None:
+        return None
+    whole = term.new_zeros(shape.numel())
+    return whole.index_copy(0, index, term[:, 0]).view(shape)
+
 
 def _of_transformer(decoder: Any) -> nn.Module:
     return decoder.output_projection
@@ -49,7 +202,7 @@ _LAYERS: dict[Any, Callable[[Any], nn.Module]] = {
 
 
 class NoProjection(Exception):
-    """A model's output layer is something else than one matrix product; the message says what."""
+    """A model's output layer is not one matrix product; the message says what it is."""
 
 
 def output_projection(model: Any) -> Projection:
@@ -109,7 +262,7 @@ def features_only(model: Any, projection: Projection) -> Iterator[None]:
     unwrapped = model
     while isinstance(getattr(unwrapped, "module", None), nn.Module):
         unwrapped = unwrapped.module
-    # What a distributed wrapper makes of it afterwards is its own business.
+    # Of the model itself: a distributed wrapper may change it afterwards.
     returned: list[Any] = []
     handle = unwrapped.register_forward_hook(lambda *given: returned.append(given[-1][0]))
     decoder.output_layer = features_of
@@ -129,7 +282,7 @@ def features_only(model: Any, projection: Projection) -> Iterator[None]:
 
 
 class _FeaturesOfForward:
-    """In place of a decoder's output layer."""
+    """Replaces a decoder's output layer."""
 
     last: Tensor | None = None
 
@@ -160,161 +313,3 @@ class _Carried(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         return grad, None, None
-
-
-logger = logging.getLogger(__name__)
-
-
-# A tuple of (B, T) tensors, or None, among them ``loss``.
-Terms = TypeVar("Terms", bound=Any)
-
-_warned: set[str] = set()
-
-
-@dataclass(frozen=True)
-class DecoderOutput:
-    """The output of a decoder at B * T positions.
-
-    Attributes:
-        values: (B, T, V) logits, or (B, T, D) features.
-        projection: what makes logits of features; None: the values are logits.
-        chunk_size: how many positions' logits may be held at a time, where they are features.
-    """
-
-    values: Tensor
-    projection: Projection | None = None
-    chunk_size: int = 0
-
-    @property
-    def vocabulary(self) -> int:
-        """V."""
-        return self.values.size(-1) if self.projection is None else len(self.projection.weight)
-
-    def after(self, prefix: int) -> "DecoderOutput":
-        """Leave out the first positions."""
-        return replace(self, values=self.values[:, prefix:])
-
-    def rows(self, number: int) -> "DecoderOutput":
-        """Keep the first rows alone."""
-        return replace(self, values=self.values[:number])
-
-    def loss(
-        self,
-        targets: Targets,
-        loss: Callable[[SelectedLprobs, Positions], Terms],
-        wanted: Wanted = Wanted(),  # noqa: B008 (it cannot change)
-        per_position: bool = False,
-    ) -> tuple[Tensor, Terms]:
-        """Compute a loss from the log-probabilities of the targets, and of the tokens seen.
-
-        Args:
-            targets: of these B * T positions.
-            loss: computes the terms of some positions, 0 at padding.
-            wanted: what else it reads.
-            per_position: the terms shall have a gradient, too; in chunks that costs a fourth
-                matrix product.
-
-        Returns:
-            the sum over positions, with its gradient, and the terms, (B, T).
-        """
-        if self.projection is None:
-            at = targets.whole()
-            lprobs = selective_log_softmax(self.values, at.target, at.seen, at.seen_mask, *wanted)
-            terms = loss(lprobs, at)
-            return terms.loss.sum(), terms
-        shape = targets.scored.shape
-        index = _scored(targets)
-        features = self.values.flatten(0, 1)
-        if len(index) < len(features):
-            features = features[index]
-        given = (features, self.projection, targets, index)
-        if per_position:
-            found = loss(linear_lprobs(*given, self.chunk_size, wanted), targets.at(index))
-            total = found.loss.sum()
-        else:
-            total, found = linear_loss(*given, loss, self.chunk_size, wanted)
-        return total, type(found)(*(_in_place(term, index, shape) for term in found))
-
-    def each(self, function: Callable[..., Tensor], *given: Tensor) -> Tensor:
-        """Apply a function of logits (n, V), and of (n,) numbers, to all positions.
-
-        Args:
-            function: returns (n, ...), one row a position.
-            given: (B, T), what else it takes.
-
-        Returns:
-            (B, T, ...).
-        """
-        shape = self.values.shape[:2]
-        values, others = self.values.flatten(0, 1), [other.flatten() for other in given]
-        if self.projection is None or len(values) == 0:
-            return function(self._logits(values), *others).unflatten(0, shape)
-
-        def project(values: Tensor, *others: Tensor) -> Tensor:
-            return function(self._logits(values), *others)
-
-        chunks = zip(*(given.split(self.chunk_size) for given in (values, *others)), strict=True)
-        if not torch.is_grad_enabled():
-            return torch.cat([project(*chunk) for chunk in chunks]).unflatten(0, shape)
-        # The logits of a chunk are computed again for its gradient.
-        again = {"use_reentrant": False, "preserve_rng_state": False}
-        return torch.cat([checkpoint(project, *c, **again) for c in chunks]).unflatten(0, shape)
-
-    def _logits(self, values: Tensor) -> Tensor:
-        return values if self.projection is None else F.linear(values, *self.projection)
-
-
-def decoder_output(
-    model: Any, forward: Callable[[], Any], chunk_size: int
-) -> tuple[DecoderOutput, Any]:
-    """Call a model, or its decoder, for its output.
-
-    Args:
-        model: a fairseq model or its distributed wrapper.
-        forward: calls it, and returns what it returned.
-        chunk_size: how many positions' logits a loss may hold at a time; 0: those of all.
-
-    Returns:
-        the output, and what ``forward`` returned.
-
-    Raises:
-        UnsuitableModel: a chunk size, and parameters that are spread over the processes.
-    """
-    reason = None
-    if chunk_size:
-        try:
-            projection = output_projection(model)
-        except NoProjection as error:
-            reason = str(error)
-        else:
-            with features_only(model, projection):
-                net_output = forward()
-            return DecoderOutput(net_output[0], projection, chunk_size), net_output
-    net_output = forward()
-    logits = model_logits(model, net_output)
-    if reason is not None and reason not in _warned:
-        _warned.add(reason)
-        B, T, V = logits.shape
-        logger.warning(
-            f"--loss-chunk-size {chunk_size} has no effect, because {reason}: the loss holds the "
-            f"logits of whole batches, of this one {B} x {T} x {V:,} numbers, "
-            f"{logits.numel() * logits.element_size() / 2**20:,.0f} MiB, and their gradient"
-        )
-    return DecoderOutput(logits), net_output
-
-
-def _scored(targets: Targets) -> Tensor:
-    """(n,): the positions to project: without padding, where leaving it out is free."""
-    scored = targets.scored
-    if scored.device.type == "cpu":
-        return scored.ne(targets.padding_idx).flatten().nonzero()[:, 0]
-    # Elsewhere, how many there are would have to be waited for.
-    return torch.arange(scored.numel(), device=scored.device)
-
-
-def _in_place(term: Tensor | None, index: Tensor, shape: torch.Size) -> Tensor | None:
-    """(n, 1) -> (B, T), 0 elsewhere."""
-    if term is None:
-        return None
-    whole = term.new_zeros(shape.numel())
-    return whole.index_copy(0, index, term[:, 0]).view(shape)

@@ -1,4 +1,4 @@
-"""How good a candidate is: sentence-level scores, the more the better."""
+"""Rewards of candidates: sentence-level scores, higher is better."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,10 +1,8 @@
-"""Rollouts: the model continues a prefix by argmax, sampling or beam search.
+"""Rollouts: the model continues a prefix, by argmax, sampling or beam search.
 
-Reading a prefix before continuing it: all of it at once where the decoder allows.
-
-Free-running continuation: the model reads its own output, one token at a time.
-
-Beam search for continuations that all have the same length.
+``continue_prefixes`` chooses one token at a time, and ``beam_continuations`` keeps several
+hypotheses of the same length.  Both start from ``read_prefix``, which reads the prefix in one pass
+where the decoder allows it.
 """
 
 from contextlib import ExitStack
@@ -21,71 +19,11 @@ from genft_fairseq.generation.model_logits import model_logits
 from genft_fairseq.generation.sampling import Search, choose_tokens
 from genft_fairseq.generation.stateless_rng import uniform
 
-
-def read_prefix(model: Any, prefix: Tensor, encoder_out: Any = None) -> dict[str, Any]:
-    """Return the decoder's incremental state after a prefix, as if it had been read step by step.
-
-    fairseq decodes one position a call.  A Transformer's state is the keys and values of what it
-    has read, and one parallel pass computes those of a whole prefix: its attention modules, given
-    the state that the decoder itself keeps back in such a pass, fill it.  What they predict after
-    each token is not computed.  Decoders that say so (``reads_several``) read several tokens in an
-    incremental step; others (recurrent, convolutional) step through the prefix.
-
-    Args:
-        model: a fairseq model with an incremental decoder.
-        prefix: (B, P), token ids without padding; P may be 0.
-        encoder_out: what the encoder returned for the B rows, if there is one.
-
-    Returns:
-        the state, to be given to ``model.decoder`` with the next token.
-    """
-    state: dict[str, Any] = {}
-    keywords = {} if encoder_out is None else {"encoder_out": encoder_out}
-    with unreplaced_decoder_input(model):
-        if prefix.size(1) and getattr(model.decoder, "reads_several", False):
-            model.decoder(prefix, incremental_state=state, features_only=True, **keywords)
-        elif prefix.size(1) > 1 and _reads_at_once(model.decoder):
-            with _attention_fills(state, model.decoder):
-                model.decoder(prefix, features_only=True, **keywords)
-        else:
-            for position in range(1, prefix.size(1) + 1):
-                model.decoder(prefix[:, :position], incremental_state=state, **keywords)
-    return state
-
-
-def _reads_at_once(decoder: nn.Module) -> bool:
-    """Tell whether the state is what the attention of every layer keeps, and nothing else."""
-    return (
-        isinstance(decoder, TransformerDecoderBase)
-        and not decoder.cross_self_attention
-        # A layer that is dropped in this pass would lack the prefix in the next.
-        and not (decoder.training and decoder.decoder_layerdrop)
-        and all(isinstance(a, MultiheadAttention) for a in _attention(decoder))
-    )
-
-
-def _attention(decoder: Any) -> list[nn.Module]:
-    layers = list(decoder.layers)
-    both = [layer.self_attn for layer in layers] + [layer.encoder_attn for layer in layers]
-    return [module for module in both if module is not None]
-
-
-def _attention_fills(state: dict[str, Any], decoder: Any) -> ExitStack:
-    def give(module: nn.Module, args: tuple, keywords: dict[str, Any]) -> Any:
-        return args, {**keywords, "incremental_state": state}
-
-    hooks = ExitStack()
-    for module in _attention(decoder):
-        hooks.callback(module.register_forward_pre_hook(give, with_kwargs=True).remove)
-    return hooks
-
-
 GREEDY = Search()
 
-# How many rows have ended is asked this often: on a GPU, asking waits for the device.
+# Steps between looks at how many rows have ended: on a GPU, each look waits for the device.
 _STEPS_BETWEEN_CHECKS = 8
-
-# The share of rows going on below which the others are left behind.
+# Ended rows are dropped from the batch where at most this share of the rows goes on.
 _WORTH_SHRINKING = 0.8
 
 
@@ -122,14 +60,14 @@ def continue_prefixes(
         model: a fairseq model with an incremental decoder, in the mode (training or evaluation) it
             shall run in; a language model, or with ``encoder_out`` an encoder-decoder model.
         prefix: (B, P), token ids without padding, P at least 1.
-        length: how many tokens to add, at most.
+        length: maximum number of tokens to add.
         padding_idx: the id of padding.
         search: how a token is chosen.
-        seed: of the draws of sampling, each a hash of seed, sentence, position and candidate.
-        sentences: (B,), what the draws know the rows by; 0, 1, 2, ... if not given. With the ids of
+        seed: of sampling; a random number is a hash of seed, sentence, position and candidate.
+        sentences: (B,), ids of the rows in that hash; 0, 1, 2, ... if not given. With the ids of
             the whole data set, a text does not depend on the batch that it is generated in.
-        candidates: (B,), tells several continuations of one sentence apart; 0 if not given.
-        encoder_out: what the encoder returned for the B rows.
+        candidates: (B,), numbers of several continuations of one sentence; 0 if not given.
+        encoder_out: output of the encoder for the B rows.
         eos_idx: a row ends with this token, and holds padding after it; None: no row ends early.
         max_lengths: (B,), at least 1; a row that is as long ends, without ``eos_idx``.
         min_length: no row ends with ``eos_idx`` before it has this many other tokens; fairseq's
@@ -191,7 +129,7 @@ def continue_prefixes(
 
 
 def rows_of_encoder_out(model: Any, encoder_out: Any, rows: Tensor) -> Any:
-    """Return the encodings of some rows, in any order and number."""
+    """Return the encodings of these rows, in any order and number."""
     return model.encoder.reorder_encoder_out(_copied(encoder_out), rows)
 
 
@@ -274,3 +212,61 @@ def beam_continuations(
         model.decoder.reorder_incremental_state_scripting(state, kept)
     best = scores.argmax(dim=1) + rows * beam if length else rows
     return tokens[best, P:]
+
+
+def read_prefix(model: Any, prefix: Tensor, encoder_out: Any = None) -> dict[str, Any]:
+    """Return the decoder's incremental state after a prefix, as if it had been read step by step.
+
+    fairseq decodes one position a call.  A Transformer's state is the keys and values of what it
+    has read, and one parallel pass computes those of a whole prefix: its attention modules, given
+    the state that the decoder itself keeps back in such a pass, fill it.  What they predict after
+    each token is not computed.  Decoders that say so (``reads_several``) read several tokens in an
+    incremental step; others (recurrent, convolutional) step through the prefix.
+
+    Args:
+        model: a fairseq model with an incremental decoder.
+        prefix: (B, P), token ids without padding; P may be 0.
+        encoder_out: what the encoder returned for the B rows, if there is one.
+
+    Returns:
+        the state, to be given to ``model.decoder`` with the next token.
+    """
+    state: dict[str, Any] = {}
+    keywords = {} if encoder_out is None else {"encoder_out": encoder_out}
+    with unreplaced_decoder_input(model):
+        if prefix.size(1) and getattr(model.decoder, "reads_several", False):
+            model.decoder(prefix, incremental_state=state, features_only=True, **keywords)
+        elif prefix.size(1) > 1 and _reads_at_once(model.decoder):
+            with _attention_fills(state, model.decoder):
+                model.decoder(prefix, features_only=True, **keywords)
+        else:
+            for position in range(1, prefix.size(1) + 1):
+                model.decoder(prefix[:, :position], incremental_state=state, **keywords)
+    return state
+
+
+def _reads_at_once(decoder: nn.Module) -> bool:
+    """Tell whether the state is what the attention of every layer keeps, and nothing else."""
+    return (
+        isinstance(decoder, TransformerDecoderBase)
+        and not decoder.cross_self_attention
+        # A layer that is dropped in this pass would lack the prefix in the next.
+        and not (decoder.training and decoder.decoder_layerdrop)
+        and all(isinstance(a, MultiheadAttention) for a in _attention(decoder))
+    )
+
+
+def _attention(decoder: Any) -> list[nn.Module]:
+    layers = list(decoder.layers)
+    both = [layer.self_attn for layer in layers] + [layer.encoder_attn for layer in layers]
+    return [module for module in both if module is not None]
+
+
+def _attention_fills(state: dict[str, Any], decoder: Any) -> ExitStack:
+    def give(module: nn.Module, args: tuple, keywords: dict[str, Any]) -> Any:
+        return args, {**keywords, "incremental_state": state}
+
+    hooks = ExitStack()
+    for module in _attention(decoder):
+        hooks.callback(module.register_forward_pre_hook(give, with_kwargs=True).remove)
+    return hooks

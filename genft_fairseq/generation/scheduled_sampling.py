@@ -1,4 +1,4 @@
-"""Decoder inputs mixed from gold and from what the decoder writes when it reads gold.
+"""Scheduled sampling: decoder inputs mixed from gold and the model's own predictions.
 
 T. Mihaylova and A. Martins, ACL SRW 2019, arXiv:1906.07651; the schedules and their sources are in
 ``functional/token_mixing.py``.
@@ -62,17 +62,17 @@ class Mixing:
 def input_replacement(
     mixing: Mixing, sentences: Tensor, update: int, target: Tensor, chunk_size: int = 0
 ) -> Replace | None:
-    """Return what to do with the decoder's input in an update, for ``replaced_decoder_input``.
+    """Return the replacement of the decoder's input in an update, for ``replaced_decoder_input``.
 
     Args:
         mixing: how.
         sentences: (B,), the ids of the rows in the whole data set.
         update: the number of the update.
         target: (B, T), the gold tokens that are predicted.
-        chunk_size: how many positions' logits a pass may hold at a time; 0: those of all.
+        chunk_size: number of positions whose logits a pass holds at a time; 0: all.
 
     Returns:
-        None where every input is gold: then nothing is drawn, and no pass added.
+        the replacement; None: every input is gold, and no pass is added.
     """
     if mixing.schedule.name == "confidence":
         return partial(_replace, mixing, sentences, target, None, chunk_size)

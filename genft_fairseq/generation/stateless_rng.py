@@ -1,7 +1,7 @@
-"""Random draws that depend on what is drawn and on nothing else.
+"""Random numbers that depend on what they are for, and on nothing else.
 
-A draw is a hash of the seed and of the token's place, not the next number of a stream, so that it
-is the same however the sentences are batched, on every device and process, and after a resume. The
+A number is a hash of the seed and of the token's place, not the next number of a stream.  So it is
+the same however the sentences are batched, on every device and process, and after a resume.  The
 hash is splitmix64 (G. Steele, D. Lea and C. Flood, *Fast Splittable Pseudorandom Number
 Generators*, OOPSLA 2014).
 """
@@ -14,14 +14,12 @@ from torch import Tensor
 
 # 64-bit constants of splitmix64, as torch's signed integers.
 GOLDEN_GAMMA = 0x9E3779B97F4A7C15 - (1 << 64)
-
 MULTIPLIERS = (0xBF58476D1CE4E5B9 - (1 << 64), 0x94D049BB133111EB - (1 << 64))
-
 SHIFTS = (30, 27, 31)
 
 
 class Purpose(IntEnum):
-    """What a draw is for, so that two draws about the same token do not agree by construction."""
+    """Purposes of random numbers, so that two for the same token are independent."""
 
     GOLD_OR_MODEL = 1
     MIXED_TOKEN = 2
@@ -30,7 +28,7 @@ class Purpose(IntEnum):
 
 
 def happens(rate: float) -> bool:
-    """Decide about a whole update, alike on every process and in every micro-batch.
+    """Decide about a whole update, the same on every process and in every micro-batch.
 
     fairseq sets torch's seed to (seed + number of updates) before each update, on every process the
     same: that seed, not the stream that dropout advances, is what the decision hashes.
@@ -43,7 +41,7 @@ def happens(rate: float) -> bool:
 
 
 def sentence_ids(sample: dict[str, Any]) -> Tensor:
-    """Return what a mini-batch's rows are known by in the whole data set, (B,).
+    """Return the ids of a mini-batch's rows in the whole data set, (B,).
 
     The empty rows that ``--pad-to-fixed-bsz`` adds have no id; here they have -1.
     """

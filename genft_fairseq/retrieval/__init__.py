@@ -1,1 +1,1 @@
-"""Passages for questions: an index of a passage table, and exact search in it."""
+"""Passage retrieval: BM25, dense search, and passages cut from documents."""

@@ -1,15 +1,11 @@
-"""BM25 over a passage table.
+"""BM25 over a passage table: Lucene's form of Robertson's weights, with the library bm25s.
 
-The words of a text, as BM25 counts them, in any script.
-
-BM25 over a passage table: Lucene's form of Robertson's weights, by the library bm25s.
-
-For a question's words w, n passages of which n_w hold w, and a passage of l words (mean L) that
-holds w f times::
+For a question's words w, n passages of which n_w contain w, and a passage of l words (mean L) that
+contains w f times::
 
     score = sum_w ln(1 + (n - n_w + 0.5) / (n_w + 0.5)) * f / (f + k1 * (1 - b + b * l / L))
 
-A word that a question repeats counts as often.
+A word that a question repeats counts as often.  ``Words`` splits texts of any script.
 """
 
 import logging
@@ -31,16 +27,15 @@ from genft_fairseq.errors import UserError, check_range
 from genft_fairseq.retrieval.dense import Found, top_k
 from genft_fairseq.retrieval.index_folder import IndexRecord, check_record
 
-# What Lucene leaves out of English.
+# Lucene's English stop words.
 STOPWORDS = frozenset(
     "a an and are as at be but by for if in into is it no not of on or such that the their then "
     "there these they this to was will with".split()
 )
 
-
 _ATTACHED = r"\p{Hangul}\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 
-# A stretch of a script whose words are not told apart by spaces alone, or a word of another one.
+# A run of a script without spaces between all words, or a word of another script.
 _STRETCH = regex.compile(
     rf"(?P<attached>[{_ATTACHED}][{_ATTACHED}\p{{M}}ー]*)|[[\p{{L}}\p{{N}}\p{{M}}]--[{_ATTACHED}]]+",
     flags=regex.V1,
@@ -48,15 +43,15 @@ _STRETCH = regex.compile(
 
 
 class Words:
-    """A tokeniser: lower-case words, and pairs of characters where words are written together.
+    """A tokeniser: lower-case words, and character bigrams where words are written together.
 
-    Korean, Chinese, Japanese, Thai and their like have no spaces between words, or endings
-    attached to them: their stretches are cut into overlapping pairs of characters, as Lucene's
-    analyser for them does; a single character stays one.
+    Chinese, Japanese, Thai, Lao, Khmer and Burmese have no spaces between words, and Korean
+    attaches endings to them: runs of these scripts become overlapping character bigrams, as in
+    Lucene's CJK analyser; a single character stays one.
 
     Args:
-        stopwords: leave out the words that English is full of.
-        stemming: cut the endings of English words off (Porter's stemmer).
+        stopwords: leave out English stop words.
+        stemming: stem English words (Porter's stemmer).
     """
 
     def __init__(self, stopwords: bool = True, stemming: bool = False):
@@ -83,13 +78,13 @@ def _stemmer() -> Callable[[str], str]:
 
 @dataclass(frozen=True)
 class BM25Options:
-    """How words are taken from a text, and weighed.
+    """Options of the tokeniser and of the weights.
 
     Attributes:
-        k1: how much the second and later occurrences of a word in a passage still count.
-        b: how much a long passage is held against it, from 0 (not at all) to 1.
-        stopwords: leave out the words that English is full of.
-        stemming: cut the endings of English words off.
+        k1: term-frequency saturation.
+        b: length normalisation, from 0 (none) to 1.
+        stopwords: leave out English stop words.
+        stemming: stem English words.
     """
 
     k1: float = 1.5
@@ -114,16 +109,16 @@ def require_bm25s() -> Any:
         raise UserError(
             f"--method bm25 needs the library bm25s ({error}): pip install 'genft_fairseq[qa]'"
         ) from error
-    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it tells every step otherwise
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # otherwise it reports every step
     return bm25s
 
 
 class BM25Index:
-    """An index in memory, or mapped into it from a folder.
+    """A BM25 index, in memory or memory-mapped from a folder.
 
     Args:
         index: of bm25s.
-        record: of which table, and how it was built.
+        record: the table and the options of the index.
     """
 
     def __init__(self, index: Any, record: IndexRecord):
@@ -155,7 +150,7 @@ class BM25Index:
         return cls(index, IndexRecord("bm25", table.path.name, fingerprint, asdict(options)))
 
     def save(self, folder: Path) -> None:
-        """Write the index into a folder that exists; the record that makes it one is the last."""
+        """Write the index into an existing folder, its record last."""
         self._index.save(folder, show_progress=False)
         self.record.write(folder)
 
@@ -163,12 +158,12 @@ class BM25Index:
     def load(
         cls, folder: Path, table: PassageTable, options: BM25Options | None = None
     ) -> "BM25Index":
-        """Map an index into memory.
+        """Memory-map an index.
 
         Args:
-            folder: that ``save`` has written.
-            table: the one to search; it is read through to tell whether it is the same.
-            options: the ones asked for.
+            folder: written by ``save``.
+            table: to search; it is read once, to compare it with the index's.
+            options: required of the index.
 
         Raises:
             UserError: it is the index of another table or of other options, or is damaged.
@@ -180,7 +175,7 @@ class BM25Index:
         try:
             index = bm25s.BM25.load(folder, mmap=True, show_progress=False)
             _require_whole(index, record.fingerprint.passages)
-        # What numpy raises of a damaged header is its own parser's, or Python's.
+        # numpy has no common error for a damaged header.
         except Exception as error:
             raise UserError(
                 f"{folder} is damaged ({error}): delete it, and build it again"
@@ -188,7 +183,7 @@ class BM25Index:
         return cls(index, record)
 
     def search(self, questions: Iterable[str], k: int) -> Found:
-        """Find the k best passages of each question, of equal ones the first of the table.
+        """Find the k best passages of each question; of equal scores the first in the table.
 
         Passages without any of the words have the score 0, and follow in the order of the table.
         """
@@ -206,10 +201,10 @@ class BM25Index:
 
 
 def _require_whole(index: Any, passages: int) -> None:
-    """Compare what an index holds with what search takes for granted.
+    """Check what search relies on in a loaded index.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the index is damaged.
     """
     values, numbers = index.scores["data"], index.scores["indices"]
     starts, vocabulary = index.scores["indptr"], index.vocab_dict
@@ -228,5 +223,5 @@ def _require_whole(index: Any, passages: int) -> None:
 
 
 def indexed_text(passage: Passage) -> str:
-    """Return what of a passage is searched: its title and its text."""
+    """Return the text of a passage that is indexed: its title and its text."""
     return f"{passage.title}\n{passage.text}"

@@ -1,8 +1,7 @@
-"""Exact dense search by inner product.
+"""Dense retrieval: exact search by inner product, in blocks of passages and questions.
 
-The best of many scores, in an order that nothing but the scores and the numbers decides.
-
-Exact search by inner product, in blocks of passages and questions.
+``top_k`` orders equal scores by their numbers, so that results depend on neither the sizes of the
+blocks nor the device.
 """
 
 import os
@@ -18,13 +17,17 @@ from genft_fairseq.data.passages import PassageTable
 from genft_fairseq.errors import UserError, require_regular
 from genft_fairseq.retrieval.index_folder import IndexRecord, check_record
 
+EMBEDDINGS = "passages.npy"
+PASSAGE_BLOCK = 8192
+QUESTION_BLOCK = 256
+
 
 @dataclass(frozen=True)
 class Found:
     """The passages found for each question, best first.
 
     Attributes:
-        numbers: (Q, k), int64, the passages' places in their table, from 0.
+        numbers: (Q, k), int64, row numbers in the passage table, from 0.
         scores: (Q, k), float32.
     """
 
@@ -33,7 +36,7 @@ class Found:
 
 
 def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k highest scores of every row and their columns; of equal ones the first.
+    """Return the k highest scores of every row and their columns, of equal scores the first.
 
     ``torch.topk`` leaves open which of equal scores it returns, and in which order.
 
@@ -46,8 +49,7 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     k = min(k, scores.size(1))
     values, columns = scores.topk(k, dim=1)
-    # Which of the scores that equal the last one are in?  Only where not all of them are, that
-    # needs the slower, stable sort.
+    # Where scores equal to the last one are left out, the slower, stable sort takes the first.
     least = values[:, -1:]
     left_out = (scores == least).sum(dim=1) > (values == least).sum(dim=1)
     if left_out.any():
@@ -61,14 +63,6 @@ def best_first(values: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
     numbers, order = numbers.sort(dim=1)
     values, again = values.gather(1, order).sort(dim=1, descending=True, stable=True)
     return values, numbers.gather(1, again)
-
-
-EMBEDDINGS = "passages.npy"
-
-
-PASSAGE_BLOCK = 8192
-
-QUESTION_BLOCK = 256
 
 
 def search(
@@ -105,7 +99,7 @@ def search(
     Q, k = len(questions), min(k, len(passages))
     _require_finite(questions, "questions", 0)
     device = questions.device
-    # What fills the places until enough passages are read is worse than any, and never stays.
+    # Placeholders, lower than any score, until k passages are read.
     values = torch.full((Q, k), -torch.inf, device=device)
     numbers = torch.full((Q, k), len(passages), dtype=torch.int64, device=device)
     for start in range(0, len(passages), passage_block):
@@ -134,12 +128,12 @@ def _require_finite(block: Tensor, what: str, start: int) -> None:
 def write_embeddings(
     folder: Path, record: IndexRecord, blocks: Iterable[Tensor], width: int
 ) -> None:
-    """Write embeddings block by block, then the record that makes the folder an index.
+    """Write embeddings block by block, and then the record of the index.
 
     Args:
-        folder: exists.
-        record: of the table that the passages are of.
-        blocks: (P', D) each, together as many passages as the table has, in its order.
+        folder: that exists.
+        record: of the passage table.
+        blocks: (P', D) each, together all passages of the table, in its order.
         width: D.
     """
     partial = folder / f"{EMBEDDINGS}.{os.getpid()}.tmp"
@@ -160,13 +154,13 @@ def write_embeddings(
 
 
 def load_embeddings(folder: Path, wanted: IndexRecord, table: PassageTable) -> np.ndarray:
-    """Map the embeddings of a table's passages into memory.
+    """Memory-map the embeddings of a table's passages.
 
     Returns:
         (P, D), float32, read only.
 
     Raises:
-        UserError: they are another table's or another checkpoint's, or damaged.
+        UserError: they are of another table or checkpoint, or damaged.
     """
     record = check_record(folder, wanted, table)
     path = folder / EMBEDDINGS
@@ -175,7 +169,7 @@ def load_embeddings(folder: Path, wanted: IndexRecord, table: PassageTable) -> n
         embeddings = np.load(path, mmap_mode="r")
         if not isinstance(embeddings, np.ndarray) or embeddings.dtype != np.float32:
             raise ValueError("it holds no float32 numbers")
-    # What a header that is damaged makes of numpy: its own parser's errors, and Python's.
+    # numpy has no common error for a damaged header.
     except Exception as error:
         raise UserError(
             f"{path} is damaged ({error}): delete {folder}, and build it again"
@@ -189,7 +183,7 @@ def load_embeddings(folder: Path, wanted: IndexRecord, table: PassageTable) -> n
 
 
 def in_blocks(table: PassageTable, size: int) -> Iterator[list]:
-    """Read the passages of a table so many at a time."""
+    """Read the passages of a table in blocks of ``size``."""
     block = []
     for passage in table:
         block.append(passage)

@@ -1,4 +1,4 @@
-"""Texts as vectors: what a trained bi-encoder makes of questions and passages."""
+"""Embedding questions and passages with a trained bi-encoder."""
 
 import io
 import re
@@ -20,12 +20,12 @@ CODES = "bpe.codes"
 
 
 class TextEncoder:
-    """A bi-encoder that reads text, split into the pieces that it was trained on.
+    """A bi-encoder that reads text, split into the subwords that it was trained on.
 
     Args:
         model: ``--arch bi_encoder``, in evaluation mode.
         task: ``--task retrieval``, of the same checkpoint.
-        folder: of the data that it was trained on; it says how text becomes pieces.
+        folder: of the data that it was trained on; it says how text becomes subwords.
         batch_size: texts encoded at a time; fewer where they are long.
 
     Raises:
@@ -78,7 +78,7 @@ class TextEncoder:
 
     @torch.inference_mode()
     def _embedded(self, rows: list[Tensor], embed: Callable[[Tensor], Tensor]) -> Tensor:
-        # Texts of about one length together: no text is padded by much.
+        # Sorted by length, so that texts are padded little.
         order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
         found: dict[int, Tensor] = {}
         for start in range(0, len(rows), self._batch_size):
@@ -92,15 +92,14 @@ class TextEncoder:
 
 
 def text_subwords(folder: Path, dictionary: Any) -> Callable[[Sequence[str]], list[list[str]]]:
-    """Return what splits texts into the pieces of a data folder, as its preparation did.
+    """Return a function that splits texts into subwords, as a data folder was prepared.
 
-    Where the folder holds ``hugging_face.json``, they are those of an imported model.  Where it
-    holds ``bpe.codes``, text is split into Moses tokens (unless its manifest says that nobody did)
-    and subword-nmt's pieces, none of which is unknown for being rare;
-    otherwise it is words already.
+    With ``hugging_face.json`` in the folder they are those of an imported model.  With
+    ``bpe.codes``, text is split into Moses tokens (unless the manifest says otherwise) and then
+    into subwords by subword-nmt, limited to those in the dictionary.  Otherwise text is words.
 
     Raises:
-        UserError: the codes are none.
+        UserError: the codes are broken.
     """
 
     def one_by_one(split: Callable[[str], str]) -> Callable[[Sequence[str]], list[list[str]]]:
@@ -120,7 +119,7 @@ def text_subwords(folder: Path, dictionary: Any) -> Callable[[Sequence[str]], li
 
 
 def _merges(codes: Path) -> io.StringIO:
-    """Read a file of subword-nmt, which would end the process where a line is wrong."""
+    """Read the merges of subword-nmt, which would exit the process at a wrong line."""
     require_regular(codes)
     try:
         with codes.open(encoding="utf-8", newline="\n") as stream:

@@ -1,4 +1,4 @@
-"""What an index says of itself: of which passage table it is, and how it was built."""
+"""The record of an index folder: its passage table, and how it was built."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -13,7 +13,7 @@ RECORD = "index.json"
 
 @dataclass(frozen=True)
 class IndexRecord:
-    """The record of an index folder; it is written last, so that a folder with one is whole.
+    """The record of an index folder; it is written last, so that a folder with one is complete.
 
     Attributes:
         method: ``bm25`` or ``dense``.

@@ -1,9 +1,4 @@
-"""Documents cut into overlapping windows, and the windows that contain an answer.
-
-Long documents as overlapping windows, each a passage.
-
-Which windows hold the answer of each question.
-"""
+"""Documents cut into overlapping windows, each a passage, and the windows that hold an answer."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -15,9 +10,7 @@ from genft_fairseq.data.fid_json import Example, Passage
 from genft_fairseq.errors import check_range
 
 _LETTER = regex.compile(r"\p{L}")
-
 _SPACELESS = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
-
 _CHARACTER = regex.compile(r"\X")  # with its accents and vowel signs
 
 
@@ -102,7 +95,7 @@ class WindowMatches:
                 self._anywhere.add(number)
 
     def watch(self, passages: Iterable[tuple[Passage, str]]) -> Iterator[Passage]:
-        """Pass windows through, given with their documents, and look at each."""
+        """Search each window, given with its document, for answers, and yield it."""
         for passage, document in passages:
             self.passages += 1
             self.documents += document != self._document

@@ -237,7 +237,7 @@ def test_export_without_a_tokeniser(imported, tmp_path):
 
 
 def vocab_alone(folder, subwords):
-    """An old BERT: a list of pieces, and nothing that says what it is."""
+    """An old BERT: a list of subwords, and nothing that says what it is."""
     (folder / "tokenizer.json").unlink()
     names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *subwords]
     (folder / "vocab.txt").write_text("".join(f"{subword}\n" for subword in names))
@@ -250,7 +250,7 @@ def vocab_alone(folder, subwords):
     ("subwords", "expected"), [(["paris", "cat"], [5, 6]), (["Paris", "cat"], [5, 6])]
 )
 def test_an_old_bert(subwords, expected, folders, tmp_path):
-    """Its pieces tell whether it knows capitals."""
+    """Its subwords tell whether it knows capitals."""
     bert = shutil.copytree(folders / "bert", tmp_path / "bert")
     vocab_alone(bert, subwords)
     call("import-hf", bert, tmp_path / "out", "--decoder", bert)

@@ -115,15 +115,25 @@ SAMPLING = Search(sampling=True)
         ),
     ],
 )
-@pytest.mark.parametrize("task", ["translation", "language_modeling"])
-def test_flags(task, flags, want):
-    """By fairseq's own parser, of both tasks."""
-    arch = {"translation": "transformer", "language_modeling": "transformer_lm"}[task]
-    words = ["data", "--task", f"scheduled_sampling_{task}", "--arch", arch, *flags.split()]
-    args = options.parse_args_and_arch(options.get_training_parser(), words)
-    got = mixing(convert_namespace_to_omegaconf(args).task, PAD)
+def test_flags(flags, want):
+    """By fairseq's own parser."""
+    got = parsed_mixing("scheduled_sampling_translation", "transformer", flags)
     assert got == Mixing(*vars(want).values())
     assert isinstance(got.search, Search) and got.search.sampling
+
+
+def test_flags_of_language_modeling():
+    """They are the same ones, of the same dataclass."""
+    flags = "--gold-schedule exponential --gold-k 0.9 --mix sample --mix-top-k 5"
+    got = parsed_mixing("scheduled_sampling_language_modeling", "transformer_lm", flags)
+    schedule = GoldSchedule("exponential", 0.0, 0.9)
+    assert got == Mixing(PAD, schedule, "sample", search=Search(True, top_k=5))
+
+
+def parsed_mixing(task, arch, flags):
+    words = ["data", "--task", task, "--arch", arch, *flags.split()]
+    args = options.parse_args_and_arch(options.get_training_parser(), words)
+    return mixing(convert_namespace_to_omegaconf(args).task, PAD)
 
 
 @pytest.mark.parametrize("flag", ["gold-schedule", "mix", "gold-decay"])
