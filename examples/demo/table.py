@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from genft_fairseq.evaluation.translation import read_lines, read_translations, translation_metrics
+from genft_fairseq.evaluation.predictions import read_lines, read_translations
 from genft_fairseq.experiments.training_log import command_of, train_seconds
+from genft_fairseq.metrics.translation import translation_metrics
 from genft_fairseq.provenance import hardware, provenance_line, record_results, versions
 
 HERE = Path(__file__).resolve().parent

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from genft_fairseq.evaluation.predictions import read_questions
+from genft_fairseq.data.questions import read_references
 from genft_fairseq.experiments.training_log import command_of, training_metrics
 from genft_fairseq.files import write_atomic
 from genft_fairseq.metrics.question_answering import paired_metrics, score
@@ -87,7 +87,7 @@ def compare(folder: Path, systems: dict[str, Figures], ending: str, references: 
     names = [n for n in systems if n.endswith(CLOZES) == bool(ending) and n != LONG]
     if BASELINE + ending not in names:
         return
-    questions = read_questions(references)
+    questions = read_references(references)
 
     def scores(name: str) -> list[Any]:
         lines = (folder / name / "answers.jsonl").read_text(encoding="utf-8").splitlines()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from genft_fairseq.evaluation.raw_text import read_text
+from genft_fairseq.evaluation.predictions import read_text
 from genft_fairseq.files import write_atomic
 from genft_fairseq.metrics.summarization import MARK, sentences
 

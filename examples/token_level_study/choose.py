@@ -10,8 +10,9 @@ import math
 import sys
 from pathlib import Path
 
-from genft_fairseq.evaluation.translation import read_lines, read_translations, translation_metrics
+from genft_fairseq.evaluation.predictions import read_lines, read_translations
 from genft_fairseq.experiments.training_log import last_validation
+from genft_fairseq.metrics.translation import translation_metrics
 
 
 def validation_bleu(run: Path, data: Path) -> float:

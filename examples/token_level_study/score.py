@@ -15,16 +15,12 @@ from choose import validation_bleu
 from equal_time import updates_per_second
 from table import TITLES, table
 
-from genft_fairseq.evaluation.translation import (
-    read_lines,
-    read_translations,
-    translation_metrics,
-    word_repetitions,
-)
+from genft_fairseq.evaluation.predictions import read_lines, read_translations
 from genft_fairseq.experiments.training_log import command_of, last_validation, train_seconds
 from genft_fairseq.files import write_atomic
 from genft_fairseq.metrics.repetition import repetition
 from genft_fairseq.metrics.significance import bleu_p_values, mean_p_value
+from genft_fairseq.metrics.translation import translation_metrics, word_repetitions
 from genft_fairseq.provenance import hardware, record_results, versions
 
 HERE = Path(__file__).resolve().parent

@@ -14,14 +14,10 @@ from pathlib import Path
 import click
 from tokenised_bleu import tokenised_bleu
 
-from genft_fairseq.evaluation.translation import (
-    read_lines,
-    read_translations,
-    translation_metrics,
-    word_repetition,
-)
+from genft_fairseq.evaluation.predictions import read_lines, read_translations
 from genft_fairseq.experiments.training_log import command_of, last_validation, train_seconds
 from genft_fairseq.files import write_atomic
+from genft_fairseq.metrics.translation import translation_metrics, word_repetition
 from genft_fairseq.provenance import hardware, provenance_line, record_results, versions
 
 HERE = Path(__file__).resolve().parent

@@ -1,11 +1,7 @@
-"""``genft evaluate-lm``: how a language model predicts text, and how it continues it.
-
-What ``genft evaluate-lm`` shows: its tables, some of its completions.
-
-``genft evaluate-lm``: how a language model predicts text, and how it continues it.
-"""
+"""``genft evaluate-lm``: how a language model predicts text, and how it continues it."""
 
 import math
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
@@ -15,89 +11,38 @@ from rich.table import Table
 from rich.text import Text
 
 from genft_fairseq.cli.measuring import (
-    Begin,
-    Found,
+    POSITIVE,
     cpu_option,
     dump,
+    evaluation_progress,
     json_option,
     refuse_without_effect,
-    run_evaluation,
+    require_outputs,
     split_option,
+    tell_outputs,
+    write_outputs,
 )
 
 LENGTHS = (16, 32, 128, 512)
 
 NGRAMS = (1, 2, 3, 4)
 
+NATURAL = click.IntRange(min=0)
 
-def show_metrics(metrics: dict[str, Any]) -> None:
-    """Print the figures of the model beside those of the human text."""
-    how = ", as the peers' code computes" if metrics["peer_compatible"] else ""
-    table = Table(title=f"{metrics['path']} on {metrics['split']}{how}", title_justify="left")
-    for column in ("figure", "model", "human"):
-        table.add_column(column, justify="left" if column == "figure" else "right")
-    if "perplexity" in metrics:
-        _token_rows(table, metrics)
-    if "model" in metrics:
-        table.add_section()
-        _completion_rows(table, metrics)
-    Console().print(table)
+# Fields of Search and of Plan.
+SAMPLING = ("temperature", "top_k", "top_p", "no_repeat_ngram_size")
 
+PLAN = ("prefix_length", "length", "limit", "batch_size", "seed")
 
-def _token_rows(table: Table, metrics: dict[str, Any]) -> None:
-    perplexity = metrics["perplexity"]
-    table.add_row("perplexity", "-" if perplexity is None else f"{perplexity:,.2f}", "")
-    table.add_row("accuracy", _shown(metrics["accuracy"]), "")
-    table.add_row("rank of the gold token, mean", f"{metrics['mean_rank']:.1f}", "")
-    table.add_row("rank of the gold token, median", f"{metrics['median_rank']:g}", "")
-    for name, human in (("rep", "human_rep"), ("wrep", None)):
-        for n in LENGTHS:
-            beside = _shown(metrics[f"{human}_{n}"]) if human else ""
-            table.add_row(f"{name}/{n}", _shown(metrics[f"{name}_{n}"]), beside)
-    table.add_row("uniq", f"{metrics['uniq']:,}", f"{metrics['human_uniq']:,}")
-    if metrics["unknown"]:
-        table.add_row("<unk>", "", f"{metrics['unknown']:,} of {metrics['tokens']:,}")
+COMPLETING = (*PLAN, *SAMPLING, "search", "beam", "completions", "show")
 
-
-def _completion_rows(table: Table, metrics: dict[str, Any]) -> None:
-    model, human = metrics["model"], metrics["human"]
-    titles = {
-        **{f"seq_rep_{n}": f"seq-rep-{n}" for n in NGRAMS},
-        **{f"word_rep_{n}": f"seq-rep-{n}, words" for n in NGRAMS},
-        "diversity": "diversity, of mean seq-rep-n",
-        "diversity_corpus": "diversity, words, all texts (Su et al.)",
-        "diversity_per_text": "diversity, words, mean of texts",
-        "diversity_mixce": "diversity, words, n = 1-4 pooled (MixCE)",
-        "repeated_tokens": "tokens in a repeated 4-gram",
-        "uniq_seq": "uniq-seq",
-        "uniq_words": "uniq-seq, words",
-        "length": "length",
-        "word_length": "length, words",
-        "continuations": "continuations",
-    }
-    for name in sorted({*model, *human} - set(titles)):
-        titles[name] = name.replace("_", " ")
-    for name, title in titles.items():
-        table.add_row(title, _shown(model.get(name, 0)), _shown(human.get(name, 0)))
-
-
-def _shown(value: float | int | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
-
-
-def show_completions(log: Any, number: int) -> None:
-    """Print the first completions, what repeats within each between marks and in colour."""
-    console = Console(highlight=False)
-    for texts in islice(log, number):
-        console.print()
-        console.print(Text(texts["prefix"], style="dim"))
-        for who, part in (("model", "continuation_marked"), ("human", "human_marked")):
-            text = Text(f"{who}: ", style="bold")
-            text.append(Text(texts[part], style="not bold"))
-            text.highlight_regex(r"⟦[^⟧]*⟧", "red")
-            console.print(text)
+# What the mode rules out comes first: it rules out the search, too.
+NEEDS = {
+    "--mode tokens or --mode both": ("max_tokens", "tokens_per_sample"),
+    "--mode completions or --mode both": COMPLETING,
+    "--search beam": ("beam",),
+    "--search sampling": ("temperature", "top_k", "top_p", "seed"),
+}
 
 
 class Number(click.FloatRange):
@@ -109,26 +54,6 @@ class Number(click.FloatRange):
         if math.isnan(number):
             self.fail(f"{value!r} is not a number", param, ctx)
         return number
-
-
-POSITIVE = click.IntRange(min=1)
-
-NATURAL = click.IntRange(min=0)
-
-COMPLETING = (
-    *("prefix_length", "length", "limit", "batch_size", "search", "beam", "temperature", "top_k"),
-    *("top_p", "seed", "no_repeat_ngram_size", "completions", "show"),
-)
-
-CHOICE = ("temperature", "top_k", "top_p", "no_repeat_ngram_size")
-
-# What the mode rules out comes first: it rules out the search, too.
-NEEDS = {
-    "--mode tokens or --mode both": ("max_tokens", "tokens_per_sample"),
-    "--mode completions or --mode both": COMPLETING,
-    "--search beam": ("beam",),
-    "--search sampling": ("temperature", "top_k", "top_p", "seed"),
-}
 
 
 @click.command("evaluate-lm")
@@ -216,6 +141,9 @@ def evaluate_lm(
     completions: str | None,
     show: int,
     as_json: bool,
+    mode: str,
+    search: str,
+    beam: int,
     **options: Any,
 ) -> None:
     """Evaluate a language model on the binarized folder DATA.
@@ -225,7 +153,6 @@ def evaluate_lm(
     Completions continue held-out prefixes; seq-rep-n is the share of n-grams that repeat an
     earlier one of the same continuation. The human figures stand beside.
     """
-    mode, search = options["mode"], options["search"]
     met = {
         "--mode tokens or --mode both": mode != "completions",
         "--mode completions or --mode both": mode != "tokens",
@@ -234,41 +161,109 @@ def evaluate_lm(
     }
     refuse_without_effect(context, NEEDS, met)
 
-    def work(begin: Begin) -> Found:
-        metrics, log = _evaluate(begin, **options)
+    require_outputs({"--output": output, "--completions": completions}, context.params)
+    with evaluation_progress(as_json) as progress:
+        # Imported here: it brings in fairseq, which --help does not need.
+        from genft_fairseq.evaluation.completions import Plan
+        from genft_fairseq.evaluation.language_modeling import evaluate
+        from genft_fairseq.generation.sampling import Search
 
-        def show_all() -> None:
-            pass
+        sampling = {name: options.pop(name) for name in SAMPLING}
+        plan = Plan(
+            **{name: options.pop(name) for name in PLAN},
+            search=Search(sampling=search == "sampling", **sampling),
+            beam=beam if search == "beam" else 0,
+            peer_compatible=options["peer_compatible"],
+        )
+        metrics, log = evaluate(
+            progress,
+            **options,
+            predicting=mode != "completions",
+            plan=None if mode == "tokens" else plan,
+        )
+    write_outputs({output: _json_parts(metrics, log)})
+    if log and completions:
+        lines = completions.endswith(".jsonl")
+        write_outputs({completions: log.json_lines() if lines else log.text_parts()})
+    if as_json:
+        for part in _json_parts(metrics, log):
+            click.echo(part, nl=False)
+        return
+    show_metrics(metrics)
+    if log:
+        show_completions(log, show)
+    tell_outputs(output, completions)
 
-            show_metrics(metrics)
-            if log:
-                show_completions(log, show)
 
-        if not log:
-            return Found(json=lambda: [dump(metrics)], show=show_all)
-        lines = str(completions).endswith(".jsonl")
-        texts = log.json_lines if lines else log.text_parts
-        return Found(lambda: log.json_parts(metrics), show_all, {"--completions": texts})
-
-    run_evaluation(work, {"--output": output, "--completions": completions}, as_json)
+def _json_parts(metrics: dict[str, Any], log: Any) -> Iterable[str]:
+    return log.json_parts(metrics) if log else [dump(metrics)]
 
 
-def _evaluate(begin: Begin, mode: str, **options: Any) -> tuple[dict[str, Any], Any]:
-    # Imported here: they bring in fairseq, which --help does not need.
-    from genft_fairseq.evaluation.completions import Plan
-    from genft_fairseq.evaluation.language_modeling import Evaluation, evaluate
-    from genft_fairseq.generation.sampling import Search
+def show_metrics(metrics: dict[str, Any]) -> None:
+    """Print the metrics of the model beside those of the human text."""
+    how = ", as the peers' code computes" if metrics["peer_compatible"] else ""
+    table = Table(title=f"{metrics['path']} on {metrics['split']}{how}", title_justify="left")
+    for column in ("figure", "model", "human"):
+        table.add_column(column, justify="left" if column == "figure" else "right")
+    if "perplexity" in metrics:
+        _token_rows(table, metrics)
+    if "model" in metrics:
+        table.add_section()
+        _completion_rows(table, metrics)
+    Console().print(table)
 
-    completing = {name: options.pop(name) for name in COMPLETING if name in options}
-    search, beam = completing.pop("search"), completing.pop("beam")
-    choice = {name: completing.pop(name) for name in CHOICE}
-    plan = Plan(
-        **completing,
-        search=Search(sampling=search == "sampling", **choice),
-        beam=beam if search == "beam" else 0,
-        peer_compatible=options["peer_compatible"],
-    )
-    asked = Evaluation(
-        **options, predicting=mode != "completions", plan=None if mode == "tokens" else plan
-    )
-    return evaluate(asked, begin)
+
+def _token_rows(table: Table, metrics: dict[str, Any]) -> None:
+    perplexity = metrics["perplexity"]
+    table.add_row("perplexity", "-" if perplexity is None else f"{perplexity:,.2f}", "")
+    table.add_row("accuracy", _shown(metrics["accuracy"]), "")
+    table.add_row("rank of the gold token, mean", f"{metrics['mean_rank']:.1f}", "")
+    table.add_row("rank of the gold token, median", f"{metrics['median_rank']:g}", "")
+    for name, human in (("rep", "human_rep"), ("wrep", None)):
+        for n in LENGTHS:
+            beside = _shown(metrics[f"{human}_{n}"]) if human else ""
+            table.add_row(f"{name}/{n}", _shown(metrics[f"{name}_{n}"]), beside)
+    table.add_row("uniq", f"{metrics['uniq']:,}", f"{metrics['human_uniq']:,}")
+    if metrics["unknown"]:
+        table.add_row("<unk>", "", f"{metrics['unknown']:,} of {metrics['tokens']:,}")
+
+
+def _completion_rows(table: Table, metrics: dict[str, Any]) -> None:
+    model, human = metrics["model"], metrics["human"]
+    titles = {
+        **{f"seq_rep_{n}": f"seq-rep-{n}" for n in NGRAMS},
+        **{f"word_rep_{n}": f"seq-rep-{n}, words" for n in NGRAMS},
+        "diversity": "diversity, of mean seq-rep-n",
+        "diversity_corpus": "diversity, words, all texts (Su et al.)",
+        "diversity_per_text": "diversity, words, mean of texts",
+        "diversity_mixce": "diversity, words, n = 1-4 pooled (MixCE)",
+        "repeated_tokens": "tokens in a repeated 4-gram",
+        "uniq_seq": "uniq-seq",
+        "uniq_words": "uniq-seq, words",
+        "length": "length",
+        "word_length": "length, words",
+        "continuations": "continuations",
+    }
+    for name in sorted({*model, *human} - set(titles)):
+        titles[name] = name.replace("_", " ")
+    for name, title in titles.items():
+        table.add_row(title, _shown(model.get(name, 0)), _shown(human.get(name, 0)))
+
+
+def _shown(value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+
+
+def show_completions(log: Any, number: int) -> None:
+    """Print the first completions, what repeats within each between marks and in colour."""
+    console = Console(highlight=False)
+    for texts in islice(log, number):
+        console.print()
+        console.print(Text(texts["prefix"], style="dim"))
+        for who, part in (("model", "continuation_marked"), ("human", "human_marked")):
+            text = Text(f"{who}: ", style="bold")
+            text.append(Text(texts[part], style="not bold"))
+            text.highlight_regex(r"⟦[^⟧]*⟧", "red")
+            console.print(text)

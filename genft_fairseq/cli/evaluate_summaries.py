@@ -1,11 +1,6 @@
-"""``genft evaluate-summaries``: ROUGE and other metrics of summaries.
+"""``genft evaluate-summaries``: ROUGE and other metrics of summaries."""
 
-What ``genft evaluate-summaries`` shows: its table, some of its summaries.
-
-``genft evaluate-summaries``: how good summaries are, by ROUGE and beyond it.
-"""
-
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
@@ -20,19 +15,20 @@ from genft_fairseq.cli.measuring import (
     LANGUAGES,
     POSITIVE,
     READ,
-    Begin,
     Finite,
-    Found,
     bpe_option,
     cpu_option,
     dump,
+    evaluation_progress,
     json_option,
     output_option,
     refuse_without_effect,
-    run_evaluation,
+    require_outputs,
     search_options,
     split_option,
+    tell_outputs,
     tokenizer_option,
+    write_outputs,
 )
 
 ROUGE = {
@@ -44,107 +40,12 @@ ROUGE = {
 
 LENGTHS = (1, 2, 3, 4)
 
-# Of the files that evaluation/summarization.py writes; it is not imported for --help.
-WIDTH = 100
-
 COST = {
     "seconds_per_summary": "seconds a summary",
     "encoder_seconds_per_summary": "  encoder",
     "decoder_seconds_per_summary": "  decoder",
     "tokens_per_second": "tokens a second",
 }
-
-
-def show_metrics(metrics: dict[str, Any]) -> None:
-    """Print the figures, those of the references and of another system beside them."""
-    baseline = metrics.get("baseline")
-    summaries = metrics["path"] or metrics["predictions_from"]
-    title = f"{summaries} on {metrics['references']}, {metrics['summaries']:,} summaries"
-    table = Table(title=title, title_justify="left")
-    beside = ["baseline", "p"] if baseline else []
-    for column in ("figure", "value", "95% interval", "references", *beside):
-        left = column == "figure"
-        table.add_column(column, justify="left" if left else "right", no_wrap=left)
-    for name, label in ROUGE.items():
-        _row(table, metrics, name, f"{label}, %", _percent)
-        for part in ("precision", "recall"):
-            _row(table, metrics, f"{name}_{part}", f"  {part}", _percent)
-    table.add_section()
-    for n in LENGTHS:
-        _row(table, metrics, f"rep_{n}", f"rep-{n}, %", _percent)
-    _short_row(table, metrics)
-    _row(table, metrics, "repeats_trigram", "3-gram repeats, %", _percent)
-    units = "characters" if "characters" in metrics["rouge_tokeniser"] else "words"
-    _row(table, metrics, "words", f"{units} a summary", _number)
-    _row(table, metrics, "length_ratio", "length ratio", _number)
-    _row(table, metrics, "empty_summaries", "empty summaries", lambda number: f"{number:,}")
-    if metrics["sources"]:
-        _source_rows(table, metrics)
-    if "seconds_per_summary" in metrics:
-        table.add_section()
-        for name, label in COST.items():
-            table.add_row(label, _number(metrics[name]))
-    console = Console()
-    console.print(table)
-    if not metrics["sources"]:
-        console.print("without sources (--sources FILE) it is not known which n-grams are novel")
-
-
-def _source_rows(table: Table, metrics: dict[str, Any]) -> None:
-    table.add_section()
-    for n in LENGTHS:
-        _row(table, metrics, f"novel_{n}", f"novel {n}-grams, %", _percent)
-    _row(table, metrics, "coverage", "coverage, %", _percent)
-    _row(table, metrics, "density", "density", _number)
-    _row(table, metrics, "compression", "compression", _number)
-
-
-def _short_row(table: Table, metrics: dict[str, Any]) -> None:
-    """How many texts have no n-gram, and are left out of what is said of n-grams."""
-
-    def shown(of: dict[str, Any]) -> str:
-        return " ".join(f"{of[f'rep_{n}_too_short']:,}" for n in LENGTHS)
-
-    baseline = metrics.get("baseline")
-    beside = [shown(metrics["of_references"]), *([shown(baseline)] if baseline else [])]
-    table.add_row("too short", shown(metrics), "", *beside)
-
-
-def _row(table: Table, metrics: dict[str, Any], name: str, label: str, shown: Any) -> None:
-    interval = metrics.get(f"{name}_interval")
-    cells = [shown(metrics[name]), " to ".join(map(shown, interval)) if interval else ""]
-    references = metrics["of_references"]
-    cells.append(shown(references[name]) if name in references else "")
-    baseline = metrics.get("baseline")
-    if baseline:
-        p_value = baseline.get(f"{name}_p_value", "")
-        cells.append(shown(baseline[name]))
-        cells.append("-" if p_value is None else f"{p_value:.3f}" if p_value != "" else "")
-    table.add_row(label, *cells)
-
-
-def show_examples(texts: Callable[[int], Iterable[str]]) -> None:
-    """Print summaries beside their references, what repeats between marks and in colour.
-
-    Args:
-        texts: makes them, for so many columns.
-    """
-    console = Console(highlight=False)
-    for written in texts(min(WIDTH, console.width)):
-        text = Text("\n" + written.rstrip("\n"))
-        text.highlight_regex(r"⟦[^⟧]*⟧", "red")
-        console.print(text)
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}"
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-
 
 SEARCH = (*DECODING, "max_len_a", "min_len")
 
@@ -252,14 +153,34 @@ def evaluate_summaries(
         "a table (not --json)": not as_json,
     }
     refuse_without_effect(context, NEEDS, met)
-    files = {
-        "--output": output,
-        "--predictions": predictions,
-        "--side-by-side": side_by_side,
-    }
-    run_evaluation(
-        lambda begin: _evaluate(begin, show, **options), files, as_json, unit="summaries", digits=1
+    files = {"--output": output, "--predictions": predictions, "--side-by-side": side_by_side}
+    require_outputs(files, context.params)
+    with evaluation_progress(as_json, "summaries", digits=1) as progress:
+        # Imported here: it brings in fairseq, which --help does not need.
+        from genft_fairseq.evaluation import summarization
+
+        decoding = summarization.SummaryDecoding(**{name: options.pop(name) for name in SEARCH})
+        stemming = not options.pop("no_stemming")
+        metrics, examples, scored = summarization.evaluate(
+            progress, **options, stemming=stemming, decoding=decoding
+        )
+    language = options["language"]
+    write_outputs(
+        {
+            output: [dump(metrics)],
+            predictions: summarization.json_lines(examples, scored),
+            side_by_side: summarization.side_by_side(examples, scored, language),
+        }
     )
+    if as_json:
+        click.echo(dump(metrics), nl=False)
+        return
+    console = Console(highlight=False)
+    width = min(summarization.WIDTH, console.width)
+    show_metrics(metrics)
+    texts = summarization.side_by_side(examples, scored, language, width)
+    show_examples(console, islice(texts, show))
+    tell_outputs(output, predictions, side_by_side)
 
 
 def _require_what_to_score(context: click.Context) -> None:
@@ -276,24 +197,87 @@ def _require_what_to_score(context: click.Context) -> None:
         )
 
 
-def _evaluate(begin: Begin, show: int, no_stemming: bool, **options: Any) -> Found:
-    # Imported here: they bring in fairseq and rich, which --help does not need.
-    pass
-    from genft_fairseq.evaluation.summarization import Evaluation, SummaryDecoding, evaluate
+def show_metrics(metrics: dict[str, Any]) -> None:
+    """Print the metrics, those of the references and of another system beside them."""
+    baseline = metrics.get("baseline")
+    summaries = metrics["path"] or metrics["predictions_from"]
+    title = f"{summaries} on {metrics['references']}, {metrics['summaries']:,} summaries"
+    table = Table(title=title, title_justify="left")
+    beside = ["baseline", "p"] if baseline else []
+    for column in ("figure", "value", "95% interval", "references", *beside):
+        left = column == "figure"
+        table.add_column(column, justify="left" if left else "right", no_wrap=left)
+    for name, label in ROUGE.items():
+        _row(table, metrics, name, f"{label}, %", _percent)
+        for part in ("precision", "recall"):
+            _row(table, metrics, f"{name}_{part}", f"  {part}", _percent)
+    table.add_section()
+    for n in LENGTHS:
+        _row(table, metrics, f"rep_{n}", f"rep-{n}, %", _percent)
+    _short_row(table, metrics)
+    _row(table, metrics, "repeats_trigram", "3-gram repeats, %", _percent)
+    units = "characters" if "characters" in metrics["rouge_tokeniser"] else "words"
+    _row(table, metrics, "words", f"{units} a summary", _number)
+    _row(table, metrics, "length_ratio", "length ratio", _number)
+    _row(table, metrics, "empty_summaries", "empty summaries", lambda number: f"{number:,}")
+    if metrics["sources"]:
+        _source_rows(table, metrics)
+    if "seconds_per_summary" in metrics:
+        table.add_section()
+        for name, label in COST.items():
+            table.add_row(label, _number(metrics[name]))
+    console = Console()
+    console.print(table)
+    if not metrics["sources"]:
+        console.print("without sources (--sources FILE) it is not known which n-grams are novel")
 
-    decoding = SummaryDecoding(**{name: options.pop(name) for name in SEARCH})
-    asked = Evaluation(**options, stemming=not no_stemming, decoding=decoding)
-    metrics, summarized = evaluate(asked, begin)
 
-    def show_all() -> None:
-        show_metrics(metrics)
-        show_examples(lambda width: islice(summarized.side_by_side(width), show))
+def show_examples(console: Console, texts: Iterable[str]) -> None:
+    """Print summaries beside their references, what repeats between marks and in colour."""
+    for written in texts:
+        text = Text("\n" + written.rstrip("\n"))
+        text.highlight_regex(r"⟦[^⟧]*⟧", "red")
+        console.print(text)
 
-    return Found(
-        json=lambda: [dump(metrics)],
-        show=show_all,
-        files={
-            "--predictions": summarized.json_lines,
-            "--side-by-side": summarized.side_by_side,
-        },
-    )
+
+def _source_rows(table: Table, metrics: dict[str, Any]) -> None:
+    table.add_section()
+    for n in LENGTHS:
+        _row(table, metrics, f"novel_{n}", f"novel {n}-grams, %", _percent)
+    _row(table, metrics, "coverage", "coverage, %", _percent)
+    _row(table, metrics, "density", "density", _number)
+    _row(table, metrics, "compression", "compression", _number)
+
+
+def _short_row(table: Table, metrics: dict[str, Any]) -> None:
+    """How many texts have no n-gram, and are left out of what is said of n-grams."""
+
+    def shown(of: dict[str, Any]) -> str:
+        return " ".join(f"{of[f'rep_{n}_too_short']:,}" for n in LENGTHS)
+
+    baseline = metrics.get("baseline")
+    beside = [shown(metrics["of_references"]), *([shown(baseline)] if baseline else [])]
+    table.add_row("too short", shown(metrics), "", *beside)
+
+
+def _row(table: Table, metrics: dict[str, Any], name: str, label: str, shown: Any) -> None:
+    interval = metrics.get(f"{name}_interval")
+    cells = [shown(metrics[name]), " to ".join(map(shown, interval)) if interval else ""]
+    references = metrics["of_references"]
+    cells.append(shown(references[name]) if name in references else "")
+    baseline = metrics.get("baseline")
+    if baseline:
+        p_value = baseline.get(f"{name}_p_value", "")
+        cells.append(shown(baseline[name]))
+        cells.append("-" if p_value is None else f"{p_value:.3f}" if p_value != "" else "")
+    table.add_row(label, *cells)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

@@ -1,23 +1,13 @@
-"""What measuring commands share: their flags, how they run, what they write.
+"""What commands share that measure: flags, refusals, progress, and what they print and write.
 
-``--json``: standard output is JSON alone, for machines to read.
-
-While a command works, ``working_bar`` keeps what libraries print away from standard output.
-
-The files that a measuring command writes, checked before the work that fills them.
-
-The flags of commands in which an encoder-decoder reads a split and writes texts.
-
-How every measuring command runs: refuses, works, writes, prints.
-
-``genft evaluate-lm``, ``evaluate-qa`` and ``evaluate-summaries`` say what they measure; this is
-what they do alike.
+``genft evaluate-lm``, ``evaluate-qa`` and ``evaluate-summaries`` say what they measure. Other
+commands use ``json_option``, ``tell`` and ``require_outputs``, too.
 """
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,47 +18,7 @@ from click.core import ParameterSource
 from genft_fairseq.cli.progress_bar import working_bar
 from genft_fairseq.files import require_writable, write_atomic
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
-
-
-def dump(found: Any) -> str:
-    """Write what was found as JSON, with a line feed at its end."""
-    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
-
-
-def tell(as_json: bool, done: Any, *lines: str) -> None:
-    """Print what was done: as JSON, or as lines for people to read."""
-    if as_json:
-        click.echo(dump(done), nl=False)
-        return
-    for line in lines:
-        click.echo(line)
-
-
-def require_outputs(files: dict[str, str | None], inputs: Mapping[str, Any] | None = None) -> None:
-    """Refuse files that cannot be written, or are the same.
-
-    Args:
-        files: by flag; None: not asked for.
-        inputs: parameters of the command, of which those that name a file are read.
-
-    Raises:
-        UserError: one cannot be written.
-        click.UsageError: two are one.
-    """
-    given = {flag: path for flag, path in files.items() if path}
-    for (flag, path), (other, same) in combinations(given.items(), 2):
-        if Path(path).resolve() == Path(same).resolve():
-            raise click.UsageError(f"{flag} and {other} are both {path}: name two files")
-    for name, read in (inputs or {}).items():
-        flag = f"--{name.replace('_', '-')}"
-        reads = isinstance(read, str) and flag not in files and Path(read).is_file()
-        for output, path in given.items() if reads else ():
-            if Path(path).resolve() == Path(read).resolve():
-                raise click.UsageError(f"{output} would overwrite {path}, which {flag} reads")
-    for flag, path in given.items():
-        require_writable(flag, Path(path))
-
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 POSITIVE = click.IntRange(min=1)
 
@@ -85,27 +35,13 @@ LANGUAGES = (
 # What Decoding holds.
 DECODING = ("beam", "max_len_b", "lenpen", "no_repeat_ngram_size", "batch_size")
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON alone.")
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+split_option = click.option(
+    "--split", default="test", show_default=True, help="Part of the data to use."
+)
 
-
-class Finite(click.ParamType):
-    """A finite number, perhaps not below another."""
-
-    name = "number"
-
-    def __init__(self, least: float = -math.inf):
-        self.least = least
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Parse and check the number."""
-        number: float = click.FLOAT.convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is not a finite number", param, ctx)
-        if number < self.least:
-            self.fail(f"{value} is less than {self.least:g}", param, ctx)
-        return number
-
+cpu_option = click.option("--cpu", is_flag=True, help="Do not use a GPU.")
 
 bpe_option = click.option(
     "--bpe",
@@ -125,6 +61,24 @@ tokenizer_option = click.option(
 )
 
 output_option = click.option("--output", type=FILE, help="Write the figures as JSON.")
+
+
+class Finite(click.ParamType):
+    """A finite number, perhaps not below another."""
+
+    name = "number"
+
+    def __init__(self, least: float = -math.inf):
+        self.least = least
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Parse and check the number."""
+        number: float = click.FLOAT.convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        if number < self.least:
+            self.fail(f"{value} is less than {self.least:g}", param, ctx)
+        return number
 
 
 def search_options(
@@ -176,35 +130,6 @@ def search_options(
     return add
 
 
-# The parts of a text, made when they are written.
-Parts = Callable[[], Iterable[str]]
-
-# Called with what begins now and its number of units; returns what to tell how many are done.
-Begin = Callable[[str, int], Callable[[int], None]]
-
-
-split_option = click.option(
-    "--split", default="test", show_default=True, help="Part of the data to use."
-)
-
-cpu_option = click.option("--cpu", is_flag=True, help="Do not use a GPU.")
-
-
-@dataclass(frozen=True)
-class Found:
-    """What an evaluation has found, in the forms that it can be asked for.
-
-    Attributes:
-        json: the figures, which ``--output`` writes and ``--json`` prints.
-        show: prints the figures for people to read.
-        files: what each other flag that names a file writes.
-    """
-
-    json: Parts
-    show: Callable[[], None]
-    files: Mapping[str, Parts] = field(default_factory=dict)
-
-
 def refuse_without_effect(
     context: click.Context, needs: Mapping[str, Sequence[str]], met: Mapping[str, object]
 ) -> None:
@@ -228,42 +153,75 @@ def refuse_without_effect(
                 raise click.UsageError(f"{shown} needs {condition}")
 
 
-def run_evaluation(
-    evaluate: Callable[[Begin], Found],
-    files: Mapping[str, str | None],
-    as_json: bool,
-    unit: str = "tokens",
-    digits: int = 0,
-) -> None:
-    """Evaluate, write files whole, and print JSON alone or what there is to see.
+def dump(found: Any) -> str:
+    """Write what was found as JSON, with a line feed at its end."""
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
+def tell(as_json: bool, done: Any, *lines: str) -> None:
+    """Print what was done: as JSON, or as lines for people to read."""
+    if as_json:
+        click.echo(dump(done), nl=False)
+        return
+    for line in lines:
+        click.echo(line)
+
+
+def require_outputs(files: dict[str, str | None], inputs: Mapping[str, Any] | None = None) -> None:
+    """Refuse files that cannot be written, or are the same.
 
     Args:
-        evaluate: does the work; told how to begin a part of it whose progress is shown.
-        files: what each flag names, ``--output`` among them; None: not asked for.
-        as_json: print JSON alone.
-        unit: what the work is counted in.
-        digits: of units a second.
+        files: by flag; None: not asked for.
+        inputs: parameters of the command, of which those that name a file are read.
 
     Raises:
-        UserError: a file cannot be written, which is said before the work.
-        click.UsageError: two files are one.
+        UserError: one cannot be written.
+        click.UsageError: two are one.
     """
-    require_outputs(dict(files), click.get_current_context().params)
-    with working_bar(as_json, unit, digits) as bar:
-
-        def begin(name: str, total: int) -> Callable[[int], None]:
-            task = bar.add_task(name, total=total)
-            return lambda done: bar.advance(task, done)
-
-        found = evaluate(begin)
-    texts = {"--output": found.json, **found.files}
     given = {flag: path for flag, path in files.items() if path}
+    for (flag, path), (other, same) in combinations(given.items(), 2):
+        if Path(path).resolve() == Path(same).resolve():
+            raise click.UsageError(f"{flag} and {other} are both {path}: name two files")
+    for name, read in (inputs or {}).items():
+        flag = f"--{name.replace('_', '-')}"
+        reads = isinstance(read, str) and flag not in files and Path(read).is_file()
+        for output, path in given.items() if reads else ():
+            if Path(path).resolve() == Path(read).resolve():
+                raise click.UsageError(f"{output} would overwrite {path}, which {flag} reads")
     for flag, path in given.items():
-        write_atomic(Path(path), texts[flag]())
-    if as_json:
-        for part in found.json():
-            click.echo(part, nl=False)
-        return
-    found.show()
-    for path in given.values():
+        require_writable(flag, Path(path))
+
+
+@contextmanager
+def evaluation_progress(
+    quiet: bool, unit: str = "tokens", digits: int = 0
+) -> Iterator[Callable[[str, int, int], None]]:
+    """Show the progress of an evaluation; yields what it calls, ``evaluation.loading.Progress``.
+
+    Args:
+        quiet: show none.
+        unit: what the work is counted in.
+        digits: of units a second.
+    """
+    with working_bar(quiet, unit, digits) as bar:
+        tasks: dict[str, Any] = {}
+
+        def progress(name: str, total: int, done: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=total)
+            bar.advance(tasks[name], done)
+
+        yield progress
+
+
+def write_outputs(files: Mapping[str | None, Iterable[str]]) -> None:
+    """Write the parts of each text to its file; None: the file is not asked for."""
+    for path, parts in files.items():
+        if path:
+            write_atomic(Path(path), parts)
+
+
+def tell_outputs(*files: str | None) -> None:
+    """Print the files that were asked for and have been written."""
+    for path in filter(None, files):
         click.echo(f"written: {path}")

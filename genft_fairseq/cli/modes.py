@@ -22,7 +22,7 @@ from genft_fairseq.experiments.strategies import STRATEGIES, TASKS
 from genft_fairseq.files import write_atomic
 
 if TYPE_CHECKING:
-    from genft_fairseq.evaluation.translation import Generated
+    from genft_fairseq.evaluation.predictions import Generated
 
 # The last line: a BLEU of tokens, unless --scoring asks for something else.
 _SCORE = re.compile(r"^(Generate .* with beam=\d+: ).*\n?", re.MULTILINE)
@@ -57,7 +57,7 @@ class TranslationView:
 
     def finish(self) -> None:
         """Print the scores, and write them into the file of results."""
-        from genft_fairseq.evaluation.translation import parse_generated
+        from genft_fairseq.evaluation.predictions import parse_generated
 
         try:
             text = self.file.read_text(encoding="utf-8") if self.file else "".join(self.printed)
@@ -74,7 +74,7 @@ class TranslationView:
             write_atomic(self.file, f"{kept}{line}\n")
 
     def _scores(self, generated: "Generated") -> str:
-        from genft_fairseq.evaluation.raw_text import generated_metrics
+        from genft_fairseq.evaluation.translation import generated_metrics
 
         metrics, file = generated_metrics(generated, self.data, self.split, self.language)
         if metrics is None:

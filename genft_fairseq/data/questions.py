@@ -1,11 +1,9 @@
-"""Questions in the formats they are published in: JSON lines, CSV, SQuAD.
+"""Questions with their right answers, in the formats in which they are published.
 
-Questions to find passages for, in the formats that they are published in.
-
-SQuAD's own JSON: articles of paragraphs, each with questions on it.
-
-One object, as versions 1.1 and 2.0 (P. Rajpurkar et al., 2016, arXiv:1606.05250; 2018,
-arXiv:1806.03822) and the data sets of their format (MLQA, XQuAD, KorQuAD 1.0, ...) publish it::
+Fusion-in-Decoder's JSON (``fid_json``), NQ-open's JSON lines, DPR's rows, and SQuAD's own JSON: one
+object of articles and paragraphs, as versions 1.1 and 2.0 (P. Rajpurkar et al., 2016,
+arXiv:1606.05250; 2018, arXiv:1806.03822) and the data sets of their format (MLQA, XQuAD,
+KorQuAD 1.0, ...) publish it::
 
     {"version": "v2.0", "data": [{"title": "...", "paragraphs": [{"context": "...", "qas": [
         {"id": "5a", "question": "...", "answers": [{"text": "...", "answer_start": 9}]}]}]}]}
@@ -13,13 +11,62 @@ arXiv:1806.03822) and the data sets of their format (MLQA, XQuAD, KorQuAD 1.0, .
 
 import ast
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from genft_fairseq.data.fid_json import Example, read_examples
+from genft_fairseq.data.answer_match import contains_answer
+from genft_fairseq.data.fid_json import Example, PassageOrder, parse_example, read_examples
+from genft_fairseq.data.json_stream import read_objects
 from genft_fairseq.errors import UserError
 from genft_fairseq.files import numbered_lines
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question as its answers are scored.
+
+    Attributes:
+        id: of the example.
+        question: its text.
+        answers: right ones, at least one; an empty one alone where the question has no answer.
+        holds: whether each of its passages holds one of them, the best passage first.
+        long_answer: what a model was trained to write, where that is no short answer; else None.
+        answerable: false for a question of SQuAD 2.0 without an answer.
+    """
+
+    id: str
+    question: str
+    answers: tuple[str, ...]
+    holds: tuple[bool, ...]
+    long_answer: str | None = None
+    answerable: bool = True
+
+
+def read_references(path: Path, order: PassageOrder | None = None) -> list[Question]:
+    """Read questions that answers are scored against.
+
+    Of Fusion-in-Decoder's JSON, of what its preparation leaves of it, or of SQuAD's JSON. In the
+    first an answer is looked for in the passages' text; the second has no text, but says of each
+    passage whether it ``has_answer``, in the order in which models read them. Of SQuAD's the
+    paragraphs are not looked at.
+
+    Args:
+        path: of the file.
+        order: puts passages that have text in order, by score if None.
+
+    Raises:
+        UserError: the file is missing, of another format, or lacks an answer.
+    """
+    questions: list[Question] = []
+    for number, given in enumerate(read_objects(path)):
+        if isinstance(given, dict) and "data" in given and "question" not in given:
+            questions += _squad_questions(given, path)
+        else:
+            questions.append(_fid_question(given, f"{path}: example {number}", number, order))
+    if not questions:
+        raise UserError(f"{path} holds no example")
+    return questions
 
 
 def read_questions(path: str | Path, need_answers: bool = False) -> Iterator[Example]:
@@ -77,30 +124,35 @@ def _answers(columns: list[str]) -> tuple[str, ...]:
     return tuple(answer for answer in columns if answer.strip())
 
 
-def is_squad(given: Any) -> bool:
-    """Tell whether an object of JSON is a data set in SQuAD's format, not a single example."""
-    return isinstance(given, dict) and "data" in given and "question" not in given
+def _fid_question(given: Any, where: str, number: int, order: PassageOrder | None) -> Question:
+    passages = given.get("ctxs") if isinstance(given, dict) else None
+    if isinstance(passages, list) and passages and all(map(_says_what_it_holds, passages)):
+        holds = [passage["has_answer"] for passage in passages]
+        example = parse_example({**given, "ctxs": []}, where, number, need_passages=False)
+    else:
+        example = parse_example(given, where, number, need_passages=False, order=order)
+        holds = [contains_answer(passage.text, example.answers) for passage in example.passages]
+    long_answer = None if example.target in example.answers else example.target
+    return Question(example.id, example.question, example.answers, tuple(holds), long_answer)
 
 
-def squad_examples(given: dict[str, Any], path: object) -> Iterator[Example]:
-    """Yield the questions of a data set in its order; one that has no answer has none.
+def _says_what_it_holds(passage: Any) -> bool:
+    if not isinstance(passage, dict) or "text" in passage:
+        return False
+    return isinstance(passage.get("has_answer"), bool)
 
-    Args:
-        given: what ``json.loads`` made of the file.
-        path: of the file, for messages.
 
-    Raises:
-        UserError: a part is missing or of another type.
-    """
+def _squad_questions(given: dict[str, Any], path: Path) -> Iterator[Question]:
+    """Yield the questions of a data set in its order; an unanswerable one has an empty answer."""
     seen: set[str] = set()
     for article, where in _parts(given, "data", str(path)):
         for paragraph, within in _parts(article, "paragraphs", where):
             for asked, here in _parts(paragraph, "qas", within):
-                example = _example(asked, here)
-                if example.id in seen:
-                    raise UserError(f"{here}: an earlier question has the id {example.id!r}, too")
-                seen.add(example.id)
-                yield example
+                question = _squad_question(asked, here)
+                if question.id in seen:
+                    raise UserError(f"{here}: an earlier question has the id {question.id!r}, too")
+                seen.add(question.id)
+                yield question
     if not seen:
         raise UserError(f"{path} holds no question")
 
@@ -117,16 +169,15 @@ def _parts(given: Any, name: str, where: str) -> Iterator[tuple[dict[str, Any], 
         yield part, f"{where}[{number}]"
 
 
-def _example(asked: dict[str, Any], where: str) -> Example:
-    identity, question = asked.get("id"), asked.get("question")
+def _squad_question(given: dict[str, Any], where: str) -> Question:
+    identity, text = given.get("id"), given.get("question")
     if not isinstance(identity, str | int) or isinstance(identity, bool):
         raise UserError(f"{where} has no id: it must be text or a number, but is {identity!r:.40}")
-    if not isinstance(question, str):
-        raise UserError(f"{where}: question must be text, but is {question!r:.40}")
+    if not isinstance(text, str):
+        raise UserError(f"{where}: question must be text, but is {text!r:.40}")
     answers: list[str] = []
-    for answer, here in _parts(asked, "answers", where):
-        text = answer.get("text")
-        if not isinstance(text, str):
-            raise UserError(f"{here}: text must be text, but is {text!r:.40}")
-        answers.append(text)
-    return Example(str(identity), question, tuple(answers), ())
+    for answer, here in _parts(given, "answers", where):
+        if not isinstance(answer.get("text"), str):
+            raise UserError(f"{here}: text must be text, but is {answer.get('text')!r:.40}")
+        answers.append(answer["text"])
+    return Question(str(identity), text, tuple(answers or [""]), (), answerable=bool(answers))

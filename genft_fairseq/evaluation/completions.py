@@ -1,18 +1,16 @@
-"""Completions of held-out prefixes, and the files they are written to.
-
-How a language model continues held-out prefixes, beside how their authors did.
+"""Completions of held-out prefixes, and the file that keeps them.
 
 S. Welleck et al., *Neural Text Generation with Unlikelihood Training*, ICLR 2020, arXiv:1908.04319,
-section 6: 50 tokens of a held-out text are continued by 100, and repetition is measured on these.
-
-Completions on disk: many of them, written as they come, never held together.
+section 6: a language model continues 50 tokens of a held-out text by 100, and repetition is
+measured on these, beside what the authors of the text wrote. There may be many: they are written to
+disk as they come, and never held together.
 """
 
 import json
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -22,16 +20,10 @@ from torch import Tensor
 from genft_fairseq.data.subwords import Subwords
 from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.loading import LoadedModel, TokenRows
-from genft_fairseq.functional.ngrams import repeated_ngram_mask
 from genft_fairseq.generation.rollout import GREEDY, beam_continuations, continue_prefixes
 from genft_fairseq.generation.sampling import Search
-from genft_fairseq.metrics.repetition import DIVERSITY_NGRAMS, Diversity, repetition
-from genft_fairseq.metrics.words import words
-
-NGRAMS = (1, 2, 3, 4)
-
-# The n-grams of which the share of repeated tokens is counted, and which are marked in the texts.
-MARKED = 4
+from genft_fairseq.metrics.language_modeling import NGRAMS, CompletionMetrics, repeated_tokens
+from genft_fairseq.metrics.repetition import repetition
 
 # The authors' code cuts the text into rows, 300 tokens and their targets, and these into prefixes.
 _PEER_ROW = 301
@@ -149,113 +141,21 @@ def _windows(rows: TokenRows, plan: Plan) -> Iterator[tuple[Tensor, Tensor]]:
         ahead.extend(islice(cut, 1))
 
 
-@dataclass
-class CompletionFigures:
-    """Sums over continuations, to which one after the other is added.
-
-    Attributes:
-        peer_compatible: as the authors' code computes them: a text of fewer than four words is left
-            out of all repetition of words, and different words are what spaces part; see also
-            ``Diversity``.
-    """
-
-    peer_compatible: bool = False
-    count: int = 0
-    lengths: dict[str, int] = field(default_factory=dict)
-    # By name and n: the sum of the shares, and how many texts were long enough.
-    shares: dict[str, tuple[float, int]] = field(default_factory=dict)
-    distinct: dict[str, set] = field(default_factory=lambda: {"seq": set(), "word": set()})
-    repeated: int = 0
-    diversity: Diversity = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.diversity = Diversity(self.peer_compatible)
-
-    def add(self, ids: list[int], text: str, repeated: list[bool]) -> None:
-        """Add a continuation, as token ids and as text, and what ``repeated_tokens`` says of it."""
-        self.count += 1
-        self.repeated += sum(repeated)
-        self.diversity.add(text.split())
-        both: dict[str, Sequence[int | str]] = {"seq": ids, "word": words(text)}
-        for name, units in both.items():
-            self.lengths[name] = self.lengths.get(name, 0) + len(units)
-            self.distinct[name].update(
-                text.split(" ") if self.peer_compatible and name == "word" else units
-            )
-            if self.peer_compatible and name == "word" and len(units) < max(NGRAMS):
-                continue
-            for n in NGRAMS:
-                share = repetition(units, n)
-                total, counted = self.shares.get(f"{name}_rep_{n}", (0.0, 0))
-                if share is not None:
-                    self.shares[f"{name}_rep_{n}"] = (total + share, counted + 1)
-
-    def metrics(self) -> dict[str, float | int | None]:
-        """Return the figures by name.
-
-        ``seq_rep_n`` and ``word_rep_n``, the mean share of n-grams (of dictionary tokens, of
-        words) that repeat an earlier one of the same text, with ``..._too_short_n``, the number of
-        texts shorter than n, if any; ``diversity``, the product of 1 - seq_rep_n over n = 2 to 4,
-        of dictionary tokens; ``diversity_...`` of the published tables, of words (``Diversity``);
-        ``repeated_tokens``, the share of tokens inside a repeated 4-gram; ``uniq_seq`` and
-        ``uniq_words``, different ones; ``length`` and ``word_length``, means; ``continuations``.
-        """
-        found: dict[str, float | int | None] = {}
-        for name in ("seq", "word"):
-            for n in NGRAMS:
-                total, counted = self.shares.get(f"{name}_rep_{n}", (0.0, 0))
-                found[f"{name}_rep_{n}"] = total / counted if counted else None
-                if counted < self.count:
-                    found[f"{name}_too_short_{n}"] = self.count - counted
-        diversity: float | None = 1.0
-        for n in DIVERSITY_NGRAMS:
-            share = found[f"seq_rep_{n}"]
-            diversity = None if share is None or diversity is None else diversity * (1 - share)
-        tokens = self.lengths.get("seq", 0)
-        return {
-            **found,
-            "diversity": diversity,
-            **self.diversity.metrics(),
-            "repeated_tokens": self.repeated / tokens if tokens else None,
-            "uniq_seq": len(self.distinct["seq"]),
-            "uniq_words": len(self.distinct["word"]),
-            "length": tokens / self.count if self.count else None,
-            "word_length": self.lengths.get("word", 0) / self.count if self.count else None,
-            "continuations": self.count,
-        }
-
-
-def repeated_tokens(ids: list[int], peer_compatible: bool = False) -> list[bool]:
-    """Tell of each token whether it lies inside a 4-gram that occurred earlier in the text.
-
-    As the authors' code computes it, the last 4-gram never did.
-    """
-    if not ids:
-        return []
-    text = torch.tensor([ids])
-    mask = repeated_ngram_mask(text, MARKED, -1)[0]
-    if peer_compatible and len(ids) >= MARKED:
-        # Their loop ends before the last n-gram.
-        shorter = repeated_ngram_mask(text[:, :-1], MARKED, -1)[0]
-        mask = torch.cat([shorter, torch.zeros(1, dtype=torch.bool)])
-    return mask.tolist()
-
-
 class CompletionLog:
-    """Turns completions into text, adds up their figures, and keeps the texts in a file.
+    """Turns completions into text, adds up their metrics, and keeps the texts in a file.
 
     Args:
-        pieces: the text of token ids.
-        length: of a whole continuation; figures of humans are of whole ones.
-        peer_compatible: see ``CompletionFigures``.
+        subwords: make text of token ids.
+        length: of a whole continuation; metrics of humans are of whole ones.
+        peer_compatible: see ``CompletionMetrics``.
     """
 
     def __init__(self, subwords: Subwords, length: int, peer_compatible: bool):
         self.subwords = subwords
         self.length = length
         self.peer_compatible = peer_compatible
-        self.model = CompletionFigures(peer_compatible)
-        self.human = CompletionFigures(peer_compatible)
+        self.model = CompletionMetrics(peer_compatible)
+        self.human = CompletionMetrics(peer_compatible)
         self._file = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 (as long as we)
 
     def add(self, completion: Completion) -> None:
@@ -281,7 +181,7 @@ class CompletionLog:
         yield from map(json.loads, self._file)
 
     def json_parts(self, metrics: dict[str, Any]) -> Iterator[str]:
-        """Yield figures, texts and their repetition as one JSON object, piece by piece."""
+        """Yield metrics, texts and their repetition as one JSON object, piece by piece."""
         yield json.dumps(metrics, indent=2, ensure_ascii=False).removesuffix("\n}")
         yield ',\n  "completions": ['
         for number, texts in enumerate(self):

@@ -1,10 +1,6 @@
-"""Decoding a split with fairseq's search, and what it costs.
+"""Decoding a split with fairseq's own search, for any encoder-decoder, and what it costs.
 
-What decoding costs: seconds, and the bytes that the decoder keeps between its steps.
-
-What a model writes for the examples of a split, by fairseq's own search, and what it costs.
-
-For any encoder-decoder: an answer to a question, a summary of a source.
+The cost is seconds, and the bytes that the decoder keeps between its steps.
 """
 
 import time
@@ -20,52 +16,29 @@ from fairseq.dataclass.configs import GenerationConfig
 from torch import Tensor
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.loading import Reader
-from genft_fairseq.evaluation.predictions import Wording
+from genft_fairseq.evaluation.loading import LoadedModel
 
 # Parts of the cache: what a decoder keeps of its own text, of what it reads, and anything else.
 PARTS = ("self_attention", "cross_attention", "other")
 
 
-def cache_bytes(decoder: Any, incremental_state: dict[str, Any]) -> dict[str, int]:
-    """Return the bytes that fairseq's incremental state holds, by part.
+@dataclass(frozen=True)
+class Decoding:
+    """How texts are searched for.
 
-    The memory behind each tensor is counted once: a view of another tensor costs nothing, and a
-    slice keeps the whole alive.
-
-    Args:
-        decoder: whose ``layers[i].encoder_attn`` and ``layers[i].self_attn`` tell the parts apart,
-            or which lists what it holds by part (``cached_tensors``).
-        incremental_state: as the decoder has left it.
+    Attributes:
+        beam: hypotheses; 1 is greedy.
+        max_len_b: the most tokens of a text, without the end.
+        lenpen: above 1 favours long texts, below 1 short ones.
+        no_repeat_ngram_size: never repeat an n-gram of this length; 0: no such rule.
+        batch_size: examples at a time.
     """
-    counted: set[tuple[str, int]] = set()
-    held = dict.fromkeys(PARTS, 0)
 
-    def count(part: str, value: Any) -> None:
-        if isinstance(value, dict):
-            value = value.values()
-        elif isinstance(value, Tensor):
-            storage = value.untyped_storage()
-            memory = (str(value.device), storage.data_ptr())
-            if memory not in counted:
-                counted.add(memory)
-                held[part] += storage.nbytes()
-            return
-        elif not isinstance(value, list | tuple):
-            return
-        for item in value:
-            count(part, item)
-
-    if hasattr(decoder, "cached_tensors"):
-        for part, tensor in decoder.cached_tensors(incremental_state):
-            count(part, tensor)
-    for layer in getattr(decoder, "layers", ()):
-        for part, name in (("cross_attention", "encoder_attn"), ("self_attention", "self_attn")):
-            attention: Any = getattr(layer, name, None)
-            if hasattr(attention, "_get_input_buffer"):
-                count(part, attention._get_input_buffer(incremental_state))
-    count("other", incremental_state)
-    return held
+    beam: int = 1
+    max_len_b: int = 50
+    lenpen: float = 1.0
+    no_repeat_ngram_size: int = 0
+    batch_size: int = 8
 
 
 class DecodingCost:
@@ -172,49 +145,21 @@ class DecodingCost:
         }
 
 
-# Called with the number of examples that have just been done.
-Progress = Callable[[int], None]
-
-# Called with what begins now and its number of examples; returns what to tell of the progress.
-Begin = Callable[[str, int], Progress]
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How texts are searched for.
-
-    Attributes:
-        beam: hypotheses; 1 is greedy.
-        max_len_b: the most tokens of a text, without the end.
-        lenpen: above 1 favours long texts, below 1 short ones.
-        no_repeat_ngram_size: never repeat an n-gram of this length; 0: no such rule.
-        batch_size: examples at a time.
-    """
-
-    beam: int = 1
-    max_len_b: int = 50
-    lenpen: float = 1.0
-    no_repeat_ngram_size: int = 0
-    batch_size: int = 8
-
-
 def decode(
-    reader: Reader,
+    loaded: LoadedModel,
     dataset: Any,
     number: int,
     decoding: Decoding,
-    progress: Progress,
-    wording: Wording,
+    progress: Callable[[int], None],
 ) -> tuple[list[list[str]], DecodingCost]:
     """Search for what the model writes for the first examples of a split.
 
     Args:
-        reader: the model.
+        loaded: the model.
         dataset: from ``open_split``.
         number: of examples.
         decoding: how.
-        progress: told how many examples have been done.
-        wording: of messages.
+        progress: told how many examples have just been done.
 
     Returns:
         the symbols of the best hypotheses in the order of the split, without the end, and what
@@ -224,21 +169,21 @@ def decode(
         UserError: examples too long for the model; more hypotheses than there are symbols; the
             shortest text allowed is longer than the longest.
     """
-    generator = build_generator(reader, decoding)
+    generator = build_generator(loaded, decoding)
     # Of a length together; fairseq's own order is another one each time, but for the test split.
     indices = sorted(range(number), key=lambda index: (dataset.num_tokens(index), index))
-    _require_positions(reader, dataset, indices, wording)
+    _require_positions(loaded, dataset, indices)
     _require_lengths(generator, min(dataset.src_sizes[:number]))
-    cost = DecodingCost(reader.device)
+    cost = DecodingCost(loaded.device)
     found: dict[int, list[str]] = {}
     for begin in range(0, number, decoding.batch_size):
         batch = indices[begin : begin + decoding.batch_size]
         sample = dataset.collater([dataset[index] for index in batch])
-        sample = utils.move_to_cuda(sample) if reader.device.type == "cuda" else sample
+        sample = utils.move_to_cuda(sample) if loaded.device.type == "cuda" else sample
         if not begin:
-            reader.task.inference_step(generator, [reader.model], sample)
-        with cost.watching(generator, reader.model, len(batch)):
-            hypotheses = reader.task.inference_step(generator, [reader.model], sample)
+            loaded.task.inference_step(generator, [loaded.model], sample)
+        with cost.watching(generator, loaded.model, len(batch)):
+            hypotheses = loaded.task.inference_step(generator, [loaded.model], sample)
         for index, best in zip(sample["id"].tolist(), hypotheses, strict=True):
             cost.tokens += len(best[0]["tokens"])
             found[index] = _symbols(best[0]["tokens"].tolist(), generator)
@@ -246,34 +191,73 @@ def decode(
     return [found[index] for index in range(number)], cost
 
 
-def target_symbols(reader: Reader, dataset: Any, number: int) -> list[list[str]]:
+def target_symbols(loaded: LoadedModel, dataset: Any, number: int) -> list[list[str]]:
     """Return the targets of the first examples of a split, as if a model had written them."""
-    generator = build_generator(reader, Decoding())
+    generator = build_generator(loaded, Decoding())
     return [_symbols(dataset[index]["target"].tolist(), generator) for index in range(number)]
 
 
-def build_generator(reader: Reader, decoding: Decoding) -> Any:
+def build_generator(loaded: LoadedModel, decoding: Decoding) -> Any:
     """Return fairseq's generator, which searches as asked.
 
     Raises:
         UserError: more hypotheses than there are symbols.
     """
-    choices = len(reader.task.target_dictionary) - 1
+    choices = len(loaded.task.target_dictionary) - 1
     if decoding.beam > choices:
         raise UserError(
             f"--beam {decoding.beam} keeps more hypotheses than there are tokens to choose from, "
             f"{choices}"
         )
     asked = {name: value for name, value in asdict(decoding).items() if name != "batch_size"}
-    return reader.task.build_generator([reader.model], GenerationConfig(**asked))
+    return loaded.task.build_generator([loaded.model], GenerationConfig(**asked))
 
 
-def _require_positions(
-    reader: Reader, dataset: Any, indices: Sequence[int], wording: Wording
-) -> None:
+def cache_bytes(decoder: Any, incremental_state: dict[str, Any]) -> dict[str, int]:
+    """Return the bytes that fairseq's incremental state holds, by part.
+
+    The memory behind each tensor is counted once: a view of another tensor costs nothing, and a
+    slice keeps the whole alive.
+
+    Args:
+        decoder: whose ``layers[i].encoder_attn`` and ``layers[i].self_attn`` tell the parts apart,
+            or which lists what it holds by part (``cached_tensors``).
+        incremental_state: as the decoder has left it.
+    """
+    counted: set[tuple[str, int]] = set()
+    held = dict.fromkeys(PARTS, 0)
+
+    def count(part: str, value: Any) -> None:
+        if isinstance(value, dict):
+            value = value.values()
+        elif isinstance(value, Tensor):
+            storage = value.untyped_storage()
+            memory = (str(value.device), storage.data_ptr())
+            if memory not in counted:
+                counted.add(memory)
+                held[part] += storage.nbytes()
+            return
+        elif not isinstance(value, list | tuple):
+            return
+        for item in value:
+            count(part, item)
+
+    if hasattr(decoder, "cached_tensors"):
+        for part, tensor in decoder.cached_tensors(incremental_state):
+            count(part, tensor)
+    for layer in getattr(decoder, "layers", ()):
+        for part, name in (("cross_attention", "encoder_attn"), ("self_attention", "self_attn")):
+            attention: Any = getattr(layer, name, None)
+            if hasattr(attention, "_get_input_buffer"):
+                count(part, attention._get_input_buffer(incremental_state))
+    count("other", incremental_state)
+    return held
+
+
+def _require_positions(loaded: LoadedModel, dataset: Any, indices: Sequence[int]) -> None:
     """fairseq would name one example, and a flag that is not ours."""
     positions = utils.resolve_max_positions(
-        reader.task.max_positions(), reader.model.max_positions()
+        loaded.task.max_positions(), loaded.model.max_positions()
     )
     if not isinstance(positions, tuple) or len(positions) != 2:
         return
@@ -282,9 +266,8 @@ def _require_positions(
     _, long = dataset.filter_indices_by_size(np.array(sorted(indices)), sizes)
     if len(long):
         raise UserError(
-            f"{len(long)} of {len(indices)} {wording.read}s are {wording.too_long} than "
-            f"the {positions[0]} positions of the model, the first of them number {long[0]}: "
-            f"{wording.advice}"
+            f"{len(long)} of {len(indices)} examples are longer than the {positions[0]} positions "
+            f"of the model, the first of them number {long[0]}: prepare the data with shorter texts"
         )
 
 

@@ -1,27 +1,108 @@
-"""Loading a checkpoint and the data it is evaluated on.
-
-A checkpoint that is loaded to be evaluated, with the data folder that it is evaluated on.
-
-A language model and the text that it is evaluated on.
-
-A model that reads a question with its passages, loaded with the data it is evaluated on.
-"""
+"""Loading a checkpoint, a language model or an encoder-decoder, and the data it is evaluated on."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import torch
-from fairseq import checkpoint_utils, utils
+from fairseq import checkpoint_utils
 from fairseq.data import Dictionary, data_utils
 from torch import Tensor
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.predictions import ANSWERS, Wording
-from genft_fairseq.generation.model_logits import model_logits
-from genft_fairseq.metrics.language_modeling import TokenFigures
+
+# Tokens that tell whether a text is in the subwords of the dictionary.
+_LOOKED_AT = 10_000
+
+# Called with what is done, the number of its units, and how many of these have just been done.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class LoadedModel:
+    """A model in evaluation mode, with the task that knows its data.
+
+    The properties are those of a language model.
+    """
+
+    model: Any
+    task: Any
+    device: torch.device
+
+    @property
+    def dictionary(self) -> Any:
+        """Of the text; with --output-dictionary-size the model predicts its first part only."""
+        return self.task.source_dictionary
+
+    @property
+    def begins_with_bos(self) -> bool:
+        """Whether the model was trained on blocks that begin with ``<s>``."""
+        return bool(self.task.args.add_bos_token)
+
+    @property
+    def positions(self) -> int:
+        """How many tokens of text the model can read."""
+        return int(self.model.max_positions()) - self.begins_with_bos
+
+
+def load_language_model(data: str, path: str, cpu: bool = False) -> LoadedModel:
+    """Load a checkpoint for the binarized data folder.
+
+    Raises:
+        UserError: no such file, not a language model, not one of the data's dictionary, or one
+            that training has broken; the folder has no dictionary.
+    """
+    overrides = {"data": data}
+    state = read_checkpoint(path, overrides)
+    _require_same_dictionary(state, data, path)
+    models, _, task = build_models(path, state, overrides)
+    if len(models) != 1 or hasattr(models[0], "encoder"):
+        raise UserError(f"{path} holds a {type(models[0]).__name__}, not a language model")
+    require_finite(models[0], path)
+    device = chosen_device(cpu)
+    return LoadedModel(models[0].to(device).eval(), task, device)
+
+
+def load_encoder_decoder(
+    data: str, path: str, cpu: bool = False, n_context: int | None = None
+) -> LoadedModel:
+    """Load a checkpoint for the binarized data folder.
+
+    Args:
+        data: the folder.
+        path: of the checkpoint.
+        cpu: do not use a GPU.
+        n_context: passages read of each question; None: as it was trained.
+
+    Raises:
+        UserError: no such file, not an encoder-decoder, not one of the data's dictionaries, or one
+            that training has broken; ``n_context`` for a task without it.
+    """
+    overrides: dict[str, Any] = {"data": data}
+    overrides |= {} if n_context is None else {"n_context": n_context}
+    state = read_checkpoint(path, overrides)
+    trained = (state.get("cfg") or {}).get("task") or {}
+    name = getattr(trained, "_name", None) or "unknown"
+    sides = (getattr(trained, side, None) for side in ("source_lang", "target_lang"))
+    pair = [str(side) for side in sides if side is not None]
+    if len(pair) != 2:
+        raise UserError(
+            f"{path} was trained with --task {name}, but must be an encoder-decoder's "
+            "(--task fid or --task translation)"
+        )
+    if n_context is not None and not hasattr(trained, "n_context"):
+        raise UserError(
+            f"--n-context {n_context} is of --task fid, but {path} was trained with --task {name}"
+        )
+    _require_dictionaries(state, data, path, pair)
+    models, configuration, task = build_models(path, state, overrides)
+    if len(models) != 1 or not all(hasattr(models[0], part) for part in ("encoder", "decoder")):
+        raise UserError(f"{path} holds a {type(models[0]).__name__}, not an encoder-decoder")
+    require_finite(models[0], path)
+    model, device = models[0], chosen_device(cpu)
+    model.to(device).eval().prepare_for_inference_(configuration)
+    return LoadedModel(model, task, device)
 
 
 def read_checkpoint(path: str, overrides: dict[str, Any]) -> dict[str, Any]:
@@ -85,83 +166,19 @@ def chosen_device(cpu: bool) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
 
 
-# The logits of a batch take this many bytes at most, in float32, where one block allows it.
-_LOGITS_BYTES = 2**28
-
-
-# So many tokens tell whether a text is in the dictionary's pieces.
-_LOOKED_AT = 10_000
-
-
-# Called with what has just been done (a number of tokens); a progress bar, or nothing.
-Progress = Callable[[int], None]
-
-
-def _no_progress(_: int) -> None:
-    pass
-
-
-@dataclass
-class LoadedModel:
-    """A language model in evaluation mode, with the task that knows its data."""
-
-    model: Any
-    task: Any
-    device: torch.device
-
-    @property
-    def dictionary(self) -> Any:
-        """Of the text; with --output-dictionary-size the model predicts its first part only."""
-        return self.task.source_dictionary
-
-    @property
-    def begins_with_bos(self) -> bool:
-        """Whether the model was trained on blocks that begin with ``<s>``."""
-        return bool(self.task.args.add_bos_token)
-
-    @property
-    def positions(self) -> int:
-        """How many tokens of text the model can read."""
-        return int(self.model.max_positions()) - self.begins_with_bos
-
-
-def load_language_model(data: str, path: str, cpu: bool = False) -> LoadedModel:
-    """Load a checkpoint for the binarized data folder.
+def open_split(loaded: LoadedModel, data: str, split: str) -> Any:
+    """Open a split of the data folder as fairseq's dataset.
 
     Raises:
-        UserError: no such file, not a language model, not one of the data's dictionary, or one
-            that training has broken; the folder has no dictionary.
+        UserError: there is none of this name.
     """
-    overrides = {"data": data}
-    state = read_checkpoint(path, overrides)
-    _require_same_dictionary(state, data, path)
-    models, _, task = build_models(path, state, overrides)
-    if len(models) != 1 or hasattr(models[0], "encoder"):
-        raise UserError(f"{path} holds a {type(models[0]).__name__}, not a language model")
-    require_finite(models[0], path)
-    device = chosen_device(cpu)
-    return LoadedModel(models[0].to(device).eval(), task, device)
-
-
-def _require_same_dictionary(state: dict[str, Any], data: str, path: str) -> None:
-    """fairseq would speak of the size of a tensor."""
-    file = os.path.join(data, "dict.txt")
-    embedded = (state.get("model") or {}).get("decoder.embed_tokens.weight")
-    if "model" in state and any(name.startswith("encoder.") for name in state["model"]):
-        return  # no language model, which is said later
-    if not os.path.exists(file):
-        raise UserError(
-            f"{data} holds no dict.txt: a language model's data is what fairseq-preprocess "
-            f"--only-source makes"
-        )
-    if embedded is None:
-        return
-    symbols = len(Dictionary.load(file))
-    if len(embedded) != symbols:
-        raise UserError(
-            f"{path} was trained with a dictionary of {len(embedded)} symbols, but {file} has "
-            f"{symbols}: give the data it was trained on, or data made with its dictionary"
-        )
+    cfg = loaded.task.cfg
+    ending = f".{cfg.source_lang}-{cfg.target_lang}.{cfg.source_lang}.idx"
+    if not os.path.isfile(os.path.join(data, split + ending)):
+        there = sorted(n.removesuffix(ending) for n in os.listdir(data) if n.endswith(ending))
+        raise UserError(f"--split {split!r}: {data} holds {', '.join(there) or 'no split'}")
+    loaded.task.load_dataset(split)
+    return loaded.task.dataset(split)
 
 
 @dataclass
@@ -216,7 +233,7 @@ def token_rows(loaded: LoadedModel, data: str, split: str) -> TokenRows:
 
 
 def require_known(rows: TokenRows, loaded: LoadedModel, split: str) -> None:
-    """Refuse text that the dictionary does not know, such as words where it has pieces.
+    """Refuse text that the dictionary does not know, such as words where it has subwords.
 
     Raises:
         UserError: most of the first tokens are unknown.
@@ -226,149 +243,29 @@ def require_known(rows: TokenRows, loaded: LoadedModel, split: str) -> None:
     if unknown * 2 > len(first):
         raise UserError(
             f"--split {split}: {unknown:,} of the first {len(first):,} tokens are <unk>: was the "
-            "text split into the pieces of the model's dictionary before fairseq-preprocess?"
+            "text split into the subwords of the model's dictionary before fairseq-preprocess?"
         )
 
 
-@torch.no_grad()
-def token_metrics(
-    loaded: LoadedModel,
-    split: str,
-    max_tokens: int | None = None,
-    progress: Progress = _no_progress,
-    block: int | None = None,
-    peer_rows: TokenRows | None = None,
-) -> TokenFigures:
-    """Predict the tokens of a split on gold prefixes, block by block.
-
-    Args:
-        loaded: the model.
-        split: of its data folder.
-        max_tokens: tokens at a time, at least a block; None: as many as memory should hold.
-        progress: told how many tokens have been predicted.
-        block: tokens a block; None: as many as the model was trained on.
-        peer_rows: the text of the split, to be cut as the code behind the published tables does;
-            None: as fairseq does, so that every token is predicted.
-    """
-    dictionary = loaded.task.target_dictionary
-    block = block or loaded.task.args.tokens_per_sample
-    max_tokens = max_tokens or max(block, _LOGITS_BYTES // (4 * len(dictionary)))
-    if peer_rows is None:
-        batches = _fairseq_batches(loaded, split, block, max_tokens)
-    else:
-        batches = _peer_batches(loaded, peer_rows, block, max_tokens)
-    metrics = TokenFigures(len(dictionary), dictionary.pad(), dictionary.unk())
-    for batch in batches:
-        batch = utils.move_to_cuda(batch) if loaded.device.type == "cuda" else batch
-        net_output = loaded.model(**batch["net_input"])
-        # A model with an adaptive softmax returns features: its log-probabilities are scores too.
-        progress(metrics.add(model_logits(loaded.model, net_output), batch["target"]))
-    return metrics
-
-
-def _fairseq_batches(
-    loaded: LoadedModel, split: str, block: int, max_tokens: int
-) -> Iterator[dict[str, Any]]:
-    """Blocks whose first token is predicted from the last one of the block before."""
-    task, dictionary = loaded.task, loaded.task.target_dictionary
-    task.args.tokens_per_sample = block
-    task.load_dataset(split)
-    for batch in task.get_batch_iterator(
-        task.dataset(split),
-        max_tokens=max_tokens,
-        ignore_invalid_inputs=False,
-        required_batch_size_multiple=1,
-    ).next_epoch_itr(shuffle=False):
-        if loaded.begins_with_bos:  # which is a target then, but no text
-            bos = batch["target"].eq(dictionary.bos())
-            batch["target"] = batch["target"].masked_fill(bos, dictionary.pad())
-        yield batch
-
-
-def _peer_batches(
-    loaded: LoadedModel, rows: TokenRows, block: int, max_tokens: int
-) -> Iterator[dict[str, Any]]:
-    """Rows of one token more than a block, whose first token is read and not predicted.
-
-    The rows do not overlap, and what is left over at the end of the text is dropped; see
-    ``get_datasets`` and ``eval_singletoken`` in custom/gpt2/run_gpt2.py, of
-    facebookresearch/unlikelihood_training and of shawnlimn/ScaleGrad.
-    """
-    cut = rows.cut(block + 1)
-    while batch := list(islice(cut, max(1, max_tokens // block))):
-        text = torch.stack(batch)  # (B, block + 1)
-        tokens, target = text[:, :-1], text[:, 1:]
-        if loaded.begins_with_bos:
-            column = text.new_ones(len(text), 1)
-            tokens = torch.cat([column * loaded.dictionary.bos(), tokens], dim=1)
-            target = torch.cat([column * loaded.dictionary.pad(), target], dim=1)
-        lengths = tokens.new_full((len(tokens),), tokens.size(1))
-        yield {"net_input": {"src_tokens": tokens, "src_lengths": lengths}, "target": target}
-
-
-@dataclass
-class Reader:
-    """A model in evaluation mode, with the task that knows its data."""
-
-    model: Any
-    task: Any
-    device: torch.device
-
-    @property
-    def n_context(self) -> int | None:
-        """How many passages the model reads of each question; None: all that there are."""
-        return int(getattr(self.task.cfg, "n_context", 0)) or None
-
-    @property
-    def pointing(self) -> bool:
-        """Whether the model was trained to name the passage that holds its answer."""
-        return bool(getattr(self.task.cfg, "source_pointing", False))
-
-
-def load_reader(
-    data: str,
-    path: str,
-    cpu: bool = False,
-    n_context: int | None = None,
-    wording: Wording = ANSWERS,
-) -> Reader:
-    """Load a checkpoint for the binarized data folder.
-
-    Args:
-        data: the folder.
-        path: of the checkpoint.
-        cpu: do not use a GPU.
-        n_context: passages read of each question; None: as it was trained.
-        wording: of messages.
-
-    Raises:
-        UserError: no such file, no model that reads and writes, not one of the data's
-            dictionaries, or one that training has broken; ``n_context`` for a task without it.
-    """
-    overrides: dict[str, Any] = {"data": data}
-    overrides |= {} if n_context is None else {"n_context": n_context}
-    state = read_checkpoint(path, overrides)
-    trained = (state.get("cfg") or {}).get("task") or {}
-    name = getattr(trained, "_name", None) or "unknown"
-    sides = (getattr(trained, side, None) for side in ("source_lang", "target_lang"))
-    pair = [str(side) for side in sides if side is not None]
-    if len(pair) != 2:
+def _require_same_dictionary(state: dict[str, Any], data: str, path: str) -> None:
+    """fairseq would speak of the size of a tensor."""
+    file = os.path.join(data, "dict.txt")
+    embedded = (state.get("model") or {}).get("decoder.embed_tokens.weight")
+    if "model" in state and any(name.startswith("encoder.") for name in state["model"]):
+        return  # no language model, which is said later
+    if not os.path.exists(file):
         raise UserError(
-            f"{path} was trained with --task {name}, which reads no {wording.read} and writes no "
-            f"{wording.written} (--task fid and --task translation do)"
+            f"{data} holds no dict.txt: a language model's data is what fairseq-preprocess "
+            f"--only-source makes"
         )
-    if n_context is not None and not hasattr(trained, "n_context"):
+    if embedded is None:
+        return
+    symbols = len(Dictionary.load(file))
+    if len(embedded) != symbols:
         raise UserError(
-            f"--n-context {n_context} is of --task fid, but {path} was trained with --task {name}"
+            f"{path} was trained with a dictionary of {len(embedded)} symbols, but {file} has "
+            f"{symbols}: give the data it was trained on, or data made with its dictionary"
         )
-    _require_dictionaries(state, data, path, pair)
-    models, configuration, task = build_models(path, state, overrides)
-    if len(models) != 1 or not all(hasattr(models[0], part) for part in ("encoder", "decoder")):
-        raise UserError(f"{path} holds a {type(models[0]).__name__}, not an encoder-decoder")
-    require_finite(models[0], path)
-    model, device = models[0], chosen_device(cpu)
-    model.to(device).eval().prepare_for_inference_(configuration)
-    return Reader(model, task, device)
 
 
 def _require_dictionaries(
@@ -386,18 +283,3 @@ def _require_dictionaries(
                 f"{path} was trained with a dictionary of {len(embedded)} symbols, but {file} has "
                 f"{symbols}: give the data it was trained on, or data made with its dictionary"
             )
-
-
-def open_split(reader: Reader, data: str, split: str) -> Any:
-    """Open a split of the data folder as fairseq's dataset.
-
-    Raises:
-        UserError: there is none of this name.
-    """
-    cfg = reader.task.cfg
-    ending = f".{cfg.source_lang}-{cfg.target_lang}.{cfg.source_lang}.idx"
-    if not os.path.isfile(os.path.join(data, split + ending)):
-        there = sorted(n.removesuffix(ending) for n in os.listdir(data) if n.endswith(ending))
-        raise UserError(f"--split {split!r}: {data} holds {', '.join(there) or 'no split'}")
-    reader.task.load_dataset(split)
-    return reader.task.dataset(split)

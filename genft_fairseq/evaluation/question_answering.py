@@ -1,37 +1,24 @@
-"""Evaluation of question answering: a checkpoint or a file of answers, scored.
+"""Evaluation of question answering: the answers of a checkpoint or of a file, scored."""
 
-The answers that a model writes to the questions of a split, and what they cost.
-
-One evaluation of question answering: what is asked of it, in order.
-"""
-
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from genft_fairseq.data.fid_json import PassageOrder
-from genft_fairseq.data.subwords import Detokeniser, text_form
+from genft_fairseq.data.json_stream import read_objects
+from genft_fairseq.data.questions import Question, read_references
+from genft_fairseq.data.subwords import Detokeniser
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.decoding import (
-    Begin,
-    Decoding,
-    DecodingCost,
-    Progress,
-    decode,
-    target_symbols,
-)
-from genft_fairseq.evaluation.loading import Reader, load_reader, open_split
+from genft_fairseq.evaluation.decoding import Decoding, decode, target_symbols
+from genft_fairseq.evaluation.loading import Progress, load_encoder_decoder, open_split
 from genft_fairseq.evaluation.predictions import (
-    ANSWERS,
-    PREPARED,
-    Prediction,
-    Question,
-    paired,
-    parse_prediction,
+    JSON_SUFFIXES,
+    detokeniser,
+    prediction_objects,
     read_predictions,
-    read_questions,
 )
 from genft_fairseq.metrics.question_answering import (
     Score,
@@ -44,51 +31,50 @@ from genft_fairseq.metrics.question_answering import (
     without_letters,
 )
 
+# The end of the name of what preparation leaves of a split, beside the binarized text.
+PREPARED = ".fid.jsonl"
 
-def answer(
-    reader: Reader,
-    dataset: Any,
-    number: int,
-    decoding: Decoding,
-    text: Detokeniser,
-    progress: Progress,
-) -> tuple[list[Prediction], DecodingCost]:
-    """Answer the first questions of a split; see ``decode``.
-
-    Args:
-        reader: the model.
-        dataset: from ``open_split``.
-        number: of questions.
-        decoding: how.
-        text: from ``TextForm``.
-        progress: told how many questions have been answered.
-
-    Raises:
-        UserError: questions too long for the model; more hypotheses than there are symbols.
-    """
-    found, cost = decode(reader, dataset, number, decoding, progress, ANSWERS)
-    return [_prediction(symbols, text) for symbols in found], cost
-
-
-def targets(reader: Reader, dataset: Any, number: int, text: Detokeniser) -> list[Prediction]:
-    """Return the targets of the first questions of a split, as if a model had written them."""
-    return [_prediction(symbols, text) for symbols in target_symbols(reader, dataset, number)]
-
-
-def _prediction(symbols: Sequence[str], text: Detokeniser) -> Prediction:
-    pointer = parse_prediction(" ".join(symbols[:1])).pointer
-    return Prediction(text(symbols if pointer is None else symbols[1:]), pointer)
+_POINTER = re.compile(r"\s*<passage:(\d{1,9})>\s*")
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What is evaluated: a checkpoint on a data folder, or answers that a file holds.
+class Answer:
+    """A model's answer to a question.
 
     Attributes:
+        text: without the pointer.
+        pointer: the passage it names as its evidence, from 1; 0: none of them; None: it names none.
+    """
+
+    text: str
+    pointer: int | None = None
+
+
+def evaluate(
+    progress: Progress,
+    data: str | None = None,
+    path: str | None = None,
+    split: str = "test",
+    predictions_from: str | None = None,
+    references: str | None = None,
+    keep_order: bool = False,
+    baseline: str | None = None,
+    n_context: int | None = None,
+    limit: int | None = None,
+    language: str = "en",
+    decoding: Decoding | None = None,
+    bpe: str = "auto",
+    tokenizer: str = "auto",
+    cpu: bool = False,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Evaluate a checkpoint on a data folder, or the answers that a file holds.
+
+    Args:
+        progress: told of the questions that have been answered.
         data: the binarized folder.
         path: the checkpoint; None: score ``predictions_from``.
         split: part of the data.
-        predictions_from: a file of answers; see ``read_predictions``.
+        predictions_from: a file of answers; see ``read_answers``.
         references: the questions and right answers; None: those of the data folder's split.
         keep_order: the passages of ``references`` in the order of the file, not by score.
         baseline: a file of another run's answers to the same questions, to compare with.
@@ -96,91 +82,169 @@ class Evaluation:
         limit: the first questions only.
         language: of the answers; one of ``LANGUAGES``.
         decoding: how answers are searched for.
-        bpe: how pieces make up words; see ``Subwords``.
+        bpe: how subwords are joined; see ``Subwords``.
         tokenizer: how words make up text; see ``text_form``.
         cpu: do not use a GPU.
-    """
 
-    data: str | None
-    path: str | None = None
-    split: str = "test"
-    predictions_from: str | None = None
-    references: str | None = None
-    keep_order: bool = False
-    baseline: str | None = None
-    n_context: int | None = None
-    limit: int | None = None
-    language: str = "en"
-    decoding: Decoding = field(default_factory=Decoding)
-    bpe: str = "auto"
-    tokenizer: str = "auto"
-    cpu: bool = False
-
-
-@dataclass(frozen=True)
-class Answered:
-    """Questions, what was answered to each, and how good that is."""
-
-    questions: Sequence[Question]
-    predictions: Sequence[Prediction]
-    scores: Sequence[Score]
-
-    def json_lines(self) -> Iterator[str]:
-        """Yield a question with its answer as JSON, one a line."""
-        for question, prediction, found in zip(
-            self.questions, self.predictions, self.scores, strict=True
-        ):
-            written: dict[str, Any] = {"id": question.id, "question": question.question}
-            written["prediction"] = prediction.text
-            if prediction.pointer is not None:
-                written["pointer"] = prediction.pointer
-            written |= {"answers": question.answers, **asdict(found)}
-            yield json.dumps(written, ensure_ascii=False) + "\n"
-
-
-def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], Answered]:
-    """Evaluate, and return the figures by name, and the answers.
+    Returns:
+        the metrics by name; and each question with its answer and scores, as JSON has it.
 
     Raises:
-        UserError: the model, the files and what is asked of them do not fit.
+        UserError: the model, the files and the options do not fit.
     """
-    source = _references(asked)
-    order = PassageOrder(asked.keep_order)
-    questions = read_questions(source, order)
+    source = Path(references) if references else _prepared_references(str(data), split)
+    order = PassageOrder(keep_order)
+    questions = read_references(source, order)
+    detokenise = detokeniser(data, path, bpe, tokenizer, language)
+    others: list[Answer] | None = None
+    if baseline:  # whatever does not fit is said before the work
+        others = read_answers(Path(baseline), questions[:limit], source, detokenise)
+    cost: dict[str, Any] = {}
+    read, is_pointing = n_context or None, False
+    if path is None:
+        answers = read_answers(Path(str(predictions_from)), questions, source, detokenise)
+    else:
+        assert detokenise
+        loaded = load_encoder_decoder(str(data), path, cpu, n_context)
+        dataset = open_split(loaded, str(data), split)
+        if len(dataset) != len(questions):
+            raise UserError(
+                f"--split {split}: {data} holds {len(dataset)} binarized questions, but {source} "
+                f"{len(questions)}"
+            )
+        questions = questions[:limit]
+        number = len(questions)
+        decoding = decoding or Decoding()
+        answered = partial(progress, "answering", number)
+        answered(0)
+        symbols, costs = decode(loaded, dataset, number, decoding, answered)
+        answers = [_answer(text, detokenise) for text in symbols]
+        read = int(getattr(loaded.task.cfg, "n_context", 0)) or None
+        is_pointing = bool(getattr(loaded.task.cfg, "source_pointing", False))
+        cost = {"n_context": read, **asdict(decoding), **costs.metrics()}
+        if dataset.tgt is not None:
+            # What the way into subwords and back, and a limit on the target's length, cost.
+            targets = [_answer(s, detokenise) for s in target_symbols(loaded, dataset, number)]
+            found = answer_metrics(_scores(questions, targets, language))
+            cost |= {f"target_{name}": found[name] for name in ("exact_match", "f1")}
+    scores = _scores(questions, answers, language)
     metrics: dict[str, Any] = {
-        **{name: getattr(asked, name) for name in ("path", "predictions_from", "data")},
+        "path": path,
+        "predictions_from": predictions_from,
+        "data": data,
         "references": str(source),
-        "split": asked.split if asked.data else None,
-        "language": asked.language,
+        "split": split if data else None,
+        "language": language,
         # Of questions without text of passages, None.
         "passage_order": asdict(order) if order.examples else None,
+        **cost,
+        **_metrics(questions, answers, scores, language),
     }
-    convert = _convert(asked)
-    baseline = None
-    if asked.baseline:  # whatever does not fit is said before the work
-        baseline = _paired(asked.baseline, questions[: asked.limit], source, convert)
-    if asked.path is None:
-        predictions = _paired(str(asked.predictions_from), questions, source, convert)
-        read, pointing = asked.n_context or None, False
+    pointers = [answer.pointer for answer in answers]
+    if is_pointing or any(pointer is not None for pointer in pointers):
+        holds = [question.holds for question in questions]
+        metrics |= pointing_metrics(holds, pointers, read)
+    if others:
+        compared = paired_metrics(_scores(questions, others, language), scores)
+        metrics["baseline"] = {"predictions": baseline, **compared}
+    return metrics, _rows(questions, answers, scores)
+
+
+def read_answers(
+    path: Path, questions: Sequence[Question], source: Path, detokenise: Detokeniser | None = None
+) -> list[Answer]:
+    """Read the answer to each question from a file.
+
+    As ``read_predictions`` reads it; an object may hold ``pointer`` and ``id``, too. A file of JSON
+    that holds one object, without ``prediction``, has the answer to each question under its id, as
+    SQuAD's scripts read it. These count a question without an answer as wrong (1.1) or leave it out
+    of the average (2.0), and pass over answers to other questions; here both are errors.
+
+    Args:
+        path: of the file; UTF-8.
+        questions: all that are answered, in order.
+        source: the file of the questions, for messages.
+        detokenise: makes text of symbols; see ``read_predictions``.
+
+    Raises:
+        UserError: the file is missing, not UTF-8 or malformed, has too few or too many answers, or
+            answers to other questions.
+    """
+    if path.suffix in JSON_SUFFIXES:
+        objects = list(read_objects(path))
+        if len(objects) == 1 and isinstance(objects[0], dict) and "prediction" not in objects[0]:
+            return _answers_by_id(objects[0], path, questions, source)
+        predictions = prediction_objects(objects, path)
     else:
-        predictions, read, pointing, decoded = _decode(asked, questions, source, begin)
-        questions = questions[: len(predictions)]
-        metrics |= decoded
-    answered = Answered(questions, predictions, _scores(questions, predictions, asked.language))
-    metrics |= _measures(answered, asked.language)
-    pointers = [prediction.pointer for prediction in predictions]
-    if pointing or any(pointer is not None for pointer in pointers):
-        metrics |= pointing_metrics([q.holds for q in questions], pointers, read)
-    if baseline:
-        compared = paired_metrics(_scores(questions, baseline, asked.language), answered.scores)
-        metrics["baseline"] = {"predictions": asked.baseline, **compared}
-    return metrics, answered
+        predictions = read_predictions(path, detokenise)
+    answers = [
+        _given_answer(given, f"{path}: prediction {number}")
+        for number, given in enumerate(predictions)
+    ]
+    if len(answers) != len(questions):
+        difference = len(questions) - len(answers)
+        wrong = f"{difference} are missing" if difference > 0 else f"{-difference} too many"
+        raise UserError(
+            f"{path} holds {len(answers)} predictions, but {source} {len(questions)} questions: "
+            f"{wrong}"
+        )
+    for number, (given, question) in enumerate(zip(predictions, questions, strict=True)):
+        identity = given.get("id")
+        if identity is not None and str(identity) != question.id:
+            raise UserError(
+                f"{path}: prediction {number} answers the question with id {identity}, but "
+                f"{source} has {question.id} there"
+            )
+    return answers
 
 
-def _references(asked: Evaluation) -> Path:
-    if asked.references:
-        return Path(asked.references)
-    source = Path(str(asked.data)) / f"{asked.split}{PREPARED}"
+def _answers_by_id(
+    given: Mapping[str, Any], path: Path, questions: Sequence[Question], source: Path
+) -> list[Answer]:
+    for identity, text in given.items():
+        if not isinstance(text, str):
+            raise UserError(
+                f"{path}: the answer to the question with id {identity!r} must be text, but is "
+                f"{text!r:.40}"
+            )
+    missing = [question.id for question in questions if question.id not in given]
+    if missing:
+        raise UserError(
+            f"{path} has no answer to {len(missing)} of the {len(questions)} questions of "
+            f"{source}, the first with id {missing[0]}"
+        )
+    others = given.keys() - {question.id for question in questions}
+    if others:
+        first = next(identity for identity in given if identity in others)
+        raise UserError(
+            f"{path} answers {len(others)} questions that are not among the {len(questions)} of "
+            f"{source}, the first with id {first}"
+        )
+    return [_pointed(given[question.id]) for question in questions]
+
+
+def _given_answer(given: Mapping[str, Any], where: str) -> Answer:
+    if "pointer" not in given:
+        return _pointed(given["prediction"])
+    pointer = given["pointer"]
+    if pointer is not None and (type(pointer) is not int or pointer < 0):
+        raise UserError(f"{where}: pointer must be the number of a passage, but is {pointer!r}")
+    return Answer(given["prediction"], pointer)
+
+
+def _pointed(text: str) -> Answer:
+    """Take the symbol of source pointing, ``<passage:i>``, off the beginning of an answer."""
+    found = _POINTER.match(text)
+    return Answer(text[found.end() :], int(found[1])) if found else Answer(text)
+
+
+def _answer(symbols: Sequence[str], detokenise: Detokeniser) -> Answer:
+    pointer = _pointed(" ".join(symbols[:1])).pointer
+    return Answer(detokenise(symbols if pointer is None else symbols[1:]), pointer)
+
+
+def _prepared_references(data: str, split: str) -> Path:
+    source = Path(data) / f"{split}{PREPARED}"
     if not source.is_file():
         there = sorted(p.name.removesuffix(PREPARED) for p in source.parent.glob(f"*{PREPARED}"))
         advice = (
@@ -189,88 +253,48 @@ def _references(asked: Evaluation) -> Path:
             else "name a file of them with --references"
         )
         raise UserError(
-            f"{asked.data} holds no {source.name}, the right answers of --split {asked.split}: "
-            f"{advice}"
+            f"{data} holds no {source.name}, the right answers of --split {split}: {advice}"
         )
     return source
 
 
-def _convert(asked: Evaluation) -> Detokeniser | None:
-    """What makes text of symbols, where a folder tells how they were made."""
-    folders = [Path(asked.data)] if asked.data else []
-    folders += [Path(asked.path).parent] if asked.path else []
-    if not folders:
-        return None
-    return text_form(folders, asked.bpe, asked.tokenizer).text(asked.language)
-
-
-def _paired(
-    file: str, questions: Sequence[Question], source: Path, convert: Any
-) -> list[Prediction]:
-    return paired(read_predictions(Path(file), convert), questions, Path(file), source)
-
-
-def _decode(
-    asked: Evaluation, questions: Sequence[Question], source: Path, begin: Begin
-) -> tuple[list[Prediction], int | None, bool, dict[str, Any]]:
-    data, path, convert = str(asked.data), str(asked.path), _convert(asked)
-    assert convert
-    reader = load_reader(data, path, asked.cpu, asked.n_context)
-    dataset = open_split(reader, data, asked.split)
-    if len(dataset) != len(questions):
-        raise UserError(
-            f"--split {asked.split}: {data} holds {len(dataset)} binarized questions, but {source} "
-            f"{len(questions)}"
-        )
-    number = min(asked.limit or len(dataset), len(dataset))
-    progress = begin("answering", number)
-    predictions, cost = answer(reader, dataset, number, asked.decoding, convert, progress)
-    metrics = {"n_context": reader.n_context, **asdict(asked.decoding), **cost.metrics()}
-    if dataset.tgt is not None:
-        gold = targets(reader, dataset, number, convert)
-        scores = answer_metrics(_scores(questions[:number], gold, asked.language))
-        # What the way into pieces and back, and a limit on the target's length, cost.
-        metrics |= {f"target_{name}": scores[name] for name in ("exact_match", "f1")}
-    return predictions, reader.n_context, reader.pointing, metrics
-
-
-def _scores(
-    questions: Sequence[Question], predictions: Sequence[Prediction], language: str
-) -> list[Score]:
+def _scores(questions: Sequence[Question], answers: Sequence[Answer], language: str) -> list[Score]:
     return [
-        score(prediction.text, question.answers, language)
-        for question, prediction in zip(questions, predictions, strict=True)
+        score(answer.text, question.answers, language)
+        for question, answer in zip(questions, answers, strict=True)
     ]
 
 
-def references(question: Question) -> Sequence[str]:
-    """What a text is compared with as a whole: the long answer where there is one."""
-    return question.answers if question.long_answer is None else (question.long_answer,)
-
-
-def _measures(answered: Answered, language: str) -> dict[str, Any]:
-    questions, scores = answered.questions, answered.scores
-    texts = [prediction.text for prediction in answered.predictions]
+def _metrics(
+    questions: Sequence[Question],
+    answers: Sequence[Answer],
+    scores: Sequence[Score],
+    language: str,
+) -> dict[str, Any]:
     answerable = [number for number, question in enumerate(questions) if question.answerable]
     measured = answerable or range(len(questions))
+    # A text is compared as a whole with the long answer, where there is one.
+    whole = [q.answers if q.long_answer is None else (q.long_answer,) for q in questions]
     return {
         "questions": len(questions),
         **answer_metrics(scores),
-        **_by_answerable(questions, scores),
+        **_metrics_by_answerable(questions, scores),
         # Right only where nothing is answered, or nothing but articles and punctuation.
         "answers_without_letters": sum(without_letters(q.answers, language) for q in questions),
-        "empty_predictions": sum(not text.strip() for text in texts),
+        "empty_predictions": sum(not answer.text.strip() for answer in answers),
         **long_answer_metrics(
-            [texts[number] for number in measured],
-            [references(questions[number]) for number in measured],
+            [answers[number].text for number in measured],
+            [whole[number] for number in measured],
             language,
         ),
         **recall_metrics([question.holds for question in questions]),
     }
 
 
-def _by_answerable(questions: Sequence[Question], scores: Sequence[Score]) -> dict[str, Any]:
-    """Return the figures of questions with an answer and without, where there are such.
+def _metrics_by_answerable(
+    questions: Sequence[Question], scores: Sequence[Score]
+) -> dict[str, Any]:
+    """Return the metrics of questions with an answer and without, where there are such.
 
     What SQuAD 2.0's script calls HasAns and NoAns.
     """
@@ -283,3 +307,19 @@ def _by_answerable(questions: Sequence[Question], scores: Sequence[Score]) -> di
         if chosen:
             metrics |= {f"{name}_{key}": value for key, value in answer_metrics(chosen).items()}
     return metrics
+
+
+def _rows(
+    questions: Sequence[Question], answers: Sequence[Answer], scores: Sequence[Score]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": question.id,
+            "question": question.question,
+            "prediction": answer.text,
+            **({} if answer.pointer is None else {"pointer": answer.pointer}),
+            "answers": question.answers,
+            **asdict(found),
+        }
+        for question, answer, found in zip(questions, answers, scores, strict=True)
+    ]

@@ -1,27 +1,24 @@
-"""Evaluation of summaries: a checkpoint or a file of summaries, scored.
-
-Summaries beside their references, as text for people to read.
-
-One evaluation of summaries: what is asked of it, in order.
-"""
+"""Evaluation of summaries: those of a checkpoint or of a file, scored."""
 
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cache
+from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from genft_fairseq.data.subwords import Detokeniser, text_form
+from genft_fairseq.data.subwords import Detokeniser
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.decoding import Begin, Decoding, decode
-from genft_fairseq.evaluation.loading import load_reader, open_split
-from genft_fairseq.evaluation.predictions import SUMMARIES, read_written
-from genft_fairseq.evaluation.raw_text import raw_files, read_text
+from genft_fairseq.evaluation.decoding import Decoding, decode
+from genft_fairseq.evaluation.loading import Progress, load_encoder_decoder, open_split
+from genft_fairseq.evaluation.predictions import detokeniser, read_predictions, read_text
+from genft_fairseq.evaluation.translation import RAW_FOLDER
+from genft_fairseq.metrics.question_answering import BY_CHARACTER
 from genft_fairseq.metrics.summarization import (
     Example,
     Scored,
@@ -33,6 +30,8 @@ from genft_fairseq.metrics.summarization import (
     summary_metrics,
 )
 from genft_fairseq.metrics.words import mark_repeated
+
+_BINARIZED = re.compile(r".+\.(?P<source>[^.-]+)-(?P<target>[^.-]+)\.(?P=source)\.idx")
 
 WIDTH = 100
 
@@ -47,6 +46,143 @@ _TITLES = {
     "rouge_l": "ROUGE-L",
     "rouge_lsum": "ROUGE-Lsum",
 }
+
+
+@dataclass(frozen=True)
+class SummaryDecoding(Decoding):
+    """How summaries are searched for; the defaults are fairseq-generate's.
+
+    Attributes:
+        max_len_a: the most tokens are ``max_len_a`` times those of the source, its end included,
+            and ``max_len_b``.
+        min_len: the fewest tokens, without the end.
+    """
+
+    beam: int = 5
+    max_len_b: int = 200
+    max_len_a: float = 0.0
+    min_len: int = 1
+
+
+def evaluate(
+    progress: Progress,
+    data: str | None = None,
+    path: str | None = None,
+    split: str = "test",
+    predictions_from: str | None = None,
+    references: str | None = None,
+    sources: str | None = None,
+    baseline: str | None = None,
+    limit: int | None = None,
+    language: str = "en",
+    stemming: bool = True,
+    decoding: SummaryDecoding | None = None,
+    bpe: str = "auto",
+    tokenizer: str = "auto",
+    cpu: bool = False,
+) -> tuple[dict[str, Any], list[Example], list[Scored]]:
+    """Evaluate a checkpoint on a data folder, or the summaries that a file holds.
+
+    Args:
+        progress: told of the summaries that have been written and scored.
+        data: the binarized folder.
+        path: the checkpoint; None: score ``predictions_from``.
+        split: part of the data.
+        predictions_from: a file of summaries; see ``read_predictions``.
+        references: a file of the right ones, one a line; None: those of the data folder's ``raw``.
+        sources: a file of what they summarise, one a line; None: those of ``raw``, if they are
+            there, beside the references of ``raw``.
+        baseline: a file of another system's summaries of the same sources, to compare with.
+        limit: the first sources only.
+        language: of the summaries; one of ``LANGUAGES``.
+        stemming: of English, in ROUGE.
+        decoding: how summaries are searched for.
+        bpe: how subwords are joined; see ``Subwords``.
+        tokenizer: how words make up text; see ``text_form``.
+        cpu: do not use a GPU.
+
+    Returns:
+        the metrics by name; the texts, and their scores.
+
+    Raises:
+        UserError: the model, the files and the options do not fit.
+    """
+    of, by = Path(references) if references else None, Path(sources) if sources else None
+    if data and of is None:
+        raw_sources, of = raw_files(Path(data), split)
+        if by is None and raw_sources.is_file():
+            by = raw_sources
+    assert of
+    right, read = read_text(of, "reference"), read_text(by, "source") if by else None
+    if read is not None and len(read) != len(right):
+        raise UserError(f"{by} holds {len(read)} sources, but {of} {len(right)} references")
+    detokenise = detokeniser(data, path, bpe, tokenizer, language)
+    number = min(limit or len(right), len(right))
+    others: list[str] | None = None
+    if baseline:  # whatever does not fit is said before the work
+        others = _read_summaries(Path(baseline), detokenise, of, len(right), number)
+    cost: dict[str, Any] = {}
+    if path is None:
+        file = Path(str(predictions_from))
+        summaries = _read_summaries(file, detokenise, of, len(right), number)
+    else:
+        assert detokenise
+        loaded = load_encoder_decoder(str(data), path, cpu)
+        dataset = open_split(loaded, str(data), split)
+        if len(dataset) != len(right):
+            raise UserError(
+                f"--split {split}: {data} holds {len(dataset)} binarized sources, but {of} "
+                f"{len(right)} references"
+            )
+        decoding = decoding or SummaryDecoding()
+        summarised = partial(progress, "summarising", number)
+        summarised(0)
+        symbols, costs = decode(loaded, dataset, number, decoding, summarised)
+        summaries = [detokenise(text) for text in symbols]
+        cost = {**asdict(decoding), **costs.seconds_metrics("summary")}
+    examples = [
+        Example(
+            summary,
+            right[index],
+            read[index] if read else None,
+            others[index] if others else None,
+        )
+        for index, summary in enumerate(summaries)
+    ]
+    scorer = SummaryScorer(language, stemming)
+    scored = []
+    for example in examples:
+        scored.append(scorer.score(example))
+        progress("scoring", number, 1)
+    metrics = {
+        "path": path,
+        "predictions_from": predictions_from,
+        "data": data,
+        "references": str(of),
+        "sources": str(by) if by else None,
+        "split": split if data else None,
+        "language": language,
+        "rouge_tokeniser": scorer.rouge_tokeniser,
+        **cost,
+        **_metrics(scored, baseline),
+    }
+    return metrics, examples, scored
+
+
+def json_lines(examples: Sequence[Example], scored: Sequence[Scored]) -> Iterator[str]:
+    """Yield a summary with its reference and scores as JSON, one a line."""
+    for example, scores in zip(examples, scored, strict=True):
+        texts = {"prediction": example.summary, "reference": example.reference}
+        yield json.dumps(texts | scores.summary, ensure_ascii=False) + "\n"
+
+
+def side_by_side(
+    examples: Sequence[Example], scored: Sequence[Scored], language: str, width: int = WIDTH
+) -> Iterator[str]:
+    """Yield the texts of each example for people to read; see ``example_text``."""
+    by_character = language in BY_CHARACTER
+    for number, (example, scores) in enumerate(zip(examples, scored, strict=True), start=1):
+        yield example_text(number, example, scores, by_character, width)
 
 
 def example_text(
@@ -83,6 +219,80 @@ def example_text(
             for line, part in enumerate(_wrapped(text, max(width, 40) - _LABEL))
         ]
     return "\n".join(written) + "\n\n"
+
+
+def raw_files(data: Path, split: str) -> tuple[Path, Path]:
+    """Return where the sources and the references of a split are: ``raw/SPLIT.LANGUAGE``.
+
+    Raises:
+        UserError: there are no references, or see ``language_pair``; the message names the splits
+            that have some.
+    """
+    source, target = language_pair(data)
+    folder = data / RAW_FOLDER
+    references = folder / f"{split}.{target}"
+    if not references.is_file():
+        there = sorted(path.name.removesuffix(f".{target}") for path in folder.glob(f"*.{target}"))
+        advice = (
+            f"it has those of {', '.join(there)} (--split)"
+            if there
+            else "name files of them with --references and --sources"
+        )
+        raise UserError(
+            f"{data} holds no {RAW_FOLDER}/{references.name}, the references of --split {split}: "
+            f"{advice}"
+        )
+    return folder / f"{split}.{source}", references
+
+
+def language_pair(data: Path) -> tuple[str, str]:
+    """Return what the source and the target of binarized data are called, such as *en* and *de*.
+
+    Raises:
+        UserError: the folder holds no binarized pair, or several.
+    """
+    names = [_BINARIZED.fullmatch(path.name) for path in data.glob("*.idx")]
+    pairs = sorted({(found["source"], found["target"]) for found in names if found})
+    if len(pairs) == 1:
+        return pairs[0]
+    several = " and ".join("-".join(pair) for pair in pairs)
+    held = f"the pairs {several}" if pairs else "no binarized source and target"
+    raise UserError(f"{data} holds {held}: name the texts with --references and --sources")
+
+
+def _read_summaries(
+    file: Path, detokenise: Detokeniser | None, of: Path, whole: int, number: int
+) -> list[str]:
+    """Read summaries of all sources, or of the first ones that are evaluated."""
+    summaries = [given["prediction"] for given in read_predictions(file, detokenise)]
+    if len(summaries) not in (whole, number):
+        first = f" (the first {number} are evaluated)" if number < whole else ""
+        raise UserError(
+            f"{file} holds {len(summaries)} summaries, but {of} {whole} references{first}"
+        )
+    return summaries[:number]
+
+
+def _metrics(scored: Sequence[Scored], baseline: str | None) -> dict[str, Any]:
+    scores = [found.summary for found in scored]
+    references = summary_metrics([found.reference for found in scored])
+    metrics = summary_metrics(scores)
+    measures = {
+        "summaries": len(scored),
+        **metrics,
+        "length_ratio": length_ratio(metrics, references),
+        "of_references": references,
+    }
+    others = [found.baseline for found in scored if found.baseline is not None]
+    if baseline:
+        theirs = summary_metrics(others)
+        measures["baseline"] = {
+            "predictions": baseline,
+            **theirs,
+            "length_ratio": length_ratio(theirs, references),
+            **p_values(others, scores),
+        }
+    return measures
 
 
 def _beginning(text: str) -> str:
@@ -122,213 +332,3 @@ def _wrapped(text: str, width: int) -> list[str]:
 @cache
 def _measuring() -> Console:
     return Console(file=io.StringIO(), width=WIDTH)
-
-
-@dataclass(frozen=True)
-class SummaryDecoding(Decoding):
-    """How summaries are searched for; the defaults are fairseq-generate's.
-
-    Attributes:
-        max_len_a: the most tokens are ``max_len_a`` times those of the source, its end included,
-            and ``max_len_b``.
-        min_len: the fewest tokens, without the end.
-    """
-
-    beam: int = 5
-    max_len_b: int = 200
-    max_len_a: float = 0.0
-    min_len: int = 1
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What is evaluated: a checkpoint on a data folder, or summaries that a file holds.
-
-    Attributes:
-        data: the binarized folder.
-        path: the checkpoint; None: score ``predictions_from``.
-        split: part of the data.
-        predictions_from: a file of summaries; see ``read_written``.
-        references: a file of the right ones, one a line; None: those of the data folder's ``raw``.
-        sources: a file of what they summarise, one a line; None: those of ``raw``, if they are
-            there, beside the references of ``raw``.
-        baseline: a file of another system's summaries of the same sources, to compare with.
-        limit: the first sources only.
-        language: of the summaries; one of ``LANGUAGES``.
-        stemming: of English, in ROUGE.
-        decoding: how summaries are searched for.
-        bpe: how pieces make up words; see ``Subwords``.
-        tokenizer: how words make up text; see ``text_form``.
-        cpu: do not use a GPU.
-    """
-
-    data: str | None
-    path: str | None = None
-    split: str = "test"
-    predictions_from: str | None = None
-    references: str | None = None
-    sources: str | None = None
-    baseline: str | None = None
-    limit: int | None = None
-    language: str = "en"
-    stemming: bool = True
-    decoding: SummaryDecoding = field(default_factory=SummaryDecoding)
-    bpe: str = "auto"
-    tokenizer: str = "auto"
-    cpu: bool = False
-
-
-@dataclass(frozen=True)
-class Summarized:
-    """Sources, their summaries, and how good these are."""
-
-    examples: Sequence[Example]
-    scored: Sequence[Scored]
-    by_character: bool
-
-    def json_lines(self) -> Iterator[str]:
-        """Yield a summary with its reference and scores as JSON, one a line."""
-        for example, scored in zip(self.examples, self.scored, strict=True):
-            written = {"prediction": example.summary, "reference": example.reference}
-            yield json.dumps(written | scored.summary, ensure_ascii=False) + "\n"
-
-    def side_by_side(self, width: int = WIDTH) -> Iterator[str]:
-        """Yield the texts of each example for people to read; see ``example_text``."""
-        pairs = zip(self.examples, self.scored, strict=True)
-        for number, (example, scored) in enumerate(pairs, start=1):
-            yield example_text(number, example, scored, self.by_character, width)
-
-
-@dataclass(frozen=True)
-class _Gold:
-    """References and sources with the files that they are from."""
-
-    references: list[str]
-    of: Path
-    sources: list[str] | None
-    by: Path | None
-
-
-def evaluate(asked: Evaluation, begin: Begin) -> tuple[dict[str, Any], Summarized]:
-    """Evaluate, and return the figures by name, and the summaries.
-
-    Raises:
-        UserError: the model, the files and what is asked of them do not fit.
-    """
-    gold, text = _gold(asked), _text(asked)
-    number = min(asked.limit or len(gold.references), len(gold.references))
-    baseline = None
-    if asked.baseline:  # whatever does not fit is said before the work
-        baseline = _paired(Path(asked.baseline), gold, number, text)
-    if asked.path is None:
-        summaries = _paired(Path(str(asked.predictions_from)), gold, number, text)
-        decoded: dict[str, Any] = {}
-    else:
-        summaries, decoded = _decode(asked, gold, number, text, begin)
-    examples = [
-        Example(
-            summary,
-            gold.references[index],
-            gold.sources[index] if gold.sources else None,
-            baseline[index] if baseline else None,
-        )
-        for index, summary in enumerate(summaries)
-    ]
-    scorer = SummaryScorer(asked.language, asked.stemming)
-    progress = begin("scoring", number)
-    scored = []
-    for example in examples:
-        scored.append(scorer.score(example))
-        progress(1)
-    metrics = {
-        **{name: getattr(asked, name) for name in ("path", "predictions_from", "data")},
-        "references": str(gold.of),
-        "sources": str(gold.by) if gold.by else None,
-        "split": asked.split if asked.data else None,
-        "language": asked.language,
-        "rouge_tokeniser": scorer.rouge_tokeniser,
-        **decoded,
-        **_measures(scored, asked.baseline),
-    }
-    return metrics, Summarized(examples, scored, scorer.by_character)
-
-
-def _gold(asked: Evaluation) -> _Gold:
-    """Read references and sources; what the flags do not name is in the data folder."""
-    sources = Path(asked.sources) if asked.sources else None
-    references = Path(asked.references) if asked.references else None
-    if asked.data and references is None:
-        raw_sources, references = raw_files(Path(asked.data), asked.split)
-        if sources is None and raw_sources.is_file():
-            sources = raw_sources
-    assert references
-    right = read_text(references, "reference")
-    if sources is None:
-        return _Gold(right, references, None, None)
-    read = read_text(sources, "source")
-    if len(read) != len(right):
-        raise UserError(
-            f"{sources} holds {len(read)} sources, but {references} {len(right)} references"
-        )
-    return _Gold(right, references, read, sources)
-
-
-def _text(asked: Evaluation) -> Detokeniser | None:
-    """What makes text of symbols, where a folder tells how they were made."""
-    folders = [Path(asked.data)] if asked.data else []
-    folders += [Path(asked.path).parent] if asked.path else []
-    if not folders:
-        return None
-    return text_form(folders, asked.bpe, asked.tokenizer).text(asked.language)
-
-
-def _paired(file: Path, gold: _Gold, number: int, text: Detokeniser | None) -> list[str]:
-    """Read summaries of all sources, or of the first ones that are evaluated."""
-    found = [written.text for written in read_written(file, text, SUMMARIES)]
-    whole = len(gold.references)
-    if len(found) not in (whole, number):
-        first = f" (the first {number} are evaluated)" if number < whole else ""
-        raise UserError(
-            f"{file} holds {len(found)} summaries, but {gold.of} {whole} references{first}"
-        )
-    return found[:number]
-
-
-def _decode(
-    asked: Evaluation, gold: _Gold, number: int, text: Detokeniser | None, begin: Begin
-) -> tuple[list[str], dict[str, Any]]:
-    data, path = str(asked.data), str(asked.path)
-    assert text
-    reader = load_reader(data, path, asked.cpu, wording=SUMMARIES)
-    dataset = open_split(reader, data, asked.split)
-    if len(dataset) != len(gold.references):
-        raise UserError(
-            f"--split {asked.split}: {data} holds {len(dataset)} binarized sources, but {gold.of} "
-            f"{len(gold.references)} references"
-        )
-    progress = begin("summarising", number)
-    found, cost = decode(reader, dataset, number, asked.decoding, progress, SUMMARIES)
-    metrics = {**asdict(asked.decoding), **cost.seconds_metrics("summary")}
-    return [text(symbols) for symbols in found], metrics
-
-
-def _measures(scored: Sequence[Scored], baseline: str | None) -> dict[str, Any]:
-    scores = [found.summary for found in scored]
-    references = summary_metrics([found.reference for found in scored])
-    metrics = summary_metrics(scores)
-    measures = {
-        "summaries": len(scored),
-        **metrics,
-        "length_ratio": length_ratio(metrics, references),
-        "of_references": references,
-    }
-    others = [found.baseline for found in scored if found.baseline is not None]
-    if baseline:
-        theirs = summary_metrics(others)
-        measures["baseline"] = {
-            "predictions": baseline,
-            **theirs,
-            "length_ratio": length_ratio(theirs, references),
-            **p_values(others, scores),
-        }
-    return measures

@@ -1,222 +1,148 @@
-"""Translations as fairseq-generate writes them, scored by sacreBLEU."""
+"""Translations of a data folder's split, scored against its untouched references.
 
+Preparation leaves the untouched text of each split in the folder ``raw``: ``raw/SPLIT.LANGUAGE``.
+"""
+
+import html
 import re
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import sacrebleu
+from genft_fairseq.data.subwords import TextForm, text_form
+from genft_fairseq.errors import UserError
+from genft_fairseq.evaluation.predictions import Generated, join_subwords, read_lines
+from genft_fairseq.metrics.translation import translation_metrics
+from genft_fairseq.metrics.unknown_words import known_parts
 
-from genft_fairseq.errors import UserError, require_regular
-from genft_fairseq.metrics.repetition import mean_repetition, repetition
-from genft_fairseq.metrics.significance import mean_interval, sacrebleu_interval
-from genft_fairseq.metrics.unknown_words import marked
-
-_LINE = re.compile(r"^([STHD])-(\d{1,12})\t(.*)$", re.MULTILINE)
-# The end of a subword of subword-nmt's, and what SentencePiece writes for a space.
-_SUBWORD = re.compile(r"\S@@(?= |$)|\u2581")
-_FEW = 0.01  # of the lines
+RAW_FOLDER = "raw"
 
 
-def read_lines(path: Path) -> list[str]:
-    """Return the lines of a text; only a line feed ends one, whatever else Unicode has."""
-    with open(path, encoding="utf-8", newline="\n") as stream:
-        return [line.rstrip("\r\n") for line in stream]
+def generated_metrics(
+    generated: Generated, data: Path, split: str, language: str | None
+) -> tuple[dict[str, Any] | None, Path | None]:
+    """Score what ``fairseq-generate`` wrote: as text, where the data folder has raw references.
+
+    Args:
+        generated: for every sentence of the split.
+        data: the data folder.
+        split: part of the data.
+        language: of the target, where it is known.
+
+    Returns:
+        the figures of ``translation_metrics``, *tokenised* where there are no untouched references,
+        and None without any; and the file of untouched references.
+    """
+    raw = raw_references(data, split, language) if language else None
+    if raw and raw.fit(generated):
+        metrics = translation_metrics(raw.texts(generated), raw.lines, raw.lowercase(generated))
+        return metrics, raw.file
+    if not all(generated.targets):
+        return None, None
+    # What its flags did to the translations, they did to the targets, too.
+    written, targets = (
+        list(map(join_subwords, t)) for t in (generated.detokenised, generated.targets)
+    )
+    return translation_metrics(written, targets, tokenised=True), None
 
 
 @dataclass(frozen=True)
-class Generated:
-    """What ``fairseq-generate`` wrote, in the order of the test set.
+class RawReferences:
+    """The untouched references of a split, and how symbols become text that compares with them.
 
     Attributes:
-        sources: what was translated, as it prints it (``S-``).
-        targets: what should have been written (``T-``); empty where it is not known.
-        hypotheses: the best ones, as symbols (``H-``); where it kept none, ``detokenised``.
-        detokenised: what its flags made of these (``D-``).
+        file: that holds them.
+        lines: one a sentence.
+        form: of the data folder's text.
+        language: of the target.
     """
 
-    sources: list[str]
-    targets: list[str]
-    hypotheses: list[str]
-    detokenised: list[str]
+    file: Path
+    lines: list[str]
+    form: TextForm
+    language: str
 
+    @classmethod
+    def read(cls, data: Path, file: Path, language: str) -> "RawReferences":
+        """Read references of a data folder's split.
 
-def read_generated(path: Path) -> Generated:
-    """Read a ``generate-*.txt``; of several hypotheses of a sentence the first, which is the best.
+        Raises:
+            UserError: the file cannot be read, or is not UTF-8.
+        """
+        try:
+            lines = read_lines(file)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{file} cannot be read: {error}") from error
+        return cls(file, lines, text_form([data]), language)
 
-    Raises:
-        UserError: the file cannot be read, is not UTF-8, or numbers them otherwise than 0, 1, 2,
-            ...: sentences are missing.
-    """
-    require_regular(path)
-    try:
-        text = path.read_bytes().decode().replace("\r\n", "\n")  # a lone return ends no line
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    return parse_generated(text, str(path))
-
-
-def parse_generated(text: str, name: str) -> Generated:
-    """Read what ``fairseq-generate`` prints; see ``read_generated``.
-
-    Args:
-        text: the output.
-        name: of the output, for messages.
-    """
-    lines = generated_lines(text)
-    lines["H"] = lines["H"] or lines["D"]
-    numbers = sorted(lines["H"])
-    if not numbers or numbers != list(range(len(numbers))) or sorted(lines["D"]) != numbers:
-        raise UserError(
-            f"{name} does not hold one translation of every sentence, but of {len(numbers)}"
-        )
-    return Generated(*([lines[kind].get(number, "") for number in numbers] for kind in "STHD"))
-
-
-def generated_lines(text: str) -> dict[str, dict[int, str]]:
-    """Return the lines ``S-``, ``T-``, ``H-`` and ``D-`` of ``fairseq-generate`` by their numbers.
-
-    Of several hypotheses of a sentence the first counts, which is the best.
-    """
-    lines: dict[str, dict[int, str]] = {kind: {} for kind in "STHD"}
-    for kind, number, rest in _LINE.findall(text):
-        score, tab, written = rest.partition("\t") if kind in "HD" else ("", "\t", rest)
-        if tab and " " not in score:
-            lines[kind].setdefault(int(number), written)
-    return lines
-
-
-def plain(line: str) -> str:
-    """Return a line of fairseq-generate without the marks of subwords."""
-    if "\u2581" in line:
-        return line.replace(" ", "").replace("\u2581", " ").strip()
-    return re.sub(r"@@( |$)", "", line)
-
-
-def read_translations(path: Path) -> list[str]:
-    """Return the hypotheses of a ``generate-*.txt`` as fairseq-generate detokenised them.
-
-    Raises:
-        UserError: as ``read_generated``.
-    """
-    return read_generated(path).detokenised
-
-
-def require_one_form(translations: Sequence[str], references: Sequence[str]) -> None:
-    """Refuse to compare subwords with words.
-
-    Raises:
-        UserError: not as many translations as references, or only one side holds subwords.
-    """
-    if len(translations) != len(references):
-        raise UserError(f"{len(translations)} translations of {len(references)} references")
-    mine, theirs = map(subword_line, (translations, references))
-    if (mine is None) != (theirs is None):
-        which, other = ("translations", "references")[:: 1 if theirs is None else -1]
-        raise UserError(
-            f"the {which} hold subwords ({mine or theirs!r:.60}), but the {other} do not: decode "
-            "with --remove-bpe, or with --bpe and --tokenizer"
+    def lowercase(self, generated: Generated) -> bool:
+        """Tell whether case is to be disregarded: the data has none, as manifest or targets say."""
+        if self.form.words.is_lowercased:
+            return True
+        targets = [target for target in generated.targets if target]
+        return (
+            bool(targets)
+            and not any(map(_has_capitals, targets))
+            and any(map(_has_capitals, self.lines))
         )
 
+    def fit(self, generated: Generated) -> bool:
+        """Tell whether these are the references that were tokenised; another set may be as long."""
+        if len(self.lines) != len(generated.targets):
+            return False
+        pairs = [(raw, t) for raw, t in zip(self.lines, generated.targets, strict=True) if t]
+        return 2 * sum(self._is_of(*pair) for pair in pairs) >= len(pairs)
 
-def subword_line(lines: Sequence[str]) -> str | None:
-    """Return a line that holds subwords; None where hardly any does, as in any text."""
-    found = list(filter(_SUBWORD.search, lines))
-    return found[0] if len(found) > _FEW * len(lines) else None
+    def texts(self, generated: Generated) -> list[str]:
+        """Return translations as text: by the form of the data, or as fairseq-generate wrote it."""
+        if not self.form.is_known:
+            return generated.detokenised
+        return [self._text(line) for line in generated.hypotheses]
 
+    def _is_of(self, raw: str, target: str) -> bool:
+        if _agree(raw, target):  # text already
+            return True
+        try:
+            return _agree(raw, self._text(target))
+        except UserError:  # no symbols of the model that the data are for
+            return False
 
-def translation_metrics(
-    translations: Sequence[str],
-    references: Sequence[str],
-    lowercase: bool = False,
-    tokenised: bool = False,
-) -> dict[str, Any]:
-    """Compute corpus BLEU and chrF with their signatures, the ratio of lengths, and rep-4.
-
-    An unknown word (``<unk>``) matches nothing; it counts as a word in lengths.
-
-    Args:
-        translations: detokenised, one a sentence.
-        references: untouched, as many.
-        lowercase: score BLEU and chrF without regard to case; the signatures say so.
-        tokenised: both sides are tokenised: ``tokenised_bleu`` in the place of ``bleu``, of words
-            between spaces, which compares with figures of the same tokens only.
-
-    Returns:
-        ``bleu`` and ``chrf`` in [0, 100]; ``length_ratio`` of sacreBLEU's tokens; ``rep_1`` to
-        ``rep_4``, the mean share of n-grams of words that repeat within a sentence.
-
-    Raises:
-        UserError: not as many translations as references, or only one side holds subwords.
-    """
-    require_one_form(translations, references)
-    written, right = marked(translations, "candidate"), [marked(references, "reference")]
-    bleu = corpus_bleu(lowercase, tokenised)
-    chrf = sacrebleu.CHRF(lowercase=lowercase)
-    score = bleu.corpus_score(written, right)
-    name = "tokenised_bleu" if tokenised else "bleu"
-    return {
-        name: score.score,
-        f"{name}_signature": str(bleu.get_signature()),
-        "chrf": chrf.corpus_score(written, right).score,
-        "chrf_signature": str(chrf.get_signature()),
-        "length_ratio": score.ratio,
-        **word_repetitions(translations),
-    }
+    @cached_property
+    def _text(self) -> Callable[[str], str]:
+        text = self.form.text(self.language)
+        return lambda line: text(line.split())
 
 
-def corpus_bleu(lowercase: bool = False, tokenised: bool = False) -> sacrebleu.BLEU:
-    """Return the BLEU of ``translation_metrics``."""
-    # force: that the text is tokenised is meant.
-    return sacrebleu.BLEU(
-        lowercase=lowercase, tokenize="none" if tokenised else "13a", force=tokenised
-    )
+def raw_references(data: Path, split: str, language: str) -> RawReferences | None:
+    """Return the untouched references of a split; None where the data folder has none."""
+    file = data / RAW_FOLDER / f"{split}.{language}"
+    return RawReferences.read(data, file, language) if file.is_file() else None
 
 
-def score_intervals(
-    translations: Sequence[str],
-    references: Sequence[str],
-    lowercase: bool = False,
-    tokenised: bool = False,
-) -> dict[str, list[float] | None]:
-    """Return the 95 % bootstrap intervals of the BLEU and chrF of ``translation_metrics``.
-
-    Args:
-        translations: as in ``translation_metrics``, and so are the others.
-        references: as many.
-        lowercase: score without regard to case.
-        tokenised: both sides are tokenised.
-
-    Returns:
-        [low, high] of ``bleu`` (or ``tokenised_bleu``) and ``chrf``; None for fewer than two
-        sentences.
-    """
-    written, right = marked(translations, "candidate"), marked(references, "reference")
-    bleu, chrf = corpus_bleu(lowercase, tokenised), sacrebleu.CHRF(lowercase=lowercase)
-    return {
-        "tokenised_bleu" if tokenised else "bleu": sacrebleu_interval(bleu, written, right),
-        "chrf": sacrebleu_interval(chrf, written, right),
-    }
+def _agree(raw: str, target: str) -> bool:
+    """Tell whether a target is of a raw line; an unknown word may be anything in it."""
+    left = _letters(raw)
+    first, *rest = map(_letters, known_parts(target))
+    if not rest:
+        return left == first
+    *middle, last = rest
+    if not left.startswith(first) or not left[len(first) :].endswith(last):
+        return False
+    left = left[len(first) : len(left) - len(last)]
+    for part in middle:
+        place = left.find(part)
+        if place < 0:
+            return False
+        left = left[place + len(part) :]
+    return True
 
 
-def translation_intervals(
-    translations: Sequence[str], references: Sequence[str], lowercase: bool = False
-) -> dict[str, list[float] | None]:
-    """Return ``score_intervals``, and those of ``rep_1`` to ``rep_4``, over the sentences."""
-    found = score_intervals(translations, references, lowercase)
-    words = [text.split() for text in translations]
-    for n in (1, 2, 3, 4):
-        shares = [share for text in words if (share := repetition(text, n)) is not None]
-        found[f"rep_{n}"] = mean_interval(shares)
-    return found
+def _has_capitals(text: str) -> bool:
+    return text != text.lower()
 
 
-def word_repetitions(texts: Sequence[str]) -> dict[str, float | None]:
-    """Return ``rep_1`` to ``rep_4`` of texts."""
-    return {f"rep_{n}": word_repetition(texts, n) for n in (1, 2, 3, 4)}
-
-
-def word_repetition(texts: Sequence[str], n: int = 4) -> float | None:
-    """Return the mean share of n-grams of words that repeat within a text."""
-    return mean_repetition([text.split() for text in texts], n).mean
+def _letters(text: str) -> str:
+    """What tokenising leaves alone: letters and digits, not their case."""
+    return re.sub(r"[\W_]", "", html.unescape(text)).casefold()

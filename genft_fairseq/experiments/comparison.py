@@ -18,7 +18,7 @@ from types import FrameType
 from typing import IO, Protocol
 
 from genft_fairseq.errors import UserError, require_regular
-from genft_fairseq.evaluation.translation import read_lines
+from genft_fairseq.evaluation.predictions import read_lines
 from genft_fairseq.experiments.configuration import BASELINE, Comparison
 from genft_fairseq.experiments.decoding_run import (
     DECODE,

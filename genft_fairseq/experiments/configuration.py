@@ -21,9 +21,10 @@ from typing import Any
 import yaml
 
 from genft_fairseq.errors import UserError, require_regular
-from genft_fairseq.evaluation.translation import read_lines, subword_line
+from genft_fairseq.evaluation.predictions import read_lines
 from genft_fairseq.experiments.data_folders import flag_values, has_flag
 from genft_fairseq.experiments.strategies import STANDARD, STRATEGIES, strategy_flags
+from genft_fairseq.metrics.translation import subword_line
 
 ENTRY_KEYS = {"strategy": ("name", "strategy", "flags"), "decoding": ("name", "flags")}
 

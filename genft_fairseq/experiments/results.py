@@ -5,13 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genft_fairseq.evaluation.raw_text import RawReferences
-from genft_fairseq.evaluation.translation import (
-    read_generated,
-    translation_intervals,
-    translation_metrics,
-    word_repetitions,
-)
+from genft_fairseq.evaluation.predictions import read_generated
+from genft_fairseq.evaluation.translation import RawReferences
 from genft_fairseq.experiments.configuration import BASELINE, Comparison, Entry
 from genft_fairseq.experiments.decoding_run import (
     DECODE,
@@ -24,6 +19,11 @@ from genft_fairseq.experiments.strategies import STANDARD, STRATEGIES
 from genft_fairseq.experiments.training_log import read_training_log, token_loss
 from genft_fairseq.experiments.training_run import LAST, TrainingRun, read_finished
 from genft_fairseq.metrics.significance import bleu_p_values
+from genft_fairseq.metrics.translation import (
+    translation_intervals,
+    translation_metrics,
+    word_repetitions,
+)
 from genft_fairseq.provenance import hardware, versions
 
 Figures = dict[str, Any]

@@ -1,10 +1,11 @@
-"""How well a language model predicts text, token by token on gold prefixes.
+"""Metrics of language models: of each token on gold prefixes, and of completions.
 
 S. Welleck et al., *Neural Text Generation with Unlikelihood Training*, ICLR 2020, arXiv:1908.04319,
-section 6: perplexity, accuracy, rep/l, wrep/l, uniq.
+section 6: perplexity, accuracy, rep/l, wrep/l, uniq; seq-rep-n, uniq-seq.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,17 +13,26 @@ import torch
 from torch import Tensor
 
 from genft_fairseq.errors import UserError
+from genft_fairseq.functional.ngrams import repeated_ngram_mask
 from genft_fairseq.functional.seen_tokens import token_distance
+from genft_fairseq.metrics.repetition import DIVERSITY_NGRAMS, Diversity, repetition
 from genft_fairseq.metrics.significance import ratio_interval
+from genft_fairseq.metrics.words import words
 
+# l of rep/l.
 LENGTHS = (16, 32, 128, 512)
+
+NGRAMS = (1, 2, 3, 4)
+
+# The n-grams of which the share of repeated tokens is counted, and which are marked in the texts.
+MARKED = 4
 
 # Scores handled at a time: temporaries should stay small beside the logits.
 _BLOCK_ELEMENTS = 2**22
 
 
 @dataclass
-class TokenFigures:
+class TokenMetrics:
     """Sums over a split, to which one batch after the other is added.
 
     A token's context is its own block, as in the papers: where blocks are shorter than l, rep/l
@@ -103,7 +113,7 @@ class TokenFigures:
                 self.repeats[key] = self.repeats.get(key, 0) + int(mask.sum())
 
     def metrics(self, peer_compatible: bool = False) -> dict[str, Any]:
-        """Return the figures by name.
+        """Return the metrics by name.
 
         ``perplexity`` a token, None beyond what a number holds, and ``nll``, its logarithm (nats);
         ``accuracy``; ``perplexity_interval`` and ``accuracy_interval``, [low, high], the 95 %
@@ -136,6 +146,98 @@ class TokenFigures:
             "tokens": self.tokens,
             "unknown": self.unknown,
         }
+
+
+@dataclass
+class CompletionMetrics:
+    """Sums over continuations, to which one after the other is added.
+
+    Attributes:
+        peer_compatible: as the authors' code computes them: a text of fewer than four words is left
+            out of all repetition of words, and different words are what spaces part; see also
+            ``Diversity``.
+    """
+
+    peer_compatible: bool = False
+    count: int = 0
+    lengths: dict[str, int] = field(default_factory=dict)
+    # By name and n: the sum of the shares, and how many texts were long enough.
+    shares: dict[str, tuple[float, int]] = field(default_factory=dict)
+    distinct: dict[str, set] = field(default_factory=lambda: {"seq": set(), "word": set()})
+    repeated: int = 0
+    diversity: Diversity = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.diversity = Diversity(self.peer_compatible)
+
+    def add(self, ids: list[int], text: str, repeated: list[bool]) -> None:
+        """Add a continuation, as token ids and as text, and what ``repeated_tokens`` says of it."""
+        self.count += 1
+        self.repeated += sum(repeated)
+        self.diversity.add(text.split())
+        both: dict[str, Sequence[int | str]] = {"seq": ids, "word": words(text)}
+        for name, units in both.items():
+            self.lengths[name] = self.lengths.get(name, 0) + len(units)
+            self.distinct[name].update(
+                text.split(" ") if self.peer_compatible and name == "word" else units
+            )
+            if self.peer_compatible and name == "word" and len(units) < max(NGRAMS):
+                continue
+            for n in NGRAMS:
+                share = repetition(units, n)
+                total, counted = self.shares.get(f"{name}_rep_{n}", (0.0, 0))
+                if share is not None:
+                    self.shares[f"{name}_rep_{n}"] = (total + share, counted + 1)
+
+    def metrics(self) -> dict[str, float | int | None]:
+        """Return the metrics by name.
+
+        ``seq_rep_n`` and ``word_rep_n``, the mean share of n-grams (of dictionary tokens, of
+        words) that repeat an earlier one of the same text, with ``..._too_short_n``, the number of
+        texts shorter than n, if any; ``diversity``, the product of 1 - seq_rep_n over n = 2 to 4,
+        of dictionary tokens; ``diversity_...`` of the published tables, of words (``Diversity``);
+        ``repeated_tokens``, the share of tokens inside a repeated 4-gram; ``uniq_seq`` and
+        ``uniq_words``, different ones; ``length`` and ``word_length``, means; ``continuations``.
+        """
+        found: dict[str, float | int | None] = {}
+        for name in ("seq", "word"):
+            for n in NGRAMS:
+                total, counted = self.shares.get(f"{name}_rep_{n}", (0.0, 0))
+                found[f"{name}_rep_{n}"] = total / counted if counted else None
+                if counted < self.count:
+                    found[f"{name}_too_short_{n}"] = self.count - counted
+        diversity: float | None = 1.0
+        for n in DIVERSITY_NGRAMS:
+            share = found[f"seq_rep_{n}"]
+            diversity = None if share is None or diversity is None else diversity * (1 - share)
+        tokens = self.lengths.get("seq", 0)
+        return {
+            **found,
+            "diversity": diversity,
+            **self.diversity.metrics(),
+            "repeated_tokens": self.repeated / tokens if tokens else None,
+            "uniq_seq": len(self.distinct["seq"]),
+            "uniq_words": len(self.distinct["word"]),
+            "length": tokens / self.count if self.count else None,
+            "word_length": self.lengths.get("word", 0) / self.count if self.count else None,
+            "continuations": self.count,
+        }
+
+
+def repeated_tokens(ids: list[int], peer_compatible: bool = False) -> list[bool]:
+    """Tell of each token whether it lies inside a 4-gram that occurred earlier in the text.
+
+    As the authors' code computes it, the last 4-gram never did.
+    """
+    if not ids:
+        return []
+    text = torch.tensor([ids])
+    mask = repeated_ngram_mask(text, MARKED, -1)[0]
+    if peer_compatible and len(ids) >= MARKED:
+        # Their loop ends before the last n-gram.
+        shorter = repeated_ngram_mask(text[:, :-1], MARKED, -1)[0]
+        mask = torch.cat([shorter, torch.zeros(1, dtype=torch.bool)])
+    return mask.tolist()
 
 
 def _exp(nll: float) -> float | None:

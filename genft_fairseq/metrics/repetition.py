@@ -30,19 +30,10 @@ def repetition(text: Sequence[Hashable], n: int) -> float | None:
     return 1 - len(set(ngrams)) / len(ngrams) if ngrams else None
 
 
-@dataclass
-class MeanRepetition:
-    """seq-rep-n over a collection: the mean over texts, and how many were too short to count."""
-
-    mean: float | None
-    too_short: int
-
-
-def mean_repetition(texts: Iterable[Sequence[Hashable]], n: int) -> MeanRepetition:
-    """Average ``repetition`` over texts, leaving out those shorter than n."""
+def mean_repetition(texts: Iterable[Sequence[Hashable]], n: int) -> float | None:
+    """Return seq-rep-n of texts: the mean of ``repetition``, leaving out those shorter than n."""
     values = [repetition(text, n) for text in texts]
-    counted = [value for value in values if value is not None]
-    return MeanRepetition(_mean(counted), too_short=len(values) - len(counted))
+    return _mean([value for value in values if value is not None])
 
 
 @dataclass

@@ -14,16 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation import translation
-from genft_fairseq.evaluation.raw_text import RawReferences
-from genft_fairseq.evaluation.raw_text import raw_references as untouched
-from genft_fairseq.evaluation.translation import (
-    score_intervals,
-    translation_metrics,
-    word_repetitions,
-)
+from genft_fairseq.evaluation import predictions, translation
+from genft_fairseq.evaluation.translation import RawReferences
 from genft_fairseq.experiments.data_folders import target_language
 from genft_fairseq.metrics.repetition import repetition
+from genft_fairseq.metrics.translation import score_intervals, translation_metrics, word_repetitions
 from genft_fairseq.report.recipe import Recipe, find_folder
 from genft_fairseq.report.run_folders import (
     ANSWERS,
@@ -90,7 +85,7 @@ class Evaluation:
     texts: list[Text] = field(default_factory=list)
     signatures: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
-    generated: translation.Generated | None = None
+    generated: predictions.Generated | None = None
     lowercase: bool = False
     test_set: str = ""
     checkpoint: str = ""
@@ -142,10 +137,10 @@ def read_generated(path: Path) -> Evaluation:
     Raises:
         UserError: not every sentence has its hypothesis.
     """
-    generated = translation.read_generated(path)
+    generated = predictions.read_generated(path)
     # What its flags did to the translations, they did to the references, too.
     sources, written, targets = (
-        [translation.plain(line) for line in lines]
+        [predictions.join_subwords(line) for line in lines]
         for lines in (generated.sources, generated.detokenised, generated.targets)
     )
     texts = [
@@ -290,7 +285,7 @@ def raw_references(evaluation: Evaluation, training: Training | None) -> RawRefe
         return None
     # generate-test.txt, or generate-test-blocked.txt for another way of decoding
     split = evaluation.label.removeprefix("generate-").split("-")[0]
-    raw = untouched(folder, split, language)
+    raw = translation.raw_references(folder, split, language)
     return raw if raw and raw.fit(evaluation.generated) else None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.raw_text import RawReferences
+from genft_fairseq.evaluation.translation import RawReferences
 from genft_fairseq.experiments.configuration import Entry
 from genft_fairseq.experiments.results import spread
 from genft_fairseq.experiments.training_log import token_loss

@@ -6,22 +6,18 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from genft_fairseq.cli.measuring import Found, refuse_without_effect, run_evaluation
+from genft_fairseq.cli.measuring import (
+    evaluation_progress,
+    refuse_without_effect,
+    require_outputs,
+    tell_outputs,
+    write_outputs,
+)
 from genft_fairseq.errors import UserError
 
 
 def invoke(*arguments, broken=False):
-    """A command that counts to three; it shows a part of its work at a time."""
-
-    def work(begin):
-        progress = begin("counting", 3)
-        for _ in range(3):
-            progress(1)
-        if broken:
-            raise UserError("it cannot be counted")
-        parts = ['{"count": ', "3}\n"]
-        shown = lambda: click.echo("counted: 3")  # noqa: E731
-        return Found(lambda: parts, shown, {"--text": lambda: iter(["three", "\n"])})
+    """Run a command that counts to three, from its flags to what it prints."""
 
     @click.command()
     @click.option("--output")
@@ -35,7 +31,18 @@ def invoke(*arguments, broken=False):
     def count(context, output, text, as_json, given, far, how_far, fast):
         needs = {"--far": ("how_far", "fast"), "--json": ("fast",)}
         refuse_without_effect(context, needs, {"--far": far, "--json": as_json})
-        run_evaluation(work, {"--output": output, "--text": text}, as_json, "numbers")
+        require_outputs({"--output": output, "--text": text}, context.params)
+        with evaluation_progress(as_json, "numbers") as progress:
+            for _ in range(3):
+                progress("counting", 3, 1)
+            if broken:
+                raise UserError("it cannot be counted")
+        write_outputs({output: ['{"count": ', "3}\n"], text: iter(["three", "\n"])})
+        if as_json:
+            click.echo('{"count": 3}')
+            return
+        click.echo("counted: 3")
+        tell_outputs(output, text)
 
     return CliRunner().invoke(count, list(map(str, arguments)))
 

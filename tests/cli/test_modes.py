@@ -16,7 +16,7 @@ from refusals import assert_refused
 
 from genft_fairseq.cli import genft
 from genft_fairseq.cli.child_process import run, runnable
-from genft_fairseq.evaluation.translation import translation_metrics
+from genft_fairseq.metrics.translation import translation_metrics
 
 PYTHON = sys.executable
 

@@ -18,7 +18,7 @@ from refusals import assert_refused
 
 from genft_fairseq.cli import genft
 from genft_fairseq.evaluation.decoding import Decoding, build_generator
-from genft_fairseq.evaluation.loading import load_reader
+from genft_fairseq.evaluation.loading import load_encoder_decoder
 
 SAID = "<passage:1> the lon@@ don"
 # Answers, and whether each passage holds one.
@@ -193,9 +193,9 @@ def test_the_answers_are_those_of_fairseq_generate(data, checkpoint, beam, tmp_p
 
 
 def test_the_search_is_the_one_asked_for(data, checkpoint):
-    reader = load_reader(str(data), str(checkpoint), cpu=True)
+    loaded = load_encoder_decoder(str(data), str(checkpoint), cpu=True)
     asked = Decoding(beam=3, max_len_b=7, lenpen=0.5, no_repeat_ngram_size=2)
-    generator = build_generator(reader, asked)
+    generator = build_generator(loaded, asked)
     assert (generator.beam_size, generator.max_len_a, generator.max_len_b) == (3, 0, 7)
     assert generator.len_penalty == 0.5
     assert generator.repeat_ngram_blocker.no_repeat_ngram_size == 2

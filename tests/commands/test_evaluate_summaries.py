@@ -18,10 +18,10 @@ from rouge_score.rouge_scorer import RougeScorer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from genft_fairseq.cli import genft
+from genft_fairseq.evaluation import summarization
 from genft_fairseq.evaluation.decoding import build_generator, decode
-from genft_fairseq.evaluation.loading import load_reader, open_split
-from genft_fairseq.evaluation.predictions import SUMMARIES
-from genft_fairseq.evaluation.summarization import Summarized, SummaryDecoding
+from genft_fairseq.evaluation.loading import load_encoder_decoder, open_split
+from genft_fairseq.evaluation.summarization import SummaryDecoding
 
 SAID = "the lon@@ don sat . the lon@@ don sat &amp; ran ."
 SUMMARY = "the london sat. the london sat & ran."  # seven words, of which three come again
@@ -174,26 +174,26 @@ def test_the_figures_of_fairseq_generate(data, checkpoint, tmp_path):
 
 
 def test_the_search_is_the_one_asked_for(data, checkpoint):
-    reader = load_reader(str(data), str(checkpoint), cpu=True)
+    loaded = load_encoder_decoder(str(data), str(checkpoint), cpu=True)
     asked = SummaryDecoding(beam=3, max_len_a=0.5, max_len_b=7, min_len=2, lenpen=0.5)
-    generator = build_generator(reader, asked)
+    generator = build_generator(loaded, asked)
     assert (generator.beam_size, generator.max_len_a, generator.max_len_b) == (3, 0.5, 7)
     assert (generator.min_len, generator.len_penalty) == (2, 0.5)
 
 
 def test_summaries_come_in_the_order_of_their_sources(data, checkpoint, monkeypatch):
     """Of a search that finds the source itself; batches hold sources of a length together."""
-    reader = load_reader(str(data), str(checkpoint), cpu=True)
-    dataset = open_split(reader, str(data), "test")
-    padding = reader.task.source_dictionary.pad()
+    loaded = load_encoder_decoder(str(data), str(checkpoint), cpu=True)
+    dataset = open_split(loaded, str(data), "test")
+    padding = loaded.task.source_dictionary.pad()
 
     def echo(generator, models, sample):
         return [[{"tokens": row[row != padding]}] for row in sample["net_input"]["src_tokens"]]
 
-    monkeypatch.setattr(reader.task, "inference_step", echo)
+    monkeypatch.setattr(loaded.task, "inference_step", echo)
     done = []
     asked = SummaryDecoding(batch_size=2)
-    found, cost = decode(reader, dataset, 5, asked, done.append, SUMMARIES)
+    found, cost = decode(loaded, dataset, 5, asked, done.append)
     lines = [f"{source_line(number)} lon@@ don sat ran & ." for number in range(5)]
     assert [" ".join(symbols) for symbols in found] == lines
     assert (done, cost.questions) == ([2, 2, 1], 5)
@@ -467,11 +467,11 @@ def test_a_file_is_never_found_half_written(files, tmp_path, monkeypatch):
     texts.parent.mkdir()
     texts.write_text("before\n")
 
-    def fail(self):
+    def fail(*_):
         yield "== 1\n"
         raise RuntimeError("no room")
 
-    monkeypatch.setattr(Summarized, "side_by_side", fail)
+    monkeypatch.setattr(summarization, "side_by_side", fail)
     shown = evaluate(*files, "--side-by-side", texts, "--output", output)
     assert isinstance(shown.exception, RuntimeError)
     assert texts.read_text() == "before\n"

@@ -18,8 +18,8 @@ from local_mirror import mirror, needs_curl
 from refusals import assert_names
 
 from genft_fairseq.data.encoders import PreparedTokenizer, PreparedTokenizerConfig
-from genft_fairseq.evaluation.raw_text import generated_metrics
-from genft_fairseq.evaluation.translation import Generated, read_lines
+from genft_fairseq.evaluation.predictions import Generated, read_lines
+from genft_fairseq.evaluation.translation import generated_metrics
 
 NAMES = [
     f"{split}.{language}.gz"

@@ -15,8 +15,9 @@ from refusals import assert_names, refuses
 
 from genft_fairseq.cli import genft
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation import loading as lm
 from genft_fairseq.evaluation.completions import Plan, complete, number_of_prefixes
+from genft_fairseq.evaluation.language_modeling import token_metrics
+from genft_fairseq.evaluation.loading import load_language_model, token_rows
 from genft_fairseq.generation.sampling import Search
 
 SHORT = Plan(prefix_length=5, length=10)
@@ -46,12 +47,12 @@ def checkpoint(data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def loaded(data, checkpoint):
-    return lm.load_language_model(str(data), checkpoint, cpu=True)
+    return load_language_model(str(data), checkpoint, cpu=True)
 
 
 @pytest.fixture(scope="module")
 def rows(loaded, data):
-    return lm.token_rows(loaded, str(data), "test")
+    return token_rows(loaded, str(data), "test")
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_token_figures_by_hand(loaded, stream):
         correct += sum(x == y for x, y in zip(best, block, strict=True))
         repeated += sum(token in block[max(0, t - 16) : t] for t, token in enumerate(best))
     for max_tokens in (24, 100, None):
-        metrics = lm.token_metrics(loaded, "test", max_tokens=max_tokens).metrics()
+        metrics = token_metrics(loaded, "test", max_tokens=max_tokens).metrics()
         assert metrics["tokens"] == len(stream)
         assert metrics["perplexity"] == pytest.approx(math.exp(nll / len(stream)), rel=1e-5)
         assert metrics["accuracy"] == pytest.approx(correct / len(stream))
@@ -102,12 +103,12 @@ def test_token_figures_of_the_peers(loaded, rows, stream, block):
     want = reference.peer_token_figures(scores, stream, block)
     assert want["tokens"] == 143 // (block + 1) * block
     for max_tokens in (block, 100, None):
-        found = lm.token_metrics(
+        found = token_metrics(
             loaded, "test", max_tokens=max_tokens, block=block, peer_rows=rows
         ).metrics(peer_compatible=True)
         assert {name: found[name] for name in want} == pytest.approx(want, rel=1e-5)
         assert set(found) - set(want) == {"unknown", "perplexity_interval", "accuracy_interval"}
-    ours = lm.token_metrics(loaded, "test", block=block).metrics()
+    ours = token_metrics(loaded, "test", block=block).metrics()
     assert ours["tokens"] == 143 and ours["perplexity"] != pytest.approx(want["perplexity"])
 
 
@@ -138,7 +139,7 @@ def fairseqs_perplexity(data, checkpoint):
 
 
 def test_agrees_with_fairseqs_own_perplexity(loaded, data, checkpoint):
-    ours = lm.token_metrics(loaded, "test").metrics()["perplexity"]
+    ours = token_metrics(loaded, "test").metrics()["perplexity"]
     assert ours == fairseqs_perplexity(data, checkpoint)
 
 
@@ -149,10 +150,10 @@ def test_adaptive_softmax(data, tmp_path):
         *("--tokens-per-sample", 24, "--adaptive-softmax-cutoff", "6,10"),
     )
     checkpoint = str(tmp_path / "checkpoint_last.pt")
-    adaptive = lm.load_language_model(str(data), checkpoint, cpu=True)
-    ours = lm.token_metrics(adaptive, "test").metrics()["perplexity"]
+    adaptive = load_language_model(str(data), checkpoint, cpu=True)
+    ours = token_metrics(adaptive, "test").metrics()["perplexity"]
     assert ours == fairseqs_perplexity(data, checkpoint)
-    rows = lm.token_rows(adaptive, str(data), "test")
+    rows = token_rows(adaptive, str(data), "test")
     found = completions(adaptive, rows, SHORT)
     assert all(0 <= token < 16 for c in found for token in c.continuation)
 
@@ -171,7 +172,7 @@ def test_completions_do_not_depend_on_the_batch(loaded, rows, stream, beam):
 
 def test_prefixes_of_the_peers(loaded, data, stream):
     """Six in succession from every 301 tokens; humans go on in the text, as long as it lasts."""
-    rows = lm.token_rows(loaded, str(data), "train")
+    rows = token_rows(loaded, str(data), "train")
     text = [token for row in rows.cut(1) for token in row.tolist()]
     plan = replace(SHORT, prefix_length=50, length=100, peer_compatible=True)
     loaded = replace(loaded, model=OneToken())
@@ -218,7 +219,7 @@ def test_another_dictionary(data, checkpoint, tmp_path):
     text.write_text("some other words\n")
     run("fairseq-preprocess", "--only-source", "--destdir", tmp_path, "--trainpref", text)
     with refuses(16, tmp_path / "dict.txt", 8):
-        lm.load_language_model(str(tmp_path), checkpoint, cpu=True)
+        load_language_model(str(tmp_path), checkpoint, cpu=True)
 
 
 def test_empty_split(data, checkpoint, tmp_path):
@@ -386,7 +387,7 @@ def test_a_model_that_is_broken(data, checkpoint, tmp_path):
     for value in (math.nan, math.inf):
         path = broken(checkpoint, tmp_path / "broken.pt", value)
         with refuses(path, "decoder.layers.0.fc1.weight"):
-            lm.load_language_model(str(data), path, cpu=True)
+            load_language_model(str(data), path, cpu=True)
 
 
 def test_text_that_the_dictionary_does_not_know(data, checkpoint, tmp_path):
@@ -413,10 +414,10 @@ def test_other_ways_of_training(data, tmp_path):
     metrics = json.loads(evaluate(data, "--path", path, *theirs).stdout)
     # Of 24 positions one is for <s>.
     assert (metrics["tokens_per_sample"], metrics["tokens"]) == (23, 143 // 24 * 23)
-    loaded = lm.load_language_model(str(data), str(path), cpu=True)
+    loaded = load_language_model(str(data), str(path), cpu=True)
     read = []
     loaded.model.decoder.register_forward_hook(lambda m, args, out: read.append(args[0]))
-    list(complete(loaded, lm.token_rows(loaded, str(data), "test"), replace(SHORT, limit=2)))
+    list(complete(loaded, token_rows(loaded, str(data), "test"), replace(SHORT, limit=2)))
     assert all(tokens[:, 0].eq(loaded.dictionary.bos()).all() for tokens in read)
     train(
         *(data, tmp_path / "eos", TINY_LANGUAGE_MODEL, "--criterion", "scalegrad"),

@@ -3,11 +3,11 @@
 import pytest
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.predictions import SUMMARIES, read_written
+from genft_fairseq.evaluation.predictions import read_predictions
 
 
 def texts(path, text):
-    return [written.text for written in read_written(path, text, SUMMARIES)]
+    return [given["prediction"] for given in read_predictions(path, text)]
 
 
 @pytest.fixture

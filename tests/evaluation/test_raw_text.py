@@ -2,8 +2,9 @@
 
 import pytest
 
-from genft_fairseq.evaluation.raw_text import generated_metrics
-from genft_fairseq.evaluation.translation import parse_generated, translation_metrics
+from genft_fairseq.evaluation.predictions import parse_generated
+from genft_fairseq.evaluation.translation import generated_metrics
+from genft_fairseq.metrics.translation import translation_metrics
 
 RAW = ["Ein Mann läuft, dann schläft er.", "Zwei Hunde.", "Der Bus kommt."]
 

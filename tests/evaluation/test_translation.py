@@ -3,11 +3,8 @@
 import pytest
 from refusals import refuses
 
-from genft_fairseq.evaluation.translation import (
-    read_generated,
-    read_translations,
-    translation_metrics,
-)
+from genft_fairseq.evaluation.predictions import read_generated, read_translations
+from genft_fairseq.metrics.translation import translation_metrics
 
 GENERATED = """\
 S-1\tb

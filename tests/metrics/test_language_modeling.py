@@ -8,7 +8,7 @@ import pytest
 import torch
 from refusals import refuses
 
-from genft_fairseq.metrics.language_modeling import LENGTHS, TokenFigures
+from genft_fairseq.metrics.language_modeling import LENGTHS, TokenMetrics
 from genft_fairseq.metrics.significance import ratio_interval
 
 PAD, V = 1, 40
@@ -70,7 +70,7 @@ def without_intervals(metrics):
 def test_equal_the_loops(batch):
     scores, target = batch
     want, medians = by_loops(scores, target)
-    sums = TokenFigures(V, PAD, unknown_idx=3)
+    sums = TokenMetrics(V, PAD, unknown_idx=3)
     assert sums.add(scores, target) == want["tokens"] == 401
     assert without_intervals(sums.metrics()) == pytest.approx(want, rel=1e-6)
     assert 0 < want["rep_16"] < want["rep_32"] < want["rep_128"]  # the case has something to count
@@ -85,7 +85,7 @@ def test_equal_the_loops(batch):
 def test_intervals_are_a_bootstrap_over_rows(batch):
     """Rows count by their tokens: 150, 100, 150 and one."""
     scores, target = batch
-    sums = TokenFigures(V, PAD)
+    sums = TokenMetrics(V, PAD)
     sums.add(scores, target)
     rows = [by_loops(scores[[i]], target[[i]])[0] for i in range(B)]
     tokens = [row["tokens"] for row in rows]
@@ -98,14 +98,14 @@ def test_intervals_are_a_bootstrap_over_rows(batch):
     assert metrics["accuracy_interval"] == pytest.approx(ratio_interval(right, tokens))
     low, high = metrics["perplexity_interval"]
     assert low < metrics["perplexity"] < high
-    one = TokenFigures(V, PAD)
+    one = TokenMetrics(V, PAD)
     one.add(scores[:1], target[:1])
     assert one.metrics()["perplexity_interval"] is one.metrics()["accuracy_interval"] is None
 
 
 def test_batches_do_not_matter(batch, monkeypatch):
     scores, target = batch
-    whole, parts = TokenFigures(V, PAD), TokenFigures(V, PAD)
+    whole, parts = TokenMetrics(V, PAD), TokenMetrics(V, PAD)
     whole.add(scores, target)
     # Other block sizes, too: 7 rows of logits at a time.
     monkeypatch.setattr("genft_fairseq.metrics.language_modeling._BLOCK_ELEMENTS", 7 * V)
@@ -119,7 +119,7 @@ def test_batches_do_not_matter(batch, monkeypatch):
 
 def test_half_precision_is_raised(batch):
     scores, target = batch
-    half, single = TokenFigures(V, PAD), TokenFigures(V, PAD)
+    half, single = TokenMetrics(V, PAD), TokenMetrics(V, PAD)
     half.add(scores.bfloat16(), target)
     single.add(scores.bfloat16().float(), target)
     assert half.metrics() == single.metrics()
@@ -127,10 +127,10 @@ def test_half_precision_is_raised(batch):
 
 def test_what_is_no_number_or_beyond(batch):
     scores, target = batch
-    sums = TokenFigures(V, PAD)
+    sums = TokenMetrics(V, PAD)
     with refuses():
         sums.add(torch.where(torch.arange(V) == 7, torch.nan, scores), target)
-    impossible = TokenFigures(V, PAD)
+    impossible = TokenMetrics(V, PAD)
     impossible.add(scores.clone().scatter_(2, target[..., None], -1e4), target)
     metrics = impossible.metrics()
     assert metrics["perplexity"] is None and metrics["nll"] > 9_000

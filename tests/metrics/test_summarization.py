@@ -13,8 +13,8 @@ from rich.cells import cell_len
 from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.scoring import BootstrapAggregator
 
-from genft_fairseq.evaluation.completions import repeated_tokens
 from genft_fairseq.evaluation.summarization import example_text
+from genft_fairseq.metrics.language_modeling import repeated_tokens
 from genft_fairseq.metrics.repetition import inside_repeated, repetition
 from genft_fairseq.metrics.summarization import (
     COMPARED,

@@ -8,7 +8,7 @@ from fairseq.data import data_utils
 from fairseq_commands import USER_DIR, run
 from refusals import assert_refused, refuses
 
-from genft_fairseq.evaluation.translation import read_lines
+from genft_fairseq.evaluation.predictions import read_lines
 from genft_fairseq.patches.preprocessing import buffered_read, number_of_lines
 
 LINES = ["one two", "three four five", "six", "seven eight"]

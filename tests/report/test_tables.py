@@ -16,8 +16,8 @@ from report.run_maker import (
     make_run,
 )
 
-from genft_fairseq.evaluation.translation import translation_metrics
 from genft_fairseq.metrics.significance import bleu_p_values, mean_interval, mean_p_value
+from genft_fairseq.metrics.translation import translation_metrics
 from genft_fairseq.report.gather import Report, gather
 from genft_fairseq.report.page import html_page, json_text, markdown_page
 from genft_fairseq.report.plots import plots

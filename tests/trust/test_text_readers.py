@@ -17,18 +17,10 @@ from trust.damage import as_json, assert_read_or_refused, changed, damaged, fuzz
 from genft_fairseq.data.fid_json import read_examples
 from genft_fairseq.data.passages import PassageTable, read_documents
 from genft_fairseq.data.prepared_tokeniser import Preparation, splitter
-from genft_fairseq.data.questions import read_questions
+from genft_fairseq.data.questions import Question, read_questions, read_references
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.predictions import (
-    SUMMARIES,
-    Question,
-    paired,
-    read_predictions,
-    read_written,
-)
-from genft_fairseq.evaluation.predictions import read_questions as read_right_answers
-from genft_fairseq.evaluation.raw_text import read_text
-from genft_fairseq.evaluation.translation import read_translations
+from genft_fairseq.evaluation.predictions import read_predictions, read_text, read_translations
+from genft_fairseq.evaluation.question_answering import read_answers
 from genft_fairseq.experiments.comparison import _has_other_baseline
 from genft_fairseq.experiments.configuration import read_comparison
 from genft_fairseq.experiments.results import training_metrics
@@ -86,7 +78,7 @@ FINISHED = {
 def _pair(path: Path) -> None:
     """Both files of genft evaluate-qa, of which the second is good."""
     questions = [Question("0", "who?", ("me",), (True,))]
-    paired(read_predictions(path), questions, path, Path("questions.json"))
+    read_answers(path, questions, Path("questions.json"))
 
 
 def _compare(path: Path) -> None:
@@ -129,7 +121,7 @@ def _text(path: Path) -> object:
 
 
 def _summaries(path: Path) -> object:
-    return read_written(path, None, SUMMARIES)
+    return read_predictions(path, None)
 
 
 def _other_baseline(path: Path) -> object:
@@ -150,7 +142,7 @@ READERS = {
     "FiD JSON": Reader.of_json(read_examples, "examples.json", [EXAMPLE, {**EXAMPLE, "id": 7}]),
     "FiD JSON lines": Reader(read_examples, "examples.jsonl", (_lines(EXAMPLE, EXAMPLE),)),
     "FiD JSON, gzipped": Reader(read_examples, "e.json.gz", (gzip.compress(_lines(EXAMPLE)),)),
-    "right answers": Reader.of_json(read_right_answers, "test.fid.jsonl", [PREPARED, EXAMPLE]),
+    "right answers": Reader.of_json(read_references, "test.fid.jsonl", [PREPARED, EXAMPLE]),
     "questions": Reader(read_questions, "q.jsonl", (_lines({"question": "?", "answer": ["a"]}),)),
     "questions in rows": Reader(read_questions, "q.tsv", (ROWS.encode(),)),
     "questions in rows, gzipped": Reader(read_questions, "q.tsv.gz", (_zipped(ROWS),)),
@@ -158,7 +150,7 @@ READERS = {
     "passages, gzipped": Reader(_passages, "p.tsv.gz", (_zipped(TABLE),)),
     "documents": Reader(read_documents, "d.jsonl", (_lines(DOCUMENT, {"text": "two"}),)),
     "predictions": Reader.of_json(_pair, "p.jsonl", PREDICTION),
-    "SQuAD JSON": Reader.of_json(read_right_answers, "dev-v2.0.json", SQUAD),
+    "SQuAD JSON": Reader.of_json(read_references, "dev-v2.0.json", SQUAD),
     "predictions by id": Reader.of_json(_pair, "predictions.json", {"0": "me"}),
     "predictions in lines": Reader(_pair, "p.txt", (b"<passage:1> me\n",)),
     "generate-test.txt": Reader(_summaries, "generate-test.txt", (GENERATED.encode(),)),
@@ -259,7 +251,7 @@ def test_the_line_of_an_error_is_one_line(folder):
     path = folder / "p.jsonl"
     path.write_bytes(_lines({"prediction": "me", "id": "\x1b[2Jc\u2028d"}))
     line = assert_read_or_refused(
-        lambda: paired(read_predictions(path), questions, path, Path("q.json")),
+        lambda: read_answers(path, questions, Path("q.json")),
         path,
         folder=folder,
     )
