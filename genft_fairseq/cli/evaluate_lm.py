@@ -125,7 +125,7 @@ class Number(click.FloatRange):
     is_flag=True,
     help="Compute metrics as the authors' published code does, where it differs from the papers.",
 )
-@click.option("--output", type=click.Path(dir_okay=False), help="Write figures and texts as JSON.")
+@click.option("--output", type=click.Path(dir_okay=False), help="Write metrics and texts as JSON.")
 @click.option(
     "--completions",
     type=click.Path(dir_okay=False),
@@ -151,7 +151,7 @@ def evaluate_lm(
     Perplexity, accuracy, rank and repetition (rep/l: the prediction is among the previous l
     tokens of its block) are per dictionary token, on gold prefixes.
     Completions continue held-out prefixes; seq-rep-n is the share of n-grams that repeat an
-    earlier one of the same continuation. The human figures stand beside.
+    earlier one of the same continuation. The metrics of the human text stand beside.
     """
     met = {
         "--mode tokens or --mode both": mode != "completions",
@@ -203,8 +203,8 @@ def show_metrics(metrics: dict[str, Any]) -> None:
     """Print the metrics of the model beside those of the human text."""
     how = ", as the peers' code computes" if metrics["peer_compatible"] else ""
     table = Table(title=f"{metrics['path']} on {metrics['split']}{how}", title_justify="left")
-    for column in ("figure", "model", "human"):
-        table.add_column(column, justify="left" if column == "figure" else "right")
+    for column in ("metric", "model", "human"):
+        table.add_column(column, justify="left" if column == "metric" else "right")
     if "perplexity" in metrics:
         _token_rows(table, metrics)
     if "model" in metrics:

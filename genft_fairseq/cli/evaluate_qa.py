@@ -19,8 +19,10 @@ from genft_fairseq.cli.measuring import (
     evaluation_progress,
     json_option,
     output_option,
+    percent,
     refuse_without_effect,
     require_outputs,
+    require_predictions,
     search_options,
     split_option,
     tell_outputs,
@@ -129,7 +131,7 @@ def evaluate_qa(
     genft evaluate-qa --predictions-from FILE --references FILE
     genft evaluate-qa --predictions-from predictions.json --references dev-v2.0.json
     """
-    _require_what_to_score(context)
+    require_predictions(context)
     met = {
         "--path": options["path"],
         "DATA": options["data"],
@@ -153,38 +155,24 @@ def evaluate_qa(
     tell_outputs(output, predictions)
 
 
-def _require_what_to_score(context: click.Context) -> None:
-    given = context.params
-    if bool(given["path"]) == bool(given["predictions_from"]):
-        raise click.UsageError(
-            "give either --path, a checkpoint to answer with, or --predictions-from, answers"
-        )
-    if given["path"] and not given["data"]:
-        raise click.UsageError("--path needs DATA, the binarized folder to read questions from")
-    if not given["data"] and not given["references"]:
-        raise click.UsageError(
-            "--predictions-from needs DATA or --references, the questions with right answers"
-        )
-
-
 def show_metrics(metrics: dict[str, Any]) -> None:
     """Print the metrics as a table."""
     answers = metrics["path"] or metrics["predictions_from"]
     title = f"{answers} on {metrics['references']}, {metrics['questions']:,} questions"
     baseline = metrics.get("baseline")
-    columns = ["figure", "value", "95% interval", *(["baseline", "p"] if baseline else [])]
+    columns = ["metric", "value", "95% interval", *(["baseline", "p"] if baseline else [])]
     table = Table(title=title, title_justify="left")
     for column in columns:
-        table.add_column(column, justify="left" if column == "figure" else "right")
+        table.add_column(column, justify="left" if column == "metric" else "right")
     for name, label in ANSWERS.items():
         if name == "rouge_1":
             table.add_row("BLEU", f"{metrics['bleu']:.1f}")
         interval = metrics.get(f"{name}_interval")
-        beside = [" to ".join(map(_percent, interval)) if interval else ""]
+        beside = [" to ".join(map(percent, interval)) if interval else ""]
         if baseline and name in baseline:
             p_value = baseline[f"{name}_p_value"]
-            beside += [_percent(baseline[name]), "-" if p_value is None else f"{p_value:.3f}"]
-        table.add_row(label, _percent(metrics[name]), *beside)
+            beside += [percent(baseline[name]), "-" if p_value is None else f"{p_value:.3f}"]
+        table.add_row(label, percent(metrics[name]), *beside)
     _answerable_rows(table, metrics)
     _evidence_rows(table, metrics)
     if "seconds_per_question" in metrics:
@@ -207,12 +195,12 @@ def _answerable_rows(table: Table, metrics: dict[str, Any]) -> None:
         table.add_row(label, f"{number:,}")
         if not number:
             continue
-        for figure in ("exact_match", "f1"):
-            interval = metrics[f"{name}_{figure}_interval"]
+        for metric in ("exact_match", "f1"):
+            interval = metrics[f"{name}_{metric}_interval"]
             table.add_row(
-                f"  {ANSWERS[figure]}",
-                _percent(metrics[f"{name}_{figure}"]),
-                " to ".join(map(_percent, interval)) if interval else "",
+                f"  {ANSWERS[metric]}",
+                percent(metrics[f"{name}_{metric}"]),
+                " to ".join(map(percent, interval)) if interval else "",
             )
 
 
@@ -221,7 +209,7 @@ def _evidence_rows(table: Table, metrics: dict[str, Any]) -> None:
         return
     table.add_section()
     for name, label in EVIDENCE.items():
-        table.add_row(label, _percent(metrics[name]))
+        table.add_row(label, percent(metrics[name]))
     table.add_row("without a passage pointed at", f"{metrics['pointed_nowhere']:,}")
     _recall_rows(table, metrics, "reranked_recall_", "recall, re-ranked, at ")
 
@@ -234,18 +222,14 @@ def _data_rows(table: Table, metrics: dict[str, Any]) -> None:
     table.add_row("properties of the data, not of the model", "")
     if "target_exact_match" in metrics:
         label = "  binarized targets that are right answers, %"
-        table.add_row(label, _percent(metrics["target_exact_match"]))
+        table.add_row(label, percent(metrics["target_exact_match"]))
     _recall_rows(table, metrics, "recall_", "  recall at ")
 
 
 def _recall_rows(table: Table, metrics: dict[str, Any], prefix: str, label: str) -> None:
     for name in metrics:
         if name.startswith(prefix):
-            table.add_row(f"{label}{name.removeprefix(prefix)}, %", _percent(metrics[name]))
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}"
+            table.add_row(f"{label}{name.removeprefix(prefix)}, %", percent(metrics[name]))
 
 
 def _number(value: float | None) -> str:

@@ -22,8 +22,10 @@ from genft_fairseq.cli.measuring import (
     evaluation_progress,
     json_option,
     output_option,
+    percent,
     refuse_without_effect,
     require_outputs,
+    require_predictions,
     search_options,
     split_option,
     tell_outputs,
@@ -145,7 +147,7 @@ def evaluate_summaries(
     A p-value is that of a paired bootstrap: how often resampled test sets differ as much by chance.
     It says nothing about another seed of training.
     """
-    _require_what_to_score(context)
+    require_predictions(context)
     met = {
         "--path": options["path"],
         "DATA": options["data"],
@@ -183,20 +185,6 @@ def evaluate_summaries(
     tell_outputs(output, predictions, side_by_side)
 
 
-def _require_what_to_score(context: click.Context) -> None:
-    given = context.params
-    if bool(given["path"]) == bool(given["predictions_from"]):
-        raise click.UsageError(
-            "give either --path, a checkpoint to summarise with, or --predictions-from, summaries"
-        )
-    if given["path"] and not given["data"]:
-        raise click.UsageError("--path needs DATA, the binarized folder to read sources from")
-    if not given["data"] and not given["references"]:
-        raise click.UsageError(
-            "--predictions-from needs DATA or --references, the right summaries to compare with"
-        )
-
-
 def show_metrics(metrics: dict[str, Any]) -> None:
     """Print the metrics, those of the references and of another system beside them."""
     baseline = metrics.get("baseline")
@@ -204,18 +192,18 @@ def show_metrics(metrics: dict[str, Any]) -> None:
     title = f"{summaries} on {metrics['references']}, {metrics['summaries']:,} summaries"
     table = Table(title=title, title_justify="left")
     beside = ["baseline", "p"] if baseline else []
-    for column in ("figure", "value", "95% interval", "references", *beside):
-        left = column == "figure"
+    for column in ("metric", "value", "95% interval", "references", *beside):
+        left = column == "metric"
         table.add_column(column, justify="left" if left else "right", no_wrap=left)
     for name, label in ROUGE.items():
-        _row(table, metrics, name, f"{label}, %", _percent)
+        _row(table, metrics, name, f"{label}, %", percent)
         for part in ("precision", "recall"):
-            _row(table, metrics, f"{name}_{part}", f"  {part}", _percent)
+            _row(table, metrics, f"{name}_{part}", f"  {part}", percent)
     table.add_section()
     for n in LENGTHS:
-        _row(table, metrics, f"rep_{n}", f"rep-{n}, %", _percent)
+        _row(table, metrics, f"rep_{n}", f"rep-{n}, %", percent)
     _short_row(table, metrics)
-    _row(table, metrics, "repeats_trigram", "3-gram repeats, %", _percent)
+    _row(table, metrics, "repeats_trigram", "3-gram repeats, %", percent)
     units = "characters" if "characters" in metrics["rouge_tokeniser"] else "words"
     _row(table, metrics, "words", f"{units} a summary", _number)
     _row(table, metrics, "length_ratio", "length ratio", _number)
@@ -243,8 +231,8 @@ def show_examples(console: Console, texts: Iterable[str]) -> None:
 def _source_rows(table: Table, metrics: dict[str, Any]) -> None:
     table.add_section()
     for n in LENGTHS:
-        _row(table, metrics, f"novel_{n}", f"novel {n}-grams, %", _percent)
-    _row(table, metrics, "coverage", "coverage, %", _percent)
+        _row(table, metrics, f"novel_{n}", f"novel {n}-grams, %", percent)
+    _row(table, metrics, "coverage", "coverage, %", percent)
     _row(table, metrics, "density", "density", _number)
     _row(table, metrics, "compression", "compression", _number)
 
@@ -271,10 +259,6 @@ def _row(table: Table, metrics: dict[str, Any], name: str, label: str, shown: An
         cells.append(shown(baseline[name]))
         cells.append("-" if p_value is None else f"{p_value:.3f}" if p_value != "" else "")
     table.add_row(label, *cells)
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}"
 
 
 def _number(value: float | None) -> str:

@@ -60,7 +60,7 @@ tokenizer_option = click.option(
     "moses for subword-nmt.",
 )
 
-output_option = click.option("--output", type=FILE, help="Write the figures as JSON.")
+output_option = click.option("--output", type=FILE, help="Write the metrics as JSON.")
 
 
 class Finite(click.ParamType):
@@ -153,6 +153,23 @@ def refuse_without_effect(
                 raise click.UsageError(f"{shown} needs {condition}")
 
 
+def require_predictions(context: click.Context) -> None:
+    """Refuse a command line that does not say which predictions are scored against what.
+
+    Raises:
+        click.UsageError: neither or both of a checkpoint and a file of predictions; no references.
+    """
+    given = context.params
+    if bool(given["path"]) == bool(given["predictions_from"]):
+        raise click.UsageError(
+            "give either --path, a checkpoint, or --predictions-from, a file of what one wrote"
+        )
+    if given["path"] and not given["data"]:
+        raise click.UsageError("--path needs DATA, the binarized folder to read from")
+    if not given["data"] and not given["references"]:
+        raise click.UsageError("--predictions-from needs DATA or --references, to compare with")
+
+
 def dump(found: Any) -> str:
     """Write what was found as JSON, with a line feed at its end."""
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
@@ -190,6 +207,11 @@ def require_outputs(files: dict[str, str | None], inputs: Mapping[str, Any] | No
                 raise click.UsageError(f"{output} would overwrite {path}, which {flag} reads")
     for flag, path in given.items():
         require_writable(flag, Path(path))
+
+
+def percent(share: float | None) -> str:
+    """Return a share as a cell of a table shows it."""
+    return "-" if share is None else f"{100 * share:.1f}"
 
 
 @contextmanager

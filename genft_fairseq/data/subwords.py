@@ -1,8 +1,7 @@
-"""From token ids to text: joining subwords and undoing word tokenisation.
+"""From token ids to text: subwords are joined, word tokenisation is undone.
 
-From token ids back to text and words, with repeated parts marked.
-
-The form of a data folder's text: how sentences became symbols, and how these become text.
+A data folder's files tell how its text became symbols. Parts of a text may be marked: those that
+repeat, say.
 """
 
 import re
@@ -30,7 +29,6 @@ _SPACE, _LEAST_SPACES = "\u2581", 0.01
 # How the end-of-sentence symbol is shown: in a language model's text, a paragraph ends there.
 END = "¶"
 
-
 Detokeniser = Callable[[Sequence[str]], str]
 
 Bytes = Callable[[str], bytes]
@@ -54,12 +52,13 @@ class Subwords:
         self.dictionary = dictionary
         self.kind = _found_kind(folders) if kind == "auto" else kind
         self._bytes: Bytes = _gpt2_bytes(folders) if self.kind == "gpt2" else str.encode
-        self._join: Detokeniser
+        # Makes text of symbols of the dictionary.
+        self.join: Detokeniser
         if self.kind == "hugging_face":
             decode = _model_tokeniser(folders).decode
-            self._join = lambda symbols: decode([s for s in symbols if s != END])
+            self.join = lambda symbols: decode([s for s in symbols if s != END])
         else:
-            self._join = {
+            self.join = {
                 "none": " ".join,
                 "subword_nmt": _subword_nmt_text,
                 "sentencepiece": _sentencepiece_text,
@@ -70,11 +69,7 @@ class Subwords:
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of token ids; the end-of-sentence symbol becomes ``END``."""
-        return self._join(self._symbols(ids))
-
-    def join(self, symbols: Sequence[str]) -> str:
-        """Return the text of symbols of the dictionary."""
-        return self._join(symbols)
+        return self.join(self._symbols(ids))
 
     def marked(self, ids: Sequence[int], repeated: Sequence[bool]) -> str:
         """Return the text with the repeated tokens between ``OPEN`` and ``CLOSE``."""
@@ -84,21 +79,63 @@ class Subwords:
         if self.kind == "gpt2":
             return _gpt2_marked(parts, self._bytes)
         if self.kind == "hugging_face":
-            return _marked_words(symbols, repeated, self._join)
+            return _marked_words(symbols, repeated, self.join)
         for again, part in parts:
             if again:
                 # Behind the sign that stands for a space.
                 space = _SPACE if self.kind == "sentencepiece" else ""
                 space = space if space and part[0].startswith(space) else ""
                 part[0] = space + OPEN + part[0].removeprefix(space)
-                # Before the sign that glues the next piece to this one.
+                # Before the sign that glues the next subword to this one.
                 glue = "@@" if self.kind == "subword_nmt" and part[-1].endswith("@@") else ""
                 part[-1] = part[-1].removesuffix(glue) + CLOSE + glue
-        return self._join([symbol for _, part in parts for symbol in part])
+        return self.join([symbol for _, part in parts for symbol in part])
 
     def _symbols(self, ids: Sequence[int]) -> list[str]:
         end = self.dictionary.eos()
         return [END if token == end else self.dictionary[token] for token in ids]
+
+
+@dataclass(frozen=True)
+class TextForm:
+    """How the text of a folder became symbols.
+
+    Attributes:
+        subwords: how they make up words.
+        words: how text became words.
+        is_prepared: whether a manifest says it, of our ``data-prep``.
+    """
+
+    subwords: Subwords
+    words: Preparation
+    is_prepared: bool
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything in the folder tells it."""
+        return self.is_prepared or self.subwords.kind != "none"
+
+    def text(self, language: str) -> Detokeniser:
+        """Return what makes text in a language of the symbols of a hypothesis."""
+        join = joiner(self.words, language)
+        return lambda symbols: join(self.subwords.join(symbols))
+
+
+def text_form(folders: Sequence[Path], bpe: str = "auto", tokenizer: str = "auto") -> TextForm:
+    """Find the form of a text.
+
+    Args:
+        folders: where the files may be that tell ``auto`` what to do; see ``Subwords``.
+        bpe: how subwords make up words; see ``Subwords``.
+        tokenizer: *moses* undoes what Moses' tokeniser did to text, *none* nothing; *auto* does
+            what the manifest says, and where there is none *moses* for subword-nmt's subwords.
+    """
+    subwords = Subwords(None, bpe, folders)
+    found = next((p for folder in folders if (p := read_preparation(folder))), None)
+    words = found or Preparation(has_moses_tokens=subwords.kind == "subword_nmt")
+    if tokenizer != "auto":
+        words = replace(words, has_moses_tokens=tokenizer == "moses")
+    return TextForm(subwords, words, is_prepared=found is not None)
 
 
 def _found_kind(folders: Sequence[Path]) -> str:
@@ -158,7 +195,7 @@ def _gpt2_folder(folders: Sequence[Path]) -> Path | None:
 
 
 def _gpt2_bytes(folders: Sequence[Path]) -> Bytes:
-    """What each symbol stands for: GPT-2's pieces are of bytes, and cut letters in two."""
+    """What each symbol stands for: GPT-2's subwords are of bytes, and cut letters in two."""
     from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
 
     folder = _gpt2_folder(folders)
@@ -201,45 +238,3 @@ def _gpt2_marked(parts: Sequence[tuple[bool, list[str]]], spelled: Bytes) -> str
         waiting += CLOSE * again
     text += waiting.replace(OPEN + CLOSE, "").encode()
     return text.decode(errors="replace")
-
-
-@dataclass(frozen=True)
-class TextForm:
-    """How the text of a folder became symbols.
-
-    Attributes:
-        pieces: how subwords make up words.
-        words: how text became words.
-        is_prepared: whether a manifest says it, of our ``data-prep``.
-    """
-
-    subwords: Subwords
-    words: Preparation
-    is_prepared: bool
-
-    @property
-    def is_known(self) -> bool:
-        """Whether anything in the folder tells it."""
-        return self.is_prepared or self.subwords.kind != "none"
-
-    def text(self, language: str) -> Detokeniser:
-        """Return what makes text in a language of the symbols of a hypothesis."""
-        join = joiner(self.words, language)
-        return lambda symbols: join(self.subwords.join(symbols))
-
-
-def text_form(folders: Sequence[Path], bpe: str = "auto", tokenizer: str = "auto") -> TextForm:
-    """Find the form of a text.
-
-    Args:
-        folders: where the files may be that tell ``auto`` what to do; see ``Subwords``.
-        bpe: how pieces make up words; see ``Subwords``.
-        tokenizer: *moses* undoes what Moses' tokeniser did to text, *none* nothing; *auto* does
-            what the manifest says, and where there is none *moses* for subword-nmt's pieces.
-    """
-    subwords = Subwords(None, bpe, folders)
-    found = next((p for folder in folders if (p := read_preparation(folder))), None)
-    words = found or Preparation(has_moses_tokens=subwords.kind == "subword_nmt")
-    if tokenizer != "auto":
-        words = replace(words, has_moses_tokens=tokenizer == "moses")
-    return TextForm(subwords, words, is_prepared=found is not None)

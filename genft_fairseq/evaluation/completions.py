@@ -181,7 +181,7 @@ class CompletionLog:
         yield from map(json.loads, self._file)
 
     def json_parts(self, metrics: dict[str, Any]) -> Iterator[str]:
-        """Yield metrics, texts and their repetition as one JSON object, piece by piece."""
+        """Yield metrics, texts and their repetition as one JSON object, part by part."""
         yield json.dumps(metrics, indent=2, ensure_ascii=False).removesuffix("\n}")
         yield ',\n  "completions": ['
         for number, texts in enumerate(self):

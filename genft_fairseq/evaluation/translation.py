@@ -32,7 +32,7 @@ def generated_metrics(
         language: of the target, where it is known.
 
     Returns:
-        the figures of ``translation_metrics``, *tokenised* where there are no untouched references,
+        the metrics of ``translation_metrics``, *tokenised* where there are no untouched references,
         and None without any; and the file of untouched references.
     """
     raw = raw_references(data, split, language) if language else None

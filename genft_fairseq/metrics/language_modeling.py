@@ -55,7 +55,7 @@ class TokenMetrics:
     predicted: Tensor = field(init=False)
     gold: Tensor = field(init=False)
     repeats: dict[str, int] = field(default_factory=dict)
-    # The median rank of each row, for figures as the authors' code computes them.
+    # The median rank of each row, for metrics as the authors' code computes them.
     row_medians: list[int] = field(default_factory=list)
     # Of each row its tokens, their summed negative log-likelihood, and how many were predicted.
     row_sums: list[tuple[int, float, int]] = field(default_factory=list)

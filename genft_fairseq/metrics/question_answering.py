@@ -1,22 +1,15 @@
-"""Metrics of question answering: exact match, F1, evidence, BLEU and ROUGE of long answers.
+"""Metrics of question answering: exact match and F1, evidence, BLEU and ROUGE of long answers.
 
-Exact match and F1 of short answers, after the normalisation of SQuAD and MLQA, in any language.
-
+Exact match and F1 of short answers, in any language, after the normalisation of SQuAD and MLQA:
 P. Rajpurkar et al., *SQuAD: 100,000+ Questions for Machine Comprehension of Text*, EMNLP 2016
-(arXiv:1606.05250), section 6.1, with the rule of version 2.0 for answers of which nothing is left.
+(arXiv:1606.05250), section 6.1, with the rule of version 2.0 for answers of which nothing is left;
 P. Lewis et al., *MLQA: Evaluating Cross-lingual Extractive Question Answering*, ACL 2020
 (arXiv:1910.07475), with the rules of its evaluation (facebookresearch/MLQA,
 mlqa_evaluation_v1.py).
 
-Whether the passages hold the answer: as retrieved, and as a model points at them.
-
-Source pointing: S. Hofstätter et al., *FiD-Light*, SIGIR 2023 (arXiv:2209.14290): the model names
-the passage that its answer comes from, which then moves to the front.
-
-In this module ``holds`` is, for each question, whether each of its passages holds a right answer,
-the passage that was retrieved first at the front.
-
-BLEU and ROUGE of answers of a sentence and more.
+Evidence: whether the passages hold the answer, as retrieved and as a model points at them. Source
+pointing: S. Hofstätter et al., *FiD-Light*, SIGIR 2023 (arXiv:2209.14290): the model names the
+passage that its answer comes from, which then moves to the front.
 """
 
 import re
@@ -51,18 +44,13 @@ _ANSWERS_BY_CHARACTER = BY_CHARACTER - {"zh"}
 # Korean has spaces between words, and KorQuAD's exact match sees them.
 _WITHOUT_SPACES = _ANSWERS_BY_CHARACTER - {"ko"}
 
-
-def _any_of(words: str) -> re.Pattern[str]:
-    return re.compile(rf"\b(?:{'|'.join(words.split())})\b")
-
-
 # What counts as an article in MLQA's evaluation.  Python's own \b, as there: a combining mark ends
 # a word.
 _ARTICLES = {
-    "en": _any_of("a an the"),
-    "de": _any_of("ein eine einen einem eines einer der die das den dem des"),
-    "es": _any_of("un una unos unas el la los las"),
-    "vi": _any_of("của là cái chiếc những"),
+    "en": re.compile(r"\b(?:a|an|the)\b"),
+    "de": re.compile(r"\b(?:ein|eine|einen|einem|eines|einer|der|die|das|den|dem|des)\b"),
+    "es": re.compile(r"\b(?:un|una|unos|unas|el|la|los|las)\b"),
+    "vi": re.compile(r"\b(?:của|là|cái|chiếc|những)\b"),
     "ar": re.compile("ال"),  # wherever the two letters stand, inside a word as well
 }
 
@@ -74,13 +62,56 @@ _CHINESE = "\u4e00-\u9fa5"
 
 _CHINESE_SEGMENTS = re.compile(rf"[{_CHINESE}]|[^\s{_CHINESE}]+")
 
+# k of recall at k.
+RANKS = (1, 5, 20, 100)
+
+# For each question, whether each of its passages holds a right answer, the one retrieved first at
+# the front.
+Holds = Sequence[Sequence[bool]]
+
+ROUGE = {"rouge1": "rouge_1", "rouge2": "rouge_2", "rougeL": "rouge_l"}
+
 
 @dataclass(frozen=True)
 class Score:
-    """How one answer compares with the right ones: the best over them, for each figure alone."""
+    """How one answer compares with the right ones: the best over them, for each metric alone."""
 
     exact_match: bool
     f1: float
+
+
+def score(prediction: str, answers: Sequence[str], language: str = "en") -> Score:
+    """Compare an answer with every right one.
+
+    The exact match is of normalised strings. F1 is the harmonic mean of precision and recall of the
+    tokens, as a multiset: what ``normalised`` leaves between spaces, or in the languages of
+    ``BY_CHARACTER`` other than Chinese characters (code points) other than spaces, as KorQuAD
+    counts them (S. Lim et al., 2019, arXiv:1909.07005).
+
+    A right answer of which normalisation leaves nothing (*The*) does not count beside others; where
+    all are such, an answer is right (both metrics 1) if nothing is left of it either. That is SQuAD
+    2.0's rule in every language; MLQA's script and SQuAD 1.1's give such a pair an F1 of 0. An
+    unknown word (``<unk>``) matches nothing.
+
+    Args:
+        prediction: the answer given.
+        answers: right ones, at least one.
+        language: one of ``LANGUAGES``.
+
+    Returns:
+        the largest exact match, and the largest F1 in [0, 1].
+
+    Raises:
+        UserError: no right answer, or an unknown language.
+    """
+    if not answers:
+        raise UserError("an answer cannot be scored without a right one")
+    (given,) = (normalised(text, language) for text in marked([prediction], "candidate"))
+    known = marked(answers, "reference")
+    right = {normalised(answer, language) for answer in known} - {""} or {""}
+    tokens = _tokens(given, language)
+    f1 = max(_f1(tokens, _tokens(answer, language)) for answer in right)
+    return Score(given in right, f1)
 
 
 def normalised(text: str, language: str = "en") -> str:
@@ -109,62 +140,13 @@ def normalised(text: str, language: str = "en") -> str:
     return ("" if language in _WITHOUT_SPACES else " ").join(words)
 
 
-def score(prediction: str, answers: Sequence[str], language: str = "en") -> Score:
-    """Compare an answer with every right one.
-
-    The exact match is of normalised strings. F1 is the harmonic mean of precision and recall of the
-    tokens, as a multiset: what ``normalised`` leaves between spaces, or in the languages of
-    ``BY_CHARACTER`` other than Chinese characters (code points) other than spaces, as KorQuAD
-    counts them (S. Lim et al., 2019, arXiv:1909.07005).
-
-    A right answer of which normalisation leaves nothing (*The*) does not count beside others; where
-    all are such, an answer is right (both figures 1) if nothing is left of it either. That is SQuAD
-    2.0's rule in every language; MLQA's script and SQuAD 1.1's give such a pair an F1 of 0. An
-    unknown word (``<unk>``) matches nothing.
-
-    Args:
-        prediction: the answer given.
-        answers: right ones, at least one.
-        language: one of ``LANGUAGES``.
-
-    Returns:
-        the largest exact match, and the largest F1 in [0, 1].
-
-    Raises:
-        UserError: no right answer, or an unknown language.
-    """
-    if not answers:
-        raise UserError("an answer cannot be scored without a right one")
-    (given,) = (normalised(text, language) for text in marked([prediction], "candidate"))
-    known = marked(answers, "reference")
-    right = {normalised(answer, language) for answer in known} - {""} or {""}
-    tokens = _tokens(given, language)
-    f1 = max(_f1(tokens, _tokens(answer, language)) for answer in right)
-    return Score(given in right, f1)
-
-
-def _tokens(text: str, language: str) -> list[str]:
-    words = text.split()
-    return list("".join(words)) if language in _ANSWERS_BY_CHARACTER else words
-
-
-def _f1(given: list[str], right: list[str]) -> float:
-    if not given or not right:
-        return float(given == right)
-    shared = sum((Counter(given) & Counter(right)).values())
-    if not shared:
-        return 0.0
-    precision, recall = shared / len(given), shared / len(right)
-    return 2 * precision * recall / (precision + recall)
-
-
 def without_letters(answers: Sequence[str], language: str = "en") -> bool:
     """Tell whether normalisation leaves nothing of any of the answers."""
     return not any(normalised(answer, language) for answer in answers)
 
 
 def answer_metrics(scores: Sequence[Score]) -> dict[str, Any]:
-    """Average the scores of a test set, with how far another test set's figures could lie.
+    """Average the scores of a test set, with how far another test set's could lie.
 
     Returns:
         ``exact_match`` and ``f1`` in [0, 1]; ``exact_match_interval`` and ``f1_interval``, [low,
@@ -190,16 +172,6 @@ def paired_metrics(baseline: Sequence[Score], scores: Sequence[Score]) -> dict[s
     }
 
 
-def _columns(scores: Sequence[Score]) -> dict[str, list[float]]:
-    return {name: [float(getattr(s, name)) for s in scores] for name in ("exact_match", "f1")}
-
-
-RANKS = (1, 5, 20, 100)
-
-
-Holds = Sequence[Sequence[bool]]
-
-
 def recall_metrics(holds: Holds) -> dict[str, float]:
     """Return the share of questions with a passage that holds an answer among the first k.
 
@@ -214,27 +186,13 @@ def recall_metrics(holds: Holds) -> dict[str, float]:
     return {name: sum(any(row[:k]) for row in holds) / len(holds) for name, k in ranks.items()}
 
 
-def reranked(holds: Holds, pointers: Sequence[int | None]) -> list[list[bool]]:
-    """Move the passage that each question's answer points at to the front.
-
-    Args:
-        holds: see above.
-        pointers: passages from 1; 0, None or a passage that is not there moves nothing.
-    """
-    moved = []
-    for row, pointer in zip(holds, pointers, strict=True):
-        at = pointer if pointer and pointer <= len(row) else 0
-        moved.append([*row[at - 1 : at], *row[: at - 1], *row[at:]] if at else list(row))
-    return moved
-
-
 def pointing_metrics(
     holds: Holds, pointers: Sequence[int | None], read: int | None = None
 ) -> dict[str, Any]:
     """Judge the passages that a model names as its evidence.
 
     Args:
-        holds: see above.
+        holds: see ``Holds``.
         pointers: what each answer names: a passage, from 1; 0: none of them; None: nothing.
         read: of how many passages the model had to choose; None: of all of them.
 
@@ -268,56 +226,18 @@ def pointing_metrics(
     }
 
 
-def _share(right: Sequence[bool]) -> float | None:
-    return sum(right) / len(right) if right else None
-
-
-ROUGE = {"rouge1": "rouge_1", "rouge2": "rouge_2", "rougeL": "rouge_l"}
-
-
-class UnicodeTokenizer(Tokenizer):
-    """Words of letters, marks and digits of any script, or these one by one, in lower case.
-
-    rouge-score's own tokeniser drops every letter that is not one of English's 26.
-    """
-
-    def __init__(self, by_character: bool):
-        self.by_character = by_character
-
-    def tokenize(self, text: str) -> list[str]:
-        """Return the tokens of a text."""
-        pattern = CHARACTER if self.by_character else WORD
-        return pattern.findall(composed(text, self.by_character).lower())
-
-
-class _KeepsUnknown(Tokenizer):
-    """Makes a token of each mark of an unknown word, which the tokeniser itself would drop."""
-
-    def __init__(self, tokenizer: Tokenizer):
-        self.tokenizer = tokenizer
-
-    def tokenize(self, text: str) -> list[str]:
-        """Return the tokens of a text."""
-        tokens: list[str] = []
-        for part in MARK.split(text):
-            tokens += [part] if MARK.fullmatch(part) else self.tokenizer.tokenize(part)
-        return tokens
-
-
-def rouge_tokenizer(language: str, stemming: bool) -> tuple[Tokenizer, str]:
-    """Return what splits text for ROUGE, and its name; a mark of an unknown word is a token.
+def reranked(holds: Holds, pointers: Sequence[int | None]) -> list[list[bool]]:
+    """Move the passage that each question's answer points at to the front.
 
     Args:
-        language: ``en`` has rouge-score's own, the others of ``LANGUAGES`` ``UnicodeTokenizer``.
-        stemming: of English alone.
+        holds: see ``Holds``.
+        pointers: passages from 1; 0, None or a passage that is not there moves nothing.
     """
-    if language == "en":
-        how = "with" if stemming else "without"
-        own = DefaultTokenizer(use_stemmer=stemming)
-        return _KeepsUnknown(own), f"rouge-score's, {how} stemming"
-    by_character = language in BY_CHARACTER
-    name = f"Unicode {'characters' if by_character else 'words'}"
-    return _KeepsUnknown(UnicodeTokenizer(by_character)), name
+    moved = []
+    for row, pointer in zip(holds, pointers, strict=True):
+        at = pointer if pointer and pointer <= len(row) else 0
+        moved.append([*row[at - 1 : at], *row[: at - 1], *row[at:]] if at else list(row))
+    return moved
 
 
 def long_answer_metrics(
@@ -329,7 +249,7 @@ def long_answer_metrics(
     ``char`` in the other languages that are compared by characters. ROUGE (C.-Y. Lin, 2004) is
     rouge-score's F-measure, of the right answer where it is largest, averaged over the questions;
     in English by rouge-score's own tokeniser without stemming, which keeps a-z and 0-9 alone, as
-    published figures are; elsewhere by ``UnicodeTokenizer``. An unknown word (``<unk>``) matches
+    published results are; elsewhere by ``UnicodeTokenizer``. An unknown word (``<unk>``) matches
     nothing.
 
     Args:
@@ -364,3 +284,71 @@ def long_answer_metrics(
         },
         "rouge_tokeniser": name,
     }
+
+
+def rouge_tokenizer(language: str, stemming: bool) -> tuple[Tokenizer, str]:
+    """Return what splits text for ROUGE, and its name; a mark of an unknown word is a token.
+
+    Args:
+        language: ``en`` has rouge-score's own, the others of ``LANGUAGES`` ``UnicodeTokenizer``.
+        stemming: of English alone.
+    """
+    if language == "en":
+        how = "with" if stemming else "without"
+        own = DefaultTokenizer(use_stemmer=stemming)
+        return _KeepsUnknown(own), f"rouge-score's, {how} stemming"
+    by_character = language in BY_CHARACTER
+    name = f"Unicode {'characters' if by_character else 'words'}"
+    return _KeepsUnknown(UnicodeTokenizer(by_character)), name
+
+
+class UnicodeTokenizer(Tokenizer):
+    """Words of letters, marks and digits of any script, or these one by one, in lower case.
+
+    rouge-score's own tokeniser drops every letter that is not one of English's 26.
+    """
+
+    def __init__(self, by_character: bool):
+        self.by_character = by_character
+
+    def tokenize(self, text: str) -> list[str]:
+        """Return the tokens of a text."""
+        pattern = CHARACTER if self.by_character else WORD
+        return pattern.findall(composed(text, self.by_character).lower())
+
+
+def _tokens(text: str, language: str) -> list[str]:
+    words = text.split()
+    return list("".join(words)) if language in _ANSWERS_BY_CHARACTER else words
+
+
+def _f1(given: list[str], right: list[str]) -> float:
+    if not given or not right:
+        return float(given == right)
+    shared = sum((Counter(given) & Counter(right)).values())
+    if not shared:
+        return 0.0
+    precision, recall = shared / len(given), shared / len(right)
+    return 2 * precision * recall / (precision + recall)
+
+
+def _columns(scores: Sequence[Score]) -> dict[str, list[float]]:
+    return {name: [float(getattr(s, name)) for s in scores] for name in ("exact_match", "f1")}
+
+
+def _share(right: Sequence[bool]) -> float | None:
+    return sum(right) / len(right) if right else None
+
+
+class _KeepsUnknown(Tokenizer):
+    """Makes a token of each mark of an unknown word, which the tokeniser itself would drop."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        self.tokenizer = tokenizer
+
+    def tokenize(self, text: str) -> list[str]:
+        """Return the tokens of a text."""
+        tokens: list[str] = []
+        for part in MARK.split(text):
+            tokens += [part] if MARK.fullmatch(part) else self.tokenizer.tokenize(part)
+        return tokens

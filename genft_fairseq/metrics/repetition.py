@@ -36,6 +36,23 @@ def mean_repetition(texts: Iterable[Sequence[Hashable]], n: int) -> float | None
     return _mean([value for value in values if value is not None])
 
 
+def inside_repeated(text: Sequence[Hashable], n: int) -> list[bool]:
+    """Tell of each token whether it lies inside an n-gram that occurred earlier in the text.
+
+    Args:
+        text: tokens or words.
+        n: the length of an n-gram, at least 1.
+    """
+    seen: set[tuple[Hashable, ...]] = set()
+    inside = [False] * len(text)
+    for begin in range(len(text) - n + 1):
+        ngram = tuple(text[begin : begin + n])
+        if ngram in seen:
+            inside[begin : begin + n] = [True] * n
+        seen.add(ngram)
+    return inside
+
+
 @dataclass
 class Diversity:
     """Three measures that are published under this name; texts are added one by one.
@@ -96,20 +113,3 @@ def _ngrams(text: Sequence[Hashable], n: int) -> list[tuple[Hashable, ...]]:
 
 def _mean(values: Sequence[float]) -> float | None:
     return math.fsum(values) / len(values) if values else None
-
-
-def inside_repeated(text: Sequence[Hashable], n: int) -> list[bool]:
-    """Tell of each token whether it lies inside an n-gram that occurred earlier in the text.
-
-    Args:
-        text: tokens or words.
-        n: the length of an n-gram, at least 1.
-    """
-    seen: set[tuple[Hashable, ...]] = set()
-    inside = [False] * len(text)
-    for begin in range(len(text) - n + 1):
-        ngram = tuple(text[begin : begin + n])
-        if ngram in seen:
-            inside[begin : begin + n] = [True] * n
-        seen.add(ngram)
-    return inside

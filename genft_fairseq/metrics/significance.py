@@ -66,10 +66,10 @@ def bleu_p_values(
 
 
 def mean_p_value(baseline: Sequence[float], other: Sequence[float], seed: int = 12345) -> float:
-    """Compare the means of a figure that each text has of its own, such as its repetition.
+    """Compare the means of a metric that each text has of its own, such as its repetition.
 
     Args:
-        baseline: the figure of each text under the baseline.
+        baseline: the value of each text under the baseline.
         other: of the same texts, under the other system.
         seed: of the resampling.
 
@@ -77,7 +77,7 @@ def mean_p_value(baseline: Sequence[float], other: Sequence[float], seed: int = 
         the two-sided p-value, at least 1 / 1001.
 
     Raises:
-        UserError: not the same number of texts, fewer than two, or figures that are no numbers.
+        UserError: not the same number of texts, fewer than two, or values that are not finite.
     """
     if len(baseline) != len(other) or len(baseline) < 2:
         raise UserError(
@@ -85,7 +85,7 @@ def mean_p_value(baseline: Sequence[float], other: Sequence[float], seed: int = 
         )
     difference = np.asarray(other, dtype=float) - np.asarray(baseline, dtype=float)
     if not np.isfinite(difference).all():
-        raise UserError("a figure to compare is not a finite number")
+        raise UserError("a value to compare is not a finite number")
     draws = np.random.default_rng(seed).integers(len(difference), size=(SAMPLES, len(difference)))
     resampled = difference[draws].mean(axis=1)
     observed = abs(difference.mean())
@@ -97,12 +97,12 @@ def mean_p_value(baseline: Sequence[float], other: Sequence[float], seed: int = 
 def mean_interval(
     values: Sequence[float], level: float = 0.95, seed: int = 12345
 ) -> list[float] | None:
-    """Return where the mean of a figure lies on resampled test sets: a percentile bootstrap.
+    """Return where the mean of a metric lies on resampled test sets: a percentile bootstrap.
 
     B. Efron, R. Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13.
 
     Args:
-        values: the figure of each text.
+        values: of each text.
         level: the share of the resampled means that lies inside.
         seed: of the resampling.
 
@@ -110,7 +110,7 @@ def mean_interval(
         [low, high]; None for fewer than two texts, of which nothing can be said.
 
     Raises:
-        UserError: a figure is no number.
+        UserError: a value is not finite.
     """
     return ratio_interval(values, [1.0] * len(values), level, seed)
 
@@ -132,11 +132,11 @@ def ratio_interval(
         [low, high]; None for fewer than two texts, of which nothing can be said.
 
     Raises:
-        UserError: a figure is no number.
+        UserError: a value is not finite.
     """
     totals, units = (np.asarray(values, dtype=float) for values in (sums, counts))
     if not np.isfinite(totals).all():
-        raise UserError("a figure to resample is not a finite number")
+        raise UserError("a value to resample is not a finite number")
     if len(totals) < 2:
         return None
     generator = np.random.default_rng(seed)
@@ -169,10 +169,10 @@ def sacrebleu_interval(
 
 
 def over_seeds(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Summarise the figures of runs that differ by their seed alone.
+    """Summarise the metrics of runs that differ by their seed alone.
 
     Args:
-        seeds: the figures of each run by name; at least one, all of the same names.
+        seeds: the metrics of each run by name; at least one, all of the same names.
 
     Returns:
         of each number that every run has ``mean``, ``deviation`` (the standard deviation, by n - 1;

@@ -31,7 +31,7 @@ def translation_metrics(
         references: untouched, as many.
         lowercase: score BLEU and chrF without regard to case; the signatures say so.
         tokenised: both sides are tokenised: ``tokenised_bleu`` in the place of ``bleu``, of words
-            between spaces, which compares with figures of the same tokens only.
+            between spaces, which compares with scores of the same tokens only.
 
     Returns:
         ``bleu`` and ``chrf`` in [0, 100]; ``length_ratio`` of sacreBLEU's tokens; ``rep_1`` to

@@ -1,4 +1,4 @@
-"""Words, and where in a text they stand."""
+"""Words of a text, where they stand, and marks around those that repeat."""
 
 import re
 import unicodedata
@@ -13,6 +13,14 @@ WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
 
 CHARACTER = regex.compile(r"[\p{L}\p{M}\p{N}]")
 
+# A word, a sign of punctuation, or the end of a line.
+_WORD = re.compile(r"\w+|[^\w\s]|\n")
+
+OPEN, CLOSE = "⟦", "⟧"
+
+# Marks of a text's own would be taken for ours.
+NO_MARKS = str.maketrans({OPEN: "[", CLOSE: "]"})
+
 
 class Word(NamedTuple):
     """A word as it is compared, and its place in the text."""
@@ -20,6 +28,14 @@ class Word(NamedTuple):
     word: str
     begin: int
     end: int
+
+
+def words(text: str) -> list[str]:
+    """Split text into words and signs of punctuation, each a word of its own.
+
+    S. Welleck et al. (ICLR 2020, arXiv:1908.04319) count the words of GPT-2's text so.
+    """
+    return _WORD.findall(text)
 
 
 def word_spans(text: str, by_character: bool = False) -> list[Word]:
@@ -42,6 +58,11 @@ def words_of(text: str, by_character: bool = False) -> list[str]:
     return [found.word for found in word_spans(composed(text, False), by_character)]
 
 
+def composed(text: str, by_character: bool) -> str:
+    """Compose letters with their marks: NFC, or NFKC of text that is compared by characters."""
+    return unicodedata.normalize("NFKC" if by_character else "NFC", text)
+
+
 def mark_repeated(text: str, n: int = 3, by_character: bool = False) -> str:
     """Return a text with the words of n-grams that occurred before between marks.
 
@@ -51,36 +72,6 @@ def mark_repeated(text: str, n: int = 3, by_character: bool = False) -> str:
     found = word_spans(text, by_character)
     repeated = inside_repeated([word.word for word in found], n)
     return mark_spans(text, _runs(found, repeated))
-
-
-def _runs(found: Sequence[Word], repeated: Sequence[bool]) -> list[tuple[int, int]]:
-    """The places of repeated words, those of neighbours as one."""
-    runs: list[tuple[int, int]] = []
-    before = False
-    for word, again in zip(found, repeated, strict=True):
-        if again:
-            begin = runs.pop()[0] if before else word.begin
-            runs.append((begin, word.end))
-        before = again
-    return runs
-
-
-OPEN, CLOSE = "⟦", "⟧"
-
-# A word, a sign of punctuation, or the end of a line.
-_WORD = re.compile(r"\w+|[^\w\s]|\n")
-
-
-# Marks of a text's own would be taken for ours.
-NO_MARKS = str.maketrans({OPEN: "[", CLOSE: "]"})
-
-
-def words(text: str) -> list[str]:
-    """Split text into words and signs of punctuation, each a word of its own.
-
-    S. Welleck et al. (ICLR 2020, arXiv:1908.04319) count the words of GPT-2's text so.
-    """
-    return _WORD.findall(text)
 
 
 def mark_spans(text: str, spans: Sequence[tuple[int, int]]) -> str:
@@ -97,6 +88,13 @@ def mark_spans(text: str, spans: Sequence[tuple[int, int]]) -> str:
     return marked + text[done:]
 
 
-def composed(text: str, by_character: bool) -> str:
-    """Compose letters with their marks: NFC, or NFKC of text that is compared by characters."""
-    return unicodedata.normalize("NFKC" if by_character else "NFC", text)
+def _runs(found: Sequence[Word], repeated: Sequence[bool]) -> list[tuple[int, int]]:
+    """The places of repeated words, those of neighbours as one."""
+    runs: list[tuple[int, int]] = []
+    before = False
+    for word, again in zip(found, repeated, strict=True):
+        if again:
+            begin = runs.pop()[0] if before else word.begin
+            runs.append((begin, word.end))
+        before = again
+    return runs

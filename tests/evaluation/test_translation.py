@@ -1,93 +1,64 @@
-"""Reading fairseq-generate's output, and the figures of translations."""
+"""The untouched references of a data folder, beside what fairseq-generate prints of its targets."""
 
 import pytest
-from refusals import refuses
 
-from genft_fairseq.evaluation.predictions import read_generated, read_translations
+from genft_fairseq.evaluation.predictions import parse_generated
+from genft_fairseq.evaluation.translation import generated_metrics
 from genft_fairseq.metrics.translation import translation_metrics
 
-GENERATED = """\
-S-1\tb
-T-1\tB
-H-1\t-0.1\tzwei Wör@@ ter
-D-1\t-0.1\tzwei Wörter
-P-1\t-0.1
-S-0\ta
-H-0\t-0.2\tD-1\tsteht im Text
-D-0\t-0.2\tD-1\tsteht im Text
-Generate test with beam=5: BLEU4 = 1.0
-"""
+RAW = ["Ein Mann läuft, dann schläft er.", "Zwei Hunde.", "Der Bus kommt."]
 
 
-def test_reads_in_the_order_of_the_test_set(tmp_path):
-    path = tmp_path / "generate-test.txt"
-    path.write_text(GENERATED, encoding="utf-8")
-    assert read_translations(path) == ["D-1\tsteht im Text", "zwei Wörter"]
+def folder(path, raw):
+    (path / "raw").mkdir()
+    (path / "raw" / "test.de").write_text("".join(f"{line}\n" for line in raw))
+    symbols = ["▁Ein", "▁Mann", "▁lä", "uft", ",", "▁dann"]
+    (path / "dict.de.txt").write_text("".join(f"{symbol} 1\n" for symbol in symbols))
+    return path
 
 
-def test_a_missing_sentence_is_not_passed_over(tmp_path):
-    path = tmp_path / "generate-test.txt"
-    path.write_text("D-0\t-1\ta\nD-2\t-1\tc\n")
-    with refuses(path):
-        read_translations(path)
+def output(targets, written):
+    lines = [
+        f"T-{i}\t{target}\nH-{i}\t-1\t{text}\nD-{i}\t-1\t{text}\n"
+        for i, (target, text) in enumerate(zip(targets, written, strict=True))
+    ]
+    return parse_generated("".join(lines), "output")
 
 
-def test_figures():
-    references = ["der Hund läuft über die Wiese", "ein Mann liest"]
-    perfect = translation_metrics(references, references)
-    assert perfect["bleu"] == pytest.approx(100)
-    assert perfect["chrf"] == pytest.approx(100)
-    assert perfect["length_ratio"] == 1
-    assert "tok:13a" in perfect["bleu_signature"] and "nc:6" in perfect["chrf_signature"]
-    # Eight words for nine, and a sentence that says a 4-gram twice: 1 of 5 4-grams repeats.
-    repeating = translation_metrics(["a b c d a b c d", "x"], references)
-    assert repeating["bleu"] < 5
-    assert repeating["rep_4"] == pytest.approx(1 / 5)
-    # Of 8 words, 7 bigrams and 6 trigrams; the second sentence, one word, counts for n = 1 only.
-    assert repeating["rep_1"] == pytest.approx((4 / 8 + 0) / 2)
-    assert repeating["rep_2"] == pytest.approx(3 / 7)
-    assert repeating["rep_3"] == pytest.approx(2 / 6)
-    with refuses(1, 2):
-        translation_metrics(["a"], references)
+@pytest.mark.parametrize(
+    "targets",
+    [
+        ["<<unk>> Mann läuft, <<unk>> schläft er.", "Zwei <<unk>>", "<<unk>> Bus <<unk>>"],
+        ["▁Ein <<unk>> uft , <<unk>> ▁er .", "<<unk>> ▁Hunde .", "<<unk>> <<unk>> <<unk>>"],
+    ],
+)
+def test_targets_with_unknown_words_are_those_of_the_references(tmp_path, targets):
+    """They may stand for anything, wherever they are; the score is of the text."""
+    written = ["Ein Mann <unk>, dann schläft er.", "Zwei Hunde.", "Der <unk>"]
+    metrics, file = generated_metrics(output(targets, written), folder(tmp_path, RAW), "test", "de")
+    assert file == tmp_path / "raw" / "test.de"
+    assert metrics == translation_metrics(written, RAW)
 
 
-def known_only(text):
-    """The text with words of no letters in common in the place of unknown ones."""
-    return text.replace("<<unk>>", "ρρρρρ").replace("<unk>", "ωωωωω").replace("⁇", "ωωωωω")
+@pytest.mark.parametrize("capitals", [True, False])
+def test_targets_without_capitals_are_scored_without_regard_to_case(tmp_path, capitals):
+    """Where no manifest says that they were taken away."""
+    targets = RAW if capitals else [line.lower() for line in RAW]
+    written = [line.lower() for line in RAW]
+    metrics, _ = generated_metrics(output(targets, written), folder(tmp_path, RAW), "test", "de")
+    assert metrics == translation_metrics(written, RAW, lowercase=not capitals)
+    assert (metrics["bleu"] == pytest.approx(100)) == (not capitals)
 
 
-def test_an_unknown_word_matches_nothing():
-    references = ["der <<unk>> läuft", "ein <unk> unk < > nk", "er ⁇ nun."]
-    translations = ["der <unk> läuft", "ein <unk> unk", "er ⁇ <unk>."]
-    right = [known_only(r).replace("ωωωωω", "ρρρρρ") for r in references]
-    for tokenised in (False, True):
-        found = translation_metrics(translations, references, tokenised=tokenised)
-        assert found == {
-            **translation_metrics([known_only(t) for t in translations], right, tokenised=tokenised)
-        }
-    only = translation_metrics(["<unk> <unk>"] * 3, ["u n k <unk>", "<<unk>>", "unk"])
-    assert only["chrf"] == only["bleu"] == 0
-    assert only["rep_1"] == 0.5  # of one text: the same word twice
-
-
-@pytest.mark.parametrize("subword", ["Hun@@ de", "Hun@@", "▁Hun de"])
-def test_subwords_do_not_compare_with_words(subword):
-    """Whichever side holds them; figures of both in subwords are a choice."""
-    words = ["Hunde bellen", "x@y @@ a@@b"]
-    for sides in (([subword, "b"], words), (words, [subword, "b"])):
-        with refuses(subword):
-            translation_metrics(*sides)
-    assert translation_metrics([subword], [subword], tokenised=True)["length_ratio"] == 1
-
-
-def test_of_several_hypotheses_the_first_is_read(tmp_path):
-    path = tmp_path / "generate-test.txt"
-    path.write_text("H-0\t-1\ta@@ b\nD-0\t-1\tab\nH-0\t-2\tc\nD-0\t-2\tc\n")
-    found = read_generated(path)
-    assert (found.hypotheses, found.detokenised, found.targets) == (["a@@ b"], ["ab"], [""])
-
-
-def test_without_regard_to_case():
-    metrics = translation_metrics(["Der HUND läuft über"], ["der Hund läuft über"], lowercase=True)
-    assert metrics["bleu"] == pytest.approx(100) and metrics["chrf"] == pytest.approx(100)
-    assert "case:lc" in metrics["bleu_signature"] and "case:lc" in metrics["chrf_signature"]
+@pytest.mark.parametrize(
+    "targets",
+    [
+        ["Kein <<unk>> läuft.", "<<unk>> Hund.", "Der Bus kommt."],
+        ["er <<unk>> Ein", "Hunde <<unk>> Zwei", "<<unk>> Der Bus kommt. <<unk>> Der"],
+        ["<<unk>> Mann <<unk>> Ein <<unk>>", "Zwei <<unk>> Zwei <<unk>>", "Bus <<unk>>"],
+    ],
+)
+def test_targets_of_another_text(tmp_path, targets):
+    """What is known of a target stands in the line, in order, or it is another line's."""
+    metrics, file = generated_metrics(output(targets, RAW), folder(tmp_path, RAW), "test", "de")
+    assert file is None and "tokenised_bleu" in metrics
