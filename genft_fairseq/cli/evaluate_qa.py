@@ -10,7 +10,6 @@ from rich.table import Table
 from genft_fairseq.cli.measuring import (
     DECODING,
     FILE,
-    LANGUAGES,
     POSITIVE,
     READ,
     bpe_option,
@@ -30,6 +29,7 @@ from genft_fairseq.cli.measuring import (
     write_outputs,
 )
 from genft_fairseq.data.fid_json import PassageOrder
+from genft_fairseq.metrics.words import LANGUAGES
 
 ANSWERS = {
     "exact_match": "exact match, %",

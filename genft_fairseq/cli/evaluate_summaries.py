@@ -12,7 +12,6 @@ from rich.text import Text
 from genft_fairseq.cli.measuring import (
     DECODING,
     FILE,
-    LANGUAGES,
     POSITIVE,
     READ,
     Finite,
@@ -32,6 +31,7 @@ from genft_fairseq.cli.measuring import (
     tokenizer_option,
     write_outputs,
 )
+from genft_fairseq.metrics.words import LANGUAGES
 
 ROUGE = {
     "rouge_1": "ROUGE-1",

@@ -26,12 +26,6 @@ FILE = click.Path(dir_okay=False)
 
 READ = click.Path(exists=True, dir_okay=False)
 
-# metrics/question_answering.py says what they mean; it is not imported for --help.
-LANGUAGES = (
-    *("en", "de", "es", "vi", "ar", "hi", "zh"),
-    *("ko", "ja", "th", "lo", "km", "my", "other"),
-)
-
 # What Decoding holds.
 DECODING = ("beam", "max_len_b", "lenpen", "no_repeat_ngram_size", "batch_size")
 

@@ -248,7 +248,6 @@ def require_known(rows: TokenRows, loaded: LoadedModel, split: str) -> None:
 
 
 def _require_same_dictionary(state: dict[str, Any], data: str, path: str) -> None:
-    """fairseq would speak of the size of a tensor."""
     file = os.path.join(data, "dict.txt")
     embedded = (state.get("model") or {}).get("decoder.embed_tokens.weight")
     if "model" in state and any(name.startswith("encoder.") for name in state["model"]):
@@ -258,6 +257,21 @@ def _require_same_dictionary(state: dict[str, Any], data: str, path: str) -> Non
             f"{data} holds no dict.txt: a language model's data is what fairseq-preprocess "
             f"--only-source makes"
         )
+    _require_size(embedded, file, path)
+
+
+def _require_dictionaries(
+    state: dict[str, Any], data: str, path: str, languages: Sequence[str]
+) -> None:
+    for language, side in zip(languages, ("encoder", "decoder"), strict=True):
+        file = os.path.join(data, f"dict.{language}.txt")
+        if not os.path.exists(file):
+            raise UserError(f"{data} holds no dict.{language}.txt, with which {path} was trained")
+        _require_size(state["model"].get(f"{side}.embed_tokens.weight"), file, path)
+
+
+def _require_size(embedded: Tensor | None, file: str, path: str) -> None:
+    """Refuse a dictionary of another size; fairseq would speak of the size of a tensor."""
     if embedded is None:
         return
     symbols = len(Dictionary.load(file))
@@ -266,20 +280,3 @@ def _require_same_dictionary(state: dict[str, Any], data: str, path: str) -> Non
             f"{path} was trained with a dictionary of {len(embedded)} symbols, but {file} has "
             f"{symbols}: give the data it was trained on, or data made with its dictionary"
         )
-
-
-def _require_dictionaries(
-    state: dict[str, Any], data: str, path: str, languages: Sequence[str]
-) -> None:
-    """fairseq would speak of the size of a tensor."""
-    for language, side in zip(languages, ("encoder", "decoder"), strict=True):
-        file = os.path.join(data, f"dict.{language}.txt")
-        if not os.path.exists(file):
-            raise UserError(f"{data} holds no dict.{language}.txt, with which {path} was trained")
-        embedded = state["model"].get(f"{side}.embed_tokens.weight")
-        symbols = len(Dictionary.load(file))
-        if embedded is not None and len(embedded) != symbols:
-            raise UserError(
-                f"{path} was trained with a dictionary of {len(embedded)} symbols, but {file} has "
-                f"{symbols}: give the data it was trained on, or data made with its dictionary"
-            )

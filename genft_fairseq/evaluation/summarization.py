@@ -18,7 +18,6 @@ from genft_fairseq.evaluation.decoding import Decoding, decode
 from genft_fairseq.evaluation.loading import Progress, load_encoder_decoder, open_split
 from genft_fairseq.evaluation.predictions import detokeniser, read_predictions, read_text
 from genft_fairseq.evaluation.translation import RAW_FOLDER
-from genft_fairseq.metrics.question_answering import BY_CHARACTER
 from genft_fairseq.metrics.summarization import (
     Example,
     Scored,
@@ -29,7 +28,7 @@ from genft_fairseq.metrics.summarization import (
     plain,
     summary_metrics,
 )
-from genft_fairseq.metrics.words import mark_repeated
+from genft_fairseq.metrics.words import BY_CHARACTER, mark_repeated
 
 _BINARIZED = re.compile(r".+\.(?P<source>[^.-]+)-(?P<target>[^.-]+)\.(?P=source)\.idx")
 

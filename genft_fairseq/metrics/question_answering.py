@@ -27,18 +27,9 @@ from rouge_score.tokenizers import DefaultTokenizer, Tokenizer
 from genft_fairseq.errors import UserError
 from genft_fairseq.metrics.significance import mean_interval, mean_p_value
 from genft_fairseq.metrics.unknown_words import MARK, marked
-from genft_fairseq.metrics.words import CHARACTER, WORD, composed
+from genft_fairseq.metrics.words import BY_CHARACTER, CHARACTER, LANGUAGES, WORD, composed
 
-# The first seven are MLQA's.  ``other``: words between spaces, no articles (French, Russian, ...).
-LANGUAGES = (
-    *("en", "de", "es", "vi", "ar", "hi", "zh"),
-    *("ko", "ja", "th", "lo", "km", "my", "other"),
-)
-
-# Languages whose words are characters: no spaces between words, or endings attached to them.
-BY_CHARACTER = frozenset({"ko", "zh", "ja", "th", "lo", "km", "my"})
-
-# Of these, MLQA has a rule of its own for answers in Chinese.
+# Of the languages compared by characters, MLQA has a rule of its own for answers in Chinese.
 _ANSWERS_BY_CHARACTER = BY_CHARACTER - {"zh"}
 
 # Korean has spaces between words, and KorQuAD's exact match sees them.
@@ -255,7 +246,7 @@ def long_answer_metrics(
     Args:
         predictions: an answer a question.
         answers: the right ones of each question, at least one each.
-        language: one of ``question_answering.LANGUAGES``.
+        language: one of ``LANGUAGES``.
 
     Returns:
         ``bleu`` in [0, 100], ``bleu_signature``, ``rouge_1``, ``rouge_2`` and ``rouge_l`` in

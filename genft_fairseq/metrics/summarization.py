@@ -20,11 +20,11 @@ from typing import Any
 import regex
 from rouge_score.rouge_scorer import RougeScorer
 
-from genft_fairseq.metrics.question_answering import BY_CHARACTER, rouge_tokenizer
+from genft_fairseq.metrics.question_answering import rouge_tokenizer
 from genft_fairseq.metrics.repetition import repetition
 from genft_fairseq.metrics.significance import mean_interval, mean_p_value
 from genft_fairseq.metrics.unknown_words import marked
-from genft_fairseq.metrics.words import words_of
+from genft_fairseq.metrics.words import BY_CHARACTER, words_of
 
 ROUGE = {
     "rouge1": "rouge_1",
@@ -129,7 +129,7 @@ class SummaryScorer:
     lower case; letters one by one in the languages of ``BY_CHARACTER``.
 
     Args:
-        language: one of ``question_answering.LANGUAGES``.
+        language: one of ``LANGUAGES``.
         stemming: of English, by Porter's algorithm.
     """
 

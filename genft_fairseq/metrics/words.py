@@ -1,4 +1,4 @@
-"""Words of a text, where they stand, and marks around those that repeat."""
+"""Words of a text by language, where they stand, and marks around those that repeat."""
 
 import re
 import unicodedata
@@ -8,6 +8,15 @@ from typing import NamedTuple
 import regex
 
 from genft_fairseq.metrics.repetition import inside_repeated
+
+# The first seven are MLQA's.  ``other``: words between spaces, no articles (French, Russian, ...).
+LANGUAGES = (
+    *("en", "de", "es", "vi", "ar", "hi", "zh"),
+    *("ko", "ja", "th", "lo", "km", "my", "other"),
+)
+
+# Languages whose words are characters: no spaces between words, or endings attached to them.
+BY_CHARACTER = frozenset({"ko", "zh", "ja", "th", "lo", "km", "my"})
 
 WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
 
@@ -43,8 +52,7 @@ def word_spans(text: str, by_character: bool = False) -> list[Word]:
 
     Args:
         text: composed (NFC).
-        by_character: each letter or digit is a word, as in ``BY_CHARACTER`` of
-            ``question_answering``.
+        by_character: each letter or digit is a word, as in ``BY_CHARACTER``.
     """
     pattern = CHARACTER if by_character else WORD
     return [
