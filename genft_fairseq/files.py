@@ -1,12 +1,12 @@
-"""Reading lines with their numbers, and writing files and folders atomically.
+"""Files: lines with their numbers, atomic writes, locks.
 
-Lines of UTF-8 text with their numbers, so that an error can say which one it is about.
-
-A folder that is written whole or not at all.
+A file or folder that is written here is found whole or not at all: it is written under another name
+beside its own, and renamed at the end.
 """
 
 import contextlib
 import errno
+import fcntl
 import gzip
 import hashlib
 import os
@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from genft_fairseq.errors import UserError, require_regular
+
+LOCK = "lock"  # the name of the lock file in a folder that one run at a time works in
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -48,6 +50,15 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise UserError(f"{path} cannot be read{beyond}: {reason}") from None
 
 
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def require_new(folder: Path) -> None:
     """Refuse a folder that already holds something.
 
@@ -58,6 +69,67 @@ def require_new(folder: Path) -> None:
         raise UserError(f"{folder} is a file: name a new folder")
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty: name a new folder")
+
+
+def require_writable(flag: str, path: Path) -> None:
+    """Try to write where a file will be written later; nothing is left behind, no folder either.
+
+    Raises:
+        UserError: it cannot be written, or is a device or a pipe, whose place a file would take;
+            the message names the flag.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"{flag} {path} is not a regular file")
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{flag} {path} cannot be written: {error.strerror}") from error
+
+
+def write_atomic(path: Path, content: str | bytes | Iterable[str]) -> None:
+    """Write a file atomically.
+
+    Args:
+        path: of the file; its folder is made where there is none.
+        content: the whole, or its parts in order.
+
+    Raises:
+        UserError: it cannot be written: the disk is full, say.
+    """
+    with atomic_file(path) as partial:
+        if isinstance(content, bytes):
+            partial.write_bytes(content)
+        else:
+            with partial.open("w", encoding="utf-8") as file:
+                file.writelines([content] if isinstance(content, str) else content)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Give a path beside the one asked for; the file written there takes its name at the end.
+
+    Args:
+        path: of the file; its folder is made where there is none.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -85,53 +157,48 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+@contextmanager
+def locked(folder: Path, holder: str) -> Iterator[int]:
+    """Hold the lock of a folder, which is made where there is none.
 
+    The lock is held as long as any process has its file descriptor open: a child that inherits it
+    keeps the lock even where this process is killed.
 
-def require_writable(flag: str, path: Path) -> None:
-    """Try to write where a file will be written later; nothing is left behind, no folder either.
+    Args:
+        folder: that holds the lock file.
+        holder: what holds the lock where this process cannot have it, for the message.
 
-    Raises:
-        UserError: it cannot be written, or is a device or a pipe, whose place a file would take;
-            the message names the flag.
-    """
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise UserError(f"{flag} {path} is not a regular file")
-    folder = path.absolute().parent
-    while not folder.exists():
-        folder = folder.parent
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(f"{flag} {path} cannot be written: {error.strerror}") from error
-
-
-def write_atomic(path: Path, content: str | bytes | Iterable[str]) -> None:
-    """Write a file, given at once or in parts, so that it is never found half-written.
+    Yields:
+        The file descriptor.
 
     Raises:
-        UserError: it cannot be written: the disk is full, say.
+        UserError: another process holds the lock, or the folder cannot be written.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, bytes):
-            partial.write_bytes(content)
-        else:
-            with partial.open("w", encoding="utf-8") as file:
-                file.writelines([content] if isinstance(content, str) else content)
-        os.replace(partial, path)
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = (folder / LOCK).open("a")
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+        raise UserError(f"{folder} cannot be written: {error.strerror or error}") from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"{holder} works in {folder}") from error
+        except OSError as error:
+            raise UserError(f"{folder / LOCK} cannot be locked: {error.strerror}") from error
+        yield stream.fileno()
+
+
+def is_locked(folder: Path) -> bool:
+    """Tell whether a process holds the lock of a folder."""
+    lock = folder / LOCK
+    if not lock.is_file():
+        return False
+    try:
+        with lock.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

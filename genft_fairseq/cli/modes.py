@@ -18,7 +18,7 @@ from genft_fairseq.cli.child_process import PassingOn, run, runnable
 from genft_fairseq.cli.measuring import tell
 from genft_fairseq.errors import UserError
 from genft_fairseq.experiments.data_folders import flag_values, has_flag, target_language
-from genft_fairseq.experiments.strategies import STRATEGIES, TASKS
+from genft_fairseq.experiments.strategies import ALIASES, NAMES, TASKS
 from genft_fairseq.files import write_atomic
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ class TranslationView:
 
 FOLDER = click.Path(path_type=Path)
 
+_ALIASES = ", ".join(f"{alias} for {name}" for alias, name in ALIASES.items())
+
 _EITHER = "checkpoints/STRATEGY or checkpoints/STRATEGY-finetuned, whichever there is"
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -101,8 +103,10 @@ def _options(*, strategy: dict[str, Any], save_dir: str = "checkpoints/STRATEGY"
         click.argument("data"),
         click.option(
             "--strategy",
-            type=click.Choice(list(STRATEGIES)),
-            help="What is trained, by its criterion and task.",
+            type=click.Choice(list(NAMES)),
+            callback=lambda _context, _option, value: NAMES[value],
+            help="Training strategy: a criterion and a task. "
+            f"Aliases: {_ALIASES}; folders have the name that an alias stands for.",
             **strategy,
         ),
         click.option("--task", type=click.Choice(TASKS), help="Default: what DATA looks like."),

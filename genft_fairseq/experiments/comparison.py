@@ -1,21 +1,17 @@
-"""The jobs of a comparison: checked, run side by side, resumed.
+"""A comparison at work: its jobs are planned, checked, run side by side, and resumed.
 
-What must hold before a comparison starts, and the output folder that it holds while it works.
-
-The jobs of a comparison, run side by side, and continued where an earlier call stopped.
+``plan`` lists the jobs, ``check`` refuses what could not become one table, ``claimed`` holds the
+output folder, and ``run_jobs`` runs what an earlier call has not finished.
 """
 
 import contextlib
-import fcntl
 import json
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import IO, Protocol
 
 from genft_fairseq.errors import UserError, require_regular
 from genft_fairseq.evaluation.predictions import read_lines
@@ -30,6 +26,7 @@ from genft_fairseq.experiments.decoding_run import (
     output_file,
 )
 from genft_fairseq.experiments.job import TROUBLE, Job, program
+from genft_fairseq.experiments.progress import View
 from genft_fairseq.experiments.save_folders import read_baseline
 from genft_fairseq.experiments.training_run import (
     LAST,
@@ -39,9 +36,67 @@ from genft_fairseq.experiments.training_run import (
     run_folder,
     train_command,
 )
-from genft_fairseq.files import require_writable, write_atomic
+from genft_fairseq.files import locked, require_writable, write_atomic
 
 RECORD = "comparison.json"
+POLL_SECONDS = 0.2
+
+
+def plan(comparison: Comparison) -> list[Job]:
+    """Return every job of a comparison, in the order in which they are started."""
+    generating = device_flags(comparison.generate)
+    sentences = len(read_lines(comparison.references))
+
+    def decode(
+        title: tuple[str, int | None, str],
+        output: Path,
+        needs: Sequence[TrainingRun],
+        checkpoint: Callable[[], Path | None],
+        flags: Sequence[str] = (),
+    ) -> DecodingRun:
+        def command(path: Path) -> list[str]:
+            return generate_command(comparison, path, flags, generating)
+
+        return DecodingRun(title, output, needs, command, checkpoint, sentences)
+
+    baseline = partial(Path, comparison.baseline)
+    jobs: list[Job] = [decode((BASELINE, None, DECODE), baseline_output(comparison), (), baseline)]
+    training = device_flags(comparison.train)
+    for seed in comparison.seeds:
+        runs = [
+            TrainingRun(
+                entry=entry,
+                seed=seed,
+                folder=run_folder(comparison, entry, seed),
+                words=train_command(comparison, entry, seed, training),
+                updates=comparison.updates,
+            )
+            for entry in comparison.strategies
+        ]
+        jobs += _jobs_of_seed(comparison, seed, runs, decode)
+    return jobs
+
+
+def _jobs_of_seed(
+    comparison: Comparison,
+    seed: int,
+    runs: Sequence[TrainingRun],
+    decode: Callable[..., DecodingRun],
+) -> Iterator[Job]:
+    standard = next(run for run in runs if run.row == comparison.standard.name)
+    # First, because its time is what the others are given.
+    for run in sorted(runs, key=lambda run: run is not standard):
+        yield run
+        output = output_file(comparison, run.entry, seed)
+        yield decode((run.row, seed, DECODE), output, (run,), partial(Path, run.folder / LAST))
+        if run is not standard:
+            checkpoint = partial(equal_time_path, run, standard)
+            output = output_file(comparison, run.entry, seed, EQUAL_TIME)
+            yield decode((run.row, seed, EQUAL_TIME), output, (run, standard), checkpoint)
+    for entry in comparison.decodings:
+        last = partial(Path, standard.folder / LAST)
+        output = output_file(comparison, entry, seed)
+        yield decode((entry.name, seed, DECODE), output, (standard,), last, entry.flags)
 
 
 def check(comparison: Comparison, jobs: Sequence[Job]) -> None:
@@ -125,12 +180,8 @@ def claimed(comparison: Comparison) -> Iterator[None]:
     Raises:
         UserError: it cannot be written, or another call works there.
     """
-    with _lock_file(comparison.output) as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(f"another genft compare works in {comparison.output}") from error
-        require_writable("output", comparison.output / RECORD)
+    require_writable("output", comparison.output / RECORD)
+    with locked(comparison.output, "another genft compare"):
         if _has_other_baseline(comparison):  # the wrong one, of which nothing was trained
             baseline_output(comparison).unlink(missing_ok=True)
         record = {
@@ -141,97 +192,12 @@ def claimed(comparison: Comparison) -> Iterator[None]:
         yield
 
 
-def _lock_file(output: Path) -> IO[str]:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        return (output / "lock").open("a")
-    except OSError as error:
-        raise UserError(f"output {output} cannot be written: {error.strerror}") from error
-
-
-POLL_SECONDS = 0.2
-
-
 class Interrupted(Exception):
     """A signal asked the comparison to stop."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.number = number
-
-
-class View(Protocol):
-    """What is told about the jobs while they run."""
-
-    def started(self, job: Job) -> None:
-        """Tell that a job was started."""
-
-    def ended(self, job: Job) -> None:
-        """Tell that a job is finished, has failed, or is skipped."""
-
-    def refresh(self) -> None:
-        """Show how far the running jobs are."""
-
-
-def plan(comparison: Comparison) -> list[Job]:
-    """Return every job of a comparison, in the order in which they are started."""
-    decode = _Decoder(
-        comparison, device_flags(comparison.generate), len(read_lines(comparison.references))
-    )
-    baseline = partial(Path, comparison.baseline)
-    jobs: list[Job] = [decode((BASELINE, None, DECODE), baseline_output(comparison), (), baseline)]
-    device = device_flags(comparison.train)
-    for seed in comparison.seeds:
-        runs = [
-            TrainingRun(
-                *(entry, seed, run_folder(comparison, entry, seed)),
-                *(train_command(comparison, entry, seed, device), comparison.updates),
-            )
-            for entry in comparison.strategies
-        ]
-        jobs += _jobs_of_seed(comparison, seed, runs, decode)
-    return jobs
-
-
-@dataclass(frozen=True)
-class _Decoder:
-    """Makes the jobs that decode the test set."""
-
-    comparison: Comparison
-    device: list[str]
-    sentences: int
-
-    def __call__(
-        self,
-        title: tuple[str, int | None, str],
-        output: Path,
-        needs: Sequence[TrainingRun],
-        checkpoint: Callable[[], Path | None],
-        flags: Sequence[str] = (),
-    ) -> DecodingRun:
-        def command(path: Path) -> list[str]:
-            return generate_command(self.comparison, path, flags, self.device)
-
-        return DecodingRun(title, output, needs, command, checkpoint, self.sentences)
-
-
-def _jobs_of_seed(
-    comparison: Comparison, seed: int, runs: Sequence[TrainingRun], decode: _Decoder
-) -> Iterator[Job]:
-    standard = next(run for run in runs if run.row == comparison.standard.name)
-    # First, because its time is what the others are given.
-    for run in sorted(runs, key=lambda run: run is not standard):
-        yield run
-        output = output_file(comparison, run.entry, seed)
-        yield decode((run.row, seed, DECODE), output, (run,), partial(Path, run.folder / LAST))
-        if run is not standard:
-            checkpoint = partial(equal_time_path, run, standard)
-            output = output_file(comparison, run.entry, seed, EQUAL_TIME)
-            yield decode((run.row, seed, EQUAL_TIME), output, (run, standard), checkpoint)
-    for entry in comparison.decodings:
-        last = partial(Path, standard.folder / LAST)
-        output = output_file(comparison, entry, seed)
-        yield decode((entry.name, seed, DECODE), output, (standard,), last, entry.flags)
 
 
 def run_jobs(jobs: Sequence[Job], comparison: Comparison, view: View) -> None:

@@ -1,8 +1,8 @@
-"""The YAML file of ``genft compare``: strategies and decodings, read and checked.
+"""The YAML file of ``genft compare``, read and checked: every mistake is refused in one line.
 
-The rows of a comparison: strategies and ways of decoding, with their flags.
-
-The YAML file of ``genft compare``: read, checked, and refused in one line.
+A comparison has a row for each entry of ``strategies`` and ``decodings``.  A strategy may be named
+by its alias; the row, its folder and the results then have the strategy's own name, unless the
+entry has a ``name``.
 """
 
 import difflib
@@ -23,7 +23,7 @@ import yaml
 from genft_fairseq.errors import UserError, require_regular
 from genft_fairseq.evaluation.predictions import read_lines
 from genft_fairseq.experiments.data_folders import flag_values, has_flag
-from genft_fairseq.experiments.strategies import STANDARD, STRATEGIES, strategy_flags
+from genft_fairseq.experiments.strategies import NAMES, STANDARD
 from genft_fairseq.metrics.translation import subword_line
 
 ENTRY_KEYS = {"strategy": ("name", "strategy", "flags"), "decoding": ("name", "flags")}
@@ -135,9 +135,9 @@ def _entry(value: Any, kind: str, data: Path) -> Entry:
     if name is not None and not isinstance(name, str):
         raise UserError(f"the name of a {kind} must be text (put it in quotes), but is {name}")
     if kind == "strategy":
-        if strategy not in STRATEGIES:
-            raise UserError(f"there is no strategy {strategy}{nearest(strategy, [*STRATEGIES])}")
-        strategy_flags(strategy, "translation")  # raises where it is for another task
+        if strategy not in NAMES:
+            raise UserError(f"there is no strategy {strategy}{nearest(strategy, [*NAMES])}")
+        strategy = NAMES[strategy]
     name = name or strategy
     if not name:
         raise UserError(f"a {kind} has no name")

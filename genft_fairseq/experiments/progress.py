@@ -139,5 +139,8 @@ class LiveView:
         return Group(table, ProgressBar(len(self.jobs), done, width=60), Text(line))
 
 
+View = LineView | LiveView
+
+
 def _is_over(job: Job) -> bool:
     return job.state not in ("waiting", "running")

@@ -1,16 +1,11 @@
-"""Save folders: which checkpoint to use, what training started from, who trains there.
-
-What a save folder holds: the checkpoint to use, and whether its training is finished.
-
-What a save folder was begun from, and that only one run at a time trains in it.
+"""Save folders: the default one of a strategy, its best checkpoint, and what it was begun from.
 
 fairseq goes on from ``checkpoint_last.pt`` wherever there is one, and then ignores
 ``--finetune-from-model`` without a word.  ``genft.json`` beside the checkpoints says which baseline
-they come from, so that another one is refused.
+they come from, so that another one is refused.  One run at a time trains in a folder.
 """
 
 import contextlib
-import fcntl
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +14,9 @@ from pathlib import Path
 from genft_fairseq.errors import UserError, require_regular
 from genft_fairseq.experiments.data_folders import flag_values, has_flag
 from genft_fairseq.experiments.training_log import LAST, read_checkpoint
-from genft_fairseq.files import file_sha256, require_writable, write_atomic
+from genft_fairseq.files import LOCK, file_sha256, locked, require_writable, write_atomic
+
+RECORD = "genft.json"
 
 # With these fairseq-train does not go on from the updates that checkpoint_last.pt counts.
 _ANOTHER_START = ("--reset-optimizer", "--restore-file", "--checkpoint-suffix")
@@ -93,11 +90,6 @@ def max_update(flags: Sequence[str]) -> int | None:
     """Return what the last ``--max-update`` says; None where there is none, or no number."""
     found = flag_values(flags, "--max-update")
     return int(found[-1]) if found and found[-1].isdecimal() else None
-
-
-RECORD = "genft.json"
-
-LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -201,16 +193,9 @@ def record_beginning(save_dir: Path, beginning: Beginning, command: str) -> None
 def training_lock(save_dir: Path) -> Iterator[int]:
     """Make the folder and hold its lock, a file descriptor that the training run inherits.
 
-    It is held as long as any process has it open, so a run keeps it even where genft is killed.
-
     Raises:
         UserError: another run has it, or the folder cannot be written.
     """
     require_writable("--save-dir", save_dir / LOCK)
-    save_dir.mkdir(parents=True, exist_ok=True)
-    with (save_dir / LOCK).open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"another run is training in {save_dir}") from error
-        yield stream.fileno()
+    with locked(save_dir, "another training run") as lock:
+        yield lock

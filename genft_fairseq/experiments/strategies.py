@@ -1,4 +1,4 @@
-"""The strategies by the names people type, and the fairseq flags that each of them stands for."""
+"""The training strategies: the names people type, and the fairseq flags that each stands for."""
 
 from dataclasses import dataclass
 
@@ -14,17 +14,19 @@ class Strategy:
     """A way of training, as fairseq flags.
 
     Attributes:
-        name: what people type after ``--strategy``.
+        name: what folders, results and tables call it.
         summary: one line for help texts and tables.
         criterion: ``--criterion`` and its flags.
+        alias: another name for it that people type; empty where there is none.
         task_prefix: put before the task's name (the tasks of this package have fairseq's names).
         task_flags: the task's own flags.
-        tasks: for which of fairseq's tasks there is such a strategy.
+        tasks: the fairseq tasks that it is for.
     """
 
     name: str
     summary: str
     criterion: tuple[str, ...]
+    alias: str = ""
     task_prefix: str = ""
     task_flags: tuple[str, ...] = ()
     tasks: tuple[str, ...] = TASKS
@@ -42,11 +44,13 @@ STRATEGIES = {
             "auxiliary",
             "plus the loss of the first token",
             ("first_token_auxiliary",),
+            alias="first-token",
         ),
         Strategy(
             "recurrent",
             "every input is the decoder's own prediction from a first pass",
             ("label_smoothed_cross_entropy",),
+            alias="scheduled-sampling",
             task_prefix="scheduled_sampling_",
             task_flags=("--gold-schedule", "constant"),  # of probability 0, its default
         ),
@@ -54,6 +58,7 @@ STRATEGIES = {
             "generative",
             "some updates on the model's own free-running continuation",
             ("generative_rollout",),
+            alias="rollout",
         ),
         Strategy("scalegrad", "novel tokens rescaled by gamma", ("scalegrad",)),
         Strategy("unlikelihood", "tokens already seen made unlikely", ("unlikelihood",)),
@@ -71,12 +76,17 @@ STRATEGIES = {
     )
 }
 
+ALIASES = {strategy.alias: name for name, strategy in STRATEGIES.items() if strategy.alias}
+
+# By every name that people type, the name that folders, results and tables have.
+NAMES = {name: name for name in STRATEGIES} | ALIASES
+
 
 def strategy_flags(name: str, task: str) -> list[str]:
     """Return the flags of ``fairseq-train`` that a strategy stands for.
 
     Args:
-        name: of the strategy.
+        name: a key of ``STRATEGIES``.
         task: ``translation`` or ``language_modeling``.
 
     Returns:
@@ -84,10 +94,8 @@ def strategy_flags(name: str, task: str) -> list[str]:
         wins.
 
     Raises:
-        UserError: no such strategy, or not for this task.
+        UserError: the strategy is not for this task.
     """
-    if name not in STRATEGIES:
-        raise UserError(f"there is no strategy {name}; choose from {', '.join(STRATEGIES)}")
     strategy = STRATEGIES[name]
     if task not in strategy.tasks:
         raise UserError(f"strategy {name} is for {', '.join(strategy.tasks)}, but not for {task}")

@@ -1,6 +1,5 @@
 """One run of fairseq-train: its folder, its command, and going on where it stopped."""
 
-import fcntl
 import json
 import math
 import shlex
@@ -22,7 +21,7 @@ from genft_fairseq.experiments.training_log import (
     read_training_log,
     token_loss,
 )
-from genft_fairseq.files import write_atomic
+from genft_fairseq.files import locked, write_atomic
 
 SAMPLE_SECONDS = 1.0
 
@@ -136,19 +135,14 @@ class TrainingRun(Job):
         return False
 
     def start(self, environment: dict[str, str], pass_fds: Sequence[int] = ()) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # The command inherits the lock and holds it as long as it lives, even where we die.
-        with (self.folder / "lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UserError(f"another command is training in {self.folder}") from error
+        # The command inherits the lock, and holds it even where this process is killed.
+        with locked(self.folder, "another training run") as lock:
             self._read_usage()
             write_atomic(self.folder / "command", shlex.join(self.command) + "\n")
             self.read_to = self.log.stat().st_size if self.log.exists() else 0
             if (self.folder / LAST).exists():
                 self.resumed_at = read_checkpoint(self.folder / LAST).updates / self.updates
-            super().start(environment, (*pass_fds, lock.fileno()))
+            super().start(environment, (*pass_fds, lock))
 
     def _read_usage(self) -> None:
         path = self.folder / "usage.json"

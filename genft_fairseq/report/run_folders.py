@@ -5,7 +5,6 @@ Whether a run of training is finished, going on, crashed or stopped, as its fold
 Finding the runs that lie in what a user names: folders, logs, results and evaluations.
 """
 
-import fcntl
 import json
 import os
 import re
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.experiments.save_folders import LOCK
 from genft_fairseq.experiments.training_log import LAST, TRAINING_BEGINS
+from genft_fairseq.files import is_locked
 
 FINISHED, RUNNING, CRASHED, STOPPED = "finished", "running", "crashed", "stopped"
 
@@ -59,7 +58,7 @@ def run_state(folder: Path | None, log: Path | None, is_final: bool = False) -> 
     # Written at the very end; whoever started the run may hold its lock a little longer.
     if folder is not None and (folder / "finished").is_file():
         return FINISHED
-    if folder is not None and _is_locked(folder / LOCK):
+    if folder is not None and is_locked(folder):
         return RUNNING
     if log is None:
         return FINISHED if is_final else NO_LOG
@@ -89,19 +88,6 @@ def _tail(log: Path) -> str:
     with log.open("rb") as stream:
         stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL_BYTES))
         return stream.read().decode("utf-8", errors="replace")
-
-
-def _is_locked(lock: Path) -> bool:
-    if not lock.is_file():
-        return False
-    try:
-        with lock.open("rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 SEED = re.compile(r"seed[-_]?(\d+)$")

@@ -4,7 +4,6 @@
 blocks nor the device.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from genft_fairseq.data.passages import PassageTable
 from genft_fairseq.errors import UserError, require_regular
+from genft_fairseq.files import atomic_file
 from genft_fairseq.retrieval.index_folder import IndexRecord, check_record
 
 EMBEDDINGS = "passages.npy"
@@ -136,9 +136,8 @@ def write_embeddings(
         blocks: (P', D) each, together all passages of the table, in its order.
         width: D.
     """
-    partial = folder / f"{EMBEDDINGS}.{os.getpid()}.tmp"
     shape = (record.fingerprint.passages, width)
-    try:
+    with atomic_file(folder / EMBEDDINGS) as partial:
         file = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
         end = 0
         for block in blocks:
@@ -147,9 +146,6 @@ def write_embeddings(
         assert end == shape[0]
         file.flush()
         del file
-        os.replace(partial, folder / EMBEDDINGS)
-    finally:
-        partial.unlink(missing_ok=True)
     record.write(folder)
 
 

@@ -243,6 +243,16 @@ def test_done_already(comparison, call, tmp_path):
     assert (tmp_path / "curves.svg").exists()
 
 
+def test_an_alias_goes_on_where_the_strategy_stopped(comparison, call):
+    study = comparison.study
+    before = times(study, "seed-*/*/*")
+    done = call(study.write(strategies=["standard", "first-token"], seeds=[1]), "--json")
+    study.write()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(json.loads(done.stdout)["systems"]) == {"baseline", "standard", "auxiliary"}
+    assert times(study, "seed-*/*/*") == before
+
+
 def test_a_changed_baseline_is_refused(comparison, call):
     study = comparison.study
     baseline = study.folder / "baseline.pt"

@@ -21,7 +21,7 @@ from genft_process import genft as genft_process
 from refusals import assert_refused
 
 from genft_fairseq.cli import genft
-from genft_fairseq.experiments.strategies import STRATEGIES
+from genft_fairseq.experiments.strategies import ALIASES, STRATEGIES
 from genft_fairseq.report.gather import gather
 
 # Those whose parts are there; for language models those that do more than weigh tokens.
@@ -81,6 +81,15 @@ def test_every_strategy_by_its_default_folder(of):
         assert words[words.index("--task") + 1] == strategy.task_prefix + "translation"
         assert words[words.index("--criterion") + 1] == strategy.criterion[0]
         assert words[words.index("--save-dir") + 1] == f"checkpoints/{name}"
+
+
+@pytest.mark.parametrize(("alias", "strategy"), ALIASES.items())
+def test_an_alias_is_the_same_command(alias, strategy, of):
+    data, baseline = of("translation")
+    for words in (["train", data], ["finetune", data, "--baseline", baseline]):
+        own = printed(*words, "--dry-run", "--strategy", strategy)
+        assert printed(*words, "--dry-run", "--strategy", alias) == own
+        assert own[own.index("--save-dir") + 1] == f"checkpoints/{strategy}"
 
 
 def test_the_default_folder_is_not_the_baselines_own(of, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import yaml
 from refusals import refuses
 
 from genft_fairseq.experiments.configuration import Entry, read_comparison
-from genft_fairseq.experiments.strategies import STRATEGIES
+from genft_fairseq.experiments.strategies import ALIASES, STRATEGIES
 
 
 @pytest.fixture
@@ -68,6 +68,22 @@ def test_what_is_read(write, tmp_path, monkeypatch):
     assert comparison.strategies[1].slug == "recurrent-linear"
     assert comparison.decodings[0].slug == "no-3-gram-twice"
     assert comparison.decodings[0].flags == ("--no-repeat-ngram-size", "3")
+
+
+@pytest.mark.parametrize(("alias", "strategy"), ALIASES.items())
+def test_an_alias_is_the_same_row_in_the_same_folder(write, alias, strategy):
+    """So a comparison that was begun by the one name goes on by the other."""
+    (_, own), (_, aliased), (_, keyed) = (
+        read_comparison(write(strategies=["standard", entry])).strategies
+        for entry in (strategy, alias, {"strategy": alias})
+    )
+    assert own == aliased == keyed
+    assert own.name == own.strategy == own.slug == strategy
+    named = {"name": alias, "strategy": alias}
+    (_, row) = read_comparison(write(strategies=["standard", named])).strategies
+    assert (row.name, row.strategy, row.slug) == (alias, strategy, alias)
+    with refuses(strategy):
+        read_comparison(write(strategies=["standard", strategy, alias]))
 
 
 def test_defaults(write):
