@@ -1,9 +1,5 @@
 """How every ``genft`` command ends: its exit status, and the one line that says why.
 
-What only some commands need, and whoever installs the package may leave out.
-
-How every ``genft`` command ends: its exit status, and the one line that says why.
-
 A shell, and whoever automates a command, can tell by the status what happened::
 
     0        done
@@ -26,25 +22,6 @@ from typing import TextIO
 import click
 
 from genft_fairseq.errors import TRACEBACK_VARIABLE, UserError, one_line
-
-
-def require_extra(command: str, libraries: Mapping[str, str], extra: str) -> None:
-    """Refuse to begin what could not be finished.
-
-    Args:
-        command: what needs the libraries.
-        libraries: by the names that they are imported by, those that they are installed by.
-        extra: of our distribution, which installs them.
-
-    Raises:
-        UserError: one is not there.
-    """
-    missing = [name for module, name in libraries.items() if not importlib.util.find_spec(module)]
-    if missing:
-        raise UserError(
-            f"{command} needs {' and '.join(missing)}: pip install 'genft_fairseq[{extra}]'"
-        )
-
 
 EPILOG = (
     "Exit status: 0 done; 1 something ran but failed, or a check found something wrong; 2 a "
@@ -153,3 +130,21 @@ def _let_go(stream: TextIO | None) -> OSError | None:
             os.dup2(nothing.fileno(), stream.fileno())
         return error
     return None
+
+
+def require_extra(command: str, libraries: Mapping[str, str], extra: str) -> None:
+    """Refuse to begin what could not be finished.
+
+    Args:
+        command: what needs the libraries.
+        libraries: by the names that they are imported by, those that they are installed by.
+        extra: of our distribution, which installs them.
+
+    Raises:
+        UserError: one is not there.
+    """
+    missing = [name for module, name in libraries.items() if not importlib.util.find_spec(module)]
+    if missing:
+        raise UserError(
+            f"{command} needs {' and '.join(missing)}: pip install 'genft_fairseq[{extra}]'"
+        )

@@ -1,8 +1,8 @@
 """``genft train``, ``finetune``, ``test`` and ``inference``: fairseq's commands, by strategy.
 
-The scores of ``genft test`` for translation, in the place of those of ``fairseq-generate``.
-
-``genft train``, ``finetune``, ``test`` and ``inference``: fairseq's commands, by strategy.
+Each prints the command that it runs, and ends with its exit status.  For translation ``genft test``
+scores text by sacreBLEU, in place of the last line that ``fairseq-generate`` prints.  What needs
+fairseq or torch is imported when it is used: --help does not need it.
 """
 
 import re
@@ -17,83 +17,19 @@ import click
 from genft_fairseq.cli.child_process import PassingOn, run, runnable
 from genft_fairseq.cli.measuring import tell
 from genft_fairseq.errors import UserError
-from genft_fairseq.experiments.data_folders import flag_values, has_flag, target_language
 from genft_fairseq.experiments.strategies import ALIASES, NAMES, TASKS
 from genft_fairseq.files import write_atomic
 
 if TYPE_CHECKING:
     from genft_fairseq.evaluation.predictions import Generated
 
-# The last line: a BLEU of tokens, unless --scoring asks for something else.
-_SCORE = re.compile(r"^(Generate .* with beam=\d+: ).*\n?", re.MULTILINE)
-
-_SENTENCE = re.compile(r"[A-Z]-\d+\t")
-
-
-class TranslationView:
-    """Takes what ``fairseq-generate`` prints, and puts scores of text in the place of its own.
-
-    Args:
-        data: the folder.
-        command: of ``fairseq-generate``, whose last flag of a name wins.
-        quiet: show no sentences; they are scored all the same.
-    """
-
-    def __init__(self, data: Path, command: Sequence[str], quiet: bool = False):
-        self.data, self.quiet = data, quiet
-        self.split = flag_values(command, "--gen-subset")[-1]
-        self.language = target_language(command, data)
-        folder = flag_values(command, "--results-path")
-        self.file = Path(folder[-1], f"generate-{self.split}.txt") if folder else None
-        self.keeps_score = has_flag(command, "--scoring")
-        self.printed: list[str] = []
-
-    def is_shown(self, line: bytes) -> bool:
-        """Keep a line that was printed, and tell whether it is for the user to see as it is."""
-        self.printed.append(line.decode("utf-8", errors="replace"))
-        if self.quiet and _SENTENCE.match(self.printed[-1]):
-            return False
-        return self.keeps_score or not _SCORE.match(self.printed[-1])
-
-    def finish(self) -> None:
-        """Print the scores, and write them into the file of results."""
-        from genft_fairseq.evaluation.predictions import parse_generated
-
-        try:
-            text = self.file.read_text(encoding="utf-8") if self.file else "".join(self.printed)
-            generated = parse_generated(text, str(self.file or "the output of fairseq-generate"))
-            scores = self._scores(generated)
-        # Sentences that were left out.
-        except (UserError, OSError, UnicodeDecodeError) as error:
-            return click.echo(f"genft test: not scored: {error}", err=True)
-        score = _SCORE.search(text)
-        line = f"{score[1] if score else ''}{scores}"
-        click.echo(line)
-        if self.file:
-            kept = text if self.keeps_score else _SCORE.sub("", text)
-            write_atomic(self.file, f"{kept}{line}\n")
-
-    def _scores(self, generated: "Generated") -> str:
-        from genft_fairseq.evaluation.translation import generated_metrics
-
-        metrics, file = generated_metrics(generated, self.data, self.split, self.language)
-        if metrics is None:
-            raise UserError(f"{self.data} holds no references of {self.split}")
-        name, called = ("bleu", "BLEU") if file else ("tokenised_bleu", "tokenised BLEU")
-        against = f"text against {file}" if file else f"no raw text of its sentences in {self.data}"
-        return (
-            f"{called} = {metrics[name]:.2f}, chrF = {metrics['chrf']:.2f}, "
-            f"length ratio = {metrics['length_ratio']:.3f}; {against}; "
-            f"{called} {metrics[f'{name}_signature']}, chrF {metrics['chrf_signature']}"
-        )
-
-
 FOLDER = click.Path(path_type=Path)
-
 _ALIASES = ", ".join(f"{alias} for {name}" for alias, name in ALIASES.items())
-
 _EITHER = "checkpoints/STRATEGY or checkpoints/STRATEGY-finetuned, whichever there is"
 
+# The last line: a BLEU of tokens, unless --scoring asks for something else.
+_SCORE = re.compile(r"^(Generate .* with beam=\d+: ).*\n?", re.MULTILINE)
+_SENTENCE = re.compile(r"[A-Z]-\d+\t")
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -197,7 +133,6 @@ def finetune(
             "genft finetune needs --baseline CKPT, the checkpoint to start from; genft train makes "
             "one, checkpoints/standard/checkpoint_best.pt"
         )
-    # Imported here: they bring in fairseq, which --help does not need.
     from genft_fairseq.experiments import architectures, commands, save_folders
     from genft_fairseq.experiments.data_folders import open_data
     from genft_fairseq.experiments.save_folders import default_folder
@@ -263,11 +198,9 @@ def test(
         *(folder, _checkpoint(path, save_dir, strategy), split, search, beam, results, flags),
         cpu=_without_gpu(),
     )
-    if folder.task == "language_modeling" or dry_run or as_json:
-        return _run(command, dry_run, as_json)
-    pass
-
-    _run(command, dry_run, as_json, view=TranslationView(Path(data), command, quiet))
+    is_scored = folder.task != "language_modeling" and not dry_run
+    view = TranslationView(Path(data), command, quiet) if is_scored else None
+    _run(command, dry_run, as_json, view=view)
 
 
 @click.command(cls=PassingOn)
@@ -299,7 +232,7 @@ def inference(
     from genft_fairseq.experiments.data_folders import open_data
 
     if source not in (None, "-") and not Path(str(source)).is_file():
-        raise UserError(f"--input {source} is no file")
+        raise UserError(f"--input {source} is not a file")
     folder = open_data(data, task, flags)
     command = commands.inference_command(
         *(folder, _checkpoint(path, save_dir, strategy), search, beam, source, flags),
@@ -308,10 +241,64 @@ def inference(
     _run(command, dry_run, as_json)
 
 
-def _without_gpu() -> bool:
-    import torch
+class TranslationView:
+    """Takes what ``fairseq-generate`` prints, and puts scores of text in the place of its own.
 
-    return not torch.cuda.is_available()
+    Args:
+        data: the folder.
+        command: of ``fairseq-generate``, whose last flag of a name wins.
+        quiet: show no sentences; they are scored all the same.
+    """
+
+    def __init__(self, data: Path, command: Sequence[str], quiet: bool = False):
+        from genft_fairseq.experiments.data_folders import flag_values, has_flag, target_language
+
+        self.data, self.quiet = data, quiet
+        self.split = flag_values(command, "--gen-subset")[-1]
+        self.language = target_language(command, data)
+        folder = flag_values(command, "--results-path")
+        self.file = Path(folder[-1], f"generate-{self.split}.txt") if folder else None
+        self.keeps_score = has_flag(command, "--scoring")
+        self.printed: list[str] = []
+
+    def is_shown(self, line: bytes) -> bool:
+        """Keep a line that was printed, and tell whether it is for the user to see as it is."""
+        self.printed.append(line.decode("utf-8", errors="replace"))
+        if self.quiet and _SENTENCE.match(self.printed[-1]):
+            return False
+        return self.keeps_score or not _SCORE.match(self.printed[-1])
+
+    def finish(self) -> None:
+        """Print the scores, and write them into the file of results."""
+        from genft_fairseq.evaluation.predictions import parse_generated
+
+        try:
+            text = self.file.read_text(encoding="utf-8") if self.file else "".join(self.printed)
+            generated = parse_generated(text, str(self.file or "the output of fairseq-generate"))
+            scores = self._scores(generated)
+        # Sentences were left out, say.
+        except (UserError, OSError, UnicodeDecodeError) as error:
+            return click.echo(f"genft test: not scored: {error}", err=True)
+        score = _SCORE.search(text)
+        line = f"{score[1] if score else ''}{scores}"
+        click.echo(line)
+        if self.file:
+            kept = text if self.keeps_score else _SCORE.sub("", text)
+            write_atomic(self.file, f"{kept}{line}\n")
+
+    def _scores(self, generated: "Generated") -> str:
+        from genft_fairseq.evaluation.translation import generated_metrics
+
+        metrics, file = generated_metrics(generated, self.data, self.split, self.language)
+        if metrics is None:
+            raise UserError(f"{self.data} has no references of {self.split}")
+        name, called = ("bleu", "BLEU") if file else ("tokenised_bleu", "tokenised BLEU")
+        against = f"text against {file}" if file else f"no raw text of its sentences in {self.data}"
+        return (
+            f"{called} = {metrics[name]:.2f}, chrF = {metrics['chrf']:.2f}, "
+            f"length ratio = {metrics['length_ratio']:.3f}; {against}; "
+            f"{called} {metrics[f'{name}_signature']}, chrF {metrics['chrf_signature']}"
+        )
 
 
 def _checkpoint(path: str | None, save_dir: Path | None, strategy: str) -> str:
@@ -321,7 +308,7 @@ def _checkpoint(path: str | None, save_dir: Path | None, strategy: str) -> str:
             raise UserError("--path and --save-dir both say which checkpoint: leave one out")
         for each in path.split(":"):
             if not Path(each).is_file():
-                raise UserError(f"--path {each} is no file")
+                raise UserError(f"--path {each} is not a file")
         return path
     from genft_fairseq.experiments.save_folders import best_checkpoint, trained_folder
 
@@ -337,10 +324,8 @@ def _train(
 ) -> None:
     """Run a training command, the only one in its folder; ``begin`` writes what it starts from."""
     from genft_fairseq.experiments.save_folders import finished_updates, training_lock
-    from genft_fairseq.files import write_atomic
 
-    _require_dry_run(as_json, dry_run)
-    if dry_run:
+    if dry_run or as_json:
         return _run(command, dry_run, as_json)
     with training_lock(save_dir) as lock:
         updates = finished_updates(save_dir, command)
@@ -358,11 +343,12 @@ def _run(
     as_json: bool,
     inherited: Sequence[int] = (),
     log: Path | None = None,
-    view: "TranslationView | None" = None,
+    view: TranslationView | None = None,
 ) -> None:
     """Print a command and, if it is meant, run it; its exit status becomes ours."""
+    if as_json and not dry_run:
+        raise click.UsageError("--json needs --dry-run: what the command itself prints is its own")
     command = runnable(command)
-    _require_dry_run(as_json, dry_run)
     tell(as_json, command, shlex.join(command))
     if not dry_run:
         status = run(command, inherited, log, view.is_shown if view else None)
@@ -371,6 +357,7 @@ def _run(
         sys.exit(status)
 
 
-def _require_dry_run(as_json: bool, dry_run: bool) -> None:
-    if as_json and not dry_run:
-        raise click.UsageError("--json needs --dry-run: what the command itself prints is its own")
+def _without_gpu() -> bool:
+    import torch
+
+    return not torch.cuda.is_available()

@@ -1,18 +1,37 @@
-"""``genft retrieve``: the passages of a table that may answer each question."""
+"""``genft retrieve``: the passages of a table that may answer each question.
+
+An index is loaded where its folder holds one, and built where not.  What needs torch is imported
+when it is used: --help does not need it.
+"""
 
 import json
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from genft_fairseq.cli.measuring import dump, json_option
-from genft_fairseq.cli.progress_bar import working_bar
+from genft_fairseq.cli.progress_bar import number_of_lines, working_bar
+from genft_fairseq.data.fid_json import Example, Passage
+from genft_fairseq.data.passages import PassageTable
 from genft_fairseq.errors import UserError
-from genft_fairseq.files import require_writable, write_atomic
+from genft_fairseq.files import atomic_folder, file_sha256, require_writable, write_atomic
+from genft_fairseq.retrieval.index_folder import RECORD, IndexRecord
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from genft_fairseq.retrieval.dense import Found
+    from genft_fairseq.retrieval.encoding import TextEncoder
+
+# Finds so many passages for each question.
+Searching = Callable[[Sequence[str], int], "Found"]
+_PASSAGES_AT_ONCE = 1024
 POSITIVE = click.IntRange(min=1)
 
 # Of each method alone: what the other one would ignore is refused.
@@ -139,18 +158,16 @@ def _retrieve(
     quiet: bool,
     options: dict[str, Any],
 ) -> dict[str, Any]:
-    # Imported here: they bring in torch, which --help does not need.
-    from genft_fairseq.cli import retrievers
     from genft_fairseq.data.questions import read_questions
     from genft_fairseq.metrics.question_answering import recall_metrics
 
     questions = list(read_questions(question_file))
     with working_bar(quiet, "passages") as bar:
         step = bar.add_task("indexing", total=None)
-        table = retrievers.WatchedTable(passages, bar)
+        table = WatchedTable(passages, bar)
         begun = time.perf_counter()
         own = {name: options[name] for name in OWN[method]}
-        searching = retrievers.OPEN[method](table, index, **own)
+        searching = OPEN[method](table, index, **own)
         ready = time.perf_counter()
         bar.update(step, description="searching")
         found = searching([question.question for question in questions], top_k)
@@ -171,10 +188,13 @@ def _retrieve(
     }
 
 
-def _lines(questions: list, found: Any, named: dict, holds: list[list[bool]]) -> Iterator[str]:
+def _lines(
+    questions: Sequence[Example],
+    found: "Found",
+    named: Mapping[int, Passage],
+    holds: list[list[bool]],
+) -> Iterator[str]:
     """Write the examples one by one, and note which passages hold an answer."""
-    from dataclasses import replace
-
     from genft_fairseq.data.answer_match import contains_answer
 
     for question, numbers, scores in zip(questions, found.numbers, found.scores, strict=True):
@@ -186,3 +206,167 @@ def _lines(questions: list, found: Any, named: dict, holds: list[list[bool]]) ->
             holds.append([contains_answer(passage.text, question.answers) for passage in ctxs])
         example = replace(question, passages=ctxs)
         yield json.dumps(example.as_json(), ensure_ascii=False) + "\n"
+
+
+class WatchedTable(PassageTable):
+    """A table that shows how far it is read, whoever reads it: it is read several times.
+
+    Args:
+        path: of the table.
+        bar: shows it.
+    """
+
+    def __init__(self, path: Path, bar: "Progress"):
+        super().__init__(path)
+        self.bar = bar
+        self._lines: int | None = None
+
+    def __iter__(self) -> Iterator[Passage]:
+        """Read the passages in order; see ``PassageTable``."""
+        if self._lines is None:
+            self._lines = number_of_lines(self.path, self.bar)
+        task = self.bar.add_task(self.path.name, total=self._lines)
+        try:
+            yield from self.bar.track(super().__iter__(), total=self._lines, task_id=task)
+        finally:
+            self.bar.remove_task(task)
+
+
+def open_bm25(table: WatchedTable, folder: Path | None, **options: Any) -> Searching:
+    """Load or build an index by words.
+
+    Args:
+        table: of the passages.
+        folder: of the index; None: it is built in memory, and forgotten.
+        options: of ``BM25Options``.
+
+    Raises:
+        UserError: the folder holds the index of another table or of other options, or something
+            else.
+    """
+    from genft_fairseq.retrieval.bm25 import BM25Index, BM25Options
+
+    chosen = BM25Options(**options)
+    if folder is not None and _is_index(folder):
+        index = BM25Index.load(folder, table, chosen)
+    else:
+        with _new(folder) as written:
+            index = BM25Index.build(table, chosen)
+            if written is not None:
+                index.save(written)
+
+    def search(questions: Sequence[str], k: int) -> "Found":
+        task = table.bar.add_task("questions", total=len(questions), unit="questions")
+        return index.search(table.bar.track(questions, task_id=task), k)
+
+    return search
+
+
+def open_dense(
+    table: WatchedTable,
+    folder: Path | None,
+    path: str,
+    data: str | None,
+    batch_size: int,
+    cpu: bool,
+) -> Searching:
+    """Load a bi-encoder or a pretrained encoder, and load or compute the vectors of the passages.
+
+    Args:
+        table: of the passages.
+        folder: of the vectors; None: they are kept in a temporary file.
+        path: of the checkpoint; or a folder: see ``load_encoder``.
+        data: the binarized folder that it was trained on; None with a folder.
+        batch_size: texts encoded at a time.
+        cpu: do not use a GPU.
+
+    Raises:
+        UserError: the checkpoint is not a bi-encoder, or the folder holds the vectors of another
+            table or checkpoint, or something else.
+    """
+    import torch
+
+    from genft_fairseq.retrieval import dense
+
+    encoder, checksum = load_encoder(path, data, batch_size, cpu)
+    options = {"checkpoint": checksum}
+    wanted = IndexRecord("dense", table.path.name, table.fingerprint(), options)
+    keeping = nullcontext(None)
+    if folder is None:
+        keeping = tempfile.TemporaryDirectory(prefix="genft-retrieve-")  # type: ignore[assignment]
+    with keeping as temporary:
+        place = folder if folder is not None else Path(temporary, "index")  # type: ignore[arg-type]
+        if not _is_index(place):
+            with atomic_folder(place) as written:
+                blocks = map(encoder.passages, dense.in_blocks(table, _PASSAGES_AT_ONCE))
+                dense.write_embeddings(written, wanted, blocks, encoder.width)
+        vectors = dense.load_embeddings(place, wanted, table)
+
+    def search(questions: Sequence[str], k: int) -> "Found":
+        task = table.bar.add_task("questions", total=len(questions), unit="questions")
+        found = []
+        for start in range(0, len(questions), _PASSAGES_AT_ONCE):
+            block = questions[start : start + _PASSAGES_AT_ONCE]
+            found.append(encoder.questions(block))
+            table.bar.advance(task, len(block))
+        # A mapped file can be read even where its name is gone.
+        return dense.search(vectors, torch.cat(found), k)
+
+    return search
+
+
+def load_encoder(
+    path: str, data: str | None, batch_size: int, cpu: bool
+) -> tuple["TextEncoder", str]:
+    """Load a bi-encoder for the data folder that it was trained on, or a pretrained encoder.
+
+    Args:
+        path: of a checkpoint; or a folder of ``genft import-hf``, of sentence-transformers, or of
+            transformers with a BERT or RoBERTa.
+        data: the data folder; None with a folder.
+        batch_size: texts encoded at a time.
+        cpu: do not use a GPU.
+
+    Returns:
+        The encoder, and the checksum of its checkpoint.
+
+    Raises:
+        UserError: there is no encoder, or not one of a known architecture.
+    """
+    from genft_fairseq.data.huggingface_tokeniser import DESCRIPTION
+
+    folder = Path(path)
+    if not folder.is_dir():
+        assert data is not None
+        return _load_checkpoint(path, data, batch_size, cpu)
+    if (folder / DESCRIPTION).is_file():
+        return _load_checkpoint(str(folder / "model.pt"), path, batch_size, cpu)
+    from genft_fairseq.convert.encoder_decoder_checkpoint import write_encoder
+
+    with tempfile.TemporaryDirectory(prefix="genft-retrieve-") as imported:
+        # The checkpoint, and so its checksum, does not depend on where it lies.
+        write_encoder(folder, Path(imported), Path("."), None, None, passages=1)
+        return _load_checkpoint(f"{imported}/model.pt", imported, batch_size, cpu)
+
+
+def _load_checkpoint(path: str, data: str, batch_size: int, cpu: bool) -> tuple["TextEncoder", str]:
+    from genft_fairseq.evaluation import loading
+    from genft_fairseq.retrieval.encoding import TextEncoder
+
+    overrides = {"data": data}
+    state = loading.read_checkpoint(path, overrides)
+    (model, *_), _, task = loading.build_models(path, state, overrides)
+    loading.require_finite(model, path)
+    model = model.to(loading.chosen_device(cpu)).eval()
+    return TextEncoder(model, task, Path(data), batch_size), file_sha256(Path(path))
+
+
+def _is_index(folder: Path) -> bool:
+    return (folder / RECORD).exists()
+
+
+def _new(folder: Path | None) -> AbstractContextManager[Path | None]:
+    return nullcontext(None) if folder is None else atomic_folder(folder)
+
+
+OPEN: dict[str, Callable[..., Searching]] = {"bm25": open_bm25, "dense": open_dense}

@@ -7,10 +7,9 @@ user adds (``extra``) stand last, where they win.
 from collections.abc import Sequence
 from pathlib import Path
 
-import genft_fairseq
 from genft_fairseq.errors import UserError
 from genft_fairseq.experiments.data_folders import DataFolder, has_flag, text_flags
-from genft_fairseq.experiments.strategies import strategy_flags
+from genft_fairseq.experiments.strategies import USER_DIR, strategy_flags
 
 BEAM = 5
 
@@ -38,14 +37,14 @@ def train_command(
 
     Args:
         data: what to train on.
-        strategy: a name of ``STRATEGIES``.
+        strategy: a key of ``STRATEGIES``.
         save_dir: where the checkpoints go.
         extra: flags that are added untouched.
         cpu: train without a GPU.
         start: flags for where training starts from.
 
     Raises:
-        UserError: no such strategy, or not for this task; or a flag of ``extra`` is genft's own.
+        UserError: the strategy is not for this task, or a flag of ``extra`` is genft's own.
     """
     for flag, advice in _ELSEWHERE.items():
         if has_flag(extra, flag):
@@ -72,9 +71,9 @@ def finetune_command(
 
     Args:
         data: what to train on.
-        strategy: a name of ``STRATEGIES``.
+        strategy: a key of ``STRATEGIES``.
         baseline: the checkpoint to start from.
-        architecture: the flags of its architecture; left out where ``extra`` has ``--arch``.
+        architecture: the flags of its architecture; none where ``extra`` has them.
         save_dir: where the checkpoints go.
         extra: flags that are added untouched.
         cpu: train without a GPU.
@@ -82,8 +81,7 @@ def finetune_command(
     Raises:
         UserError: as ``train_command``.
     """
-    given = has_architecture(extra)
-    start = [*(() if given else architecture), "--finetune-from-model", str(baseline)]
+    start = [*architecture, "--finetune-from-model", str(baseline)]
     return train_command(data, strategy, save_dir, extra, cpu=cpu, start=start)
 
 
@@ -165,8 +163,7 @@ def inference_command(
 
 
 def _head(command: str, data: DataFolder) -> list[str]:
-    plugin = Path(genft_fairseq.__file__).resolve().parent
-    return [command, data.path, "--user-dir", str(plugin)]
+    return [command, data.path, "--user-dir", USER_DIR]
 
 
 def _tail(cpu: bool, extra: Sequence[str]) -> list[str]:

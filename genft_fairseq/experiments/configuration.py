@@ -26,8 +26,28 @@ from genft_fairseq.experiments.data_folders import flag_values, has_flag
 from genft_fairseq.experiments.strategies import NAMES, STANDARD
 from genft_fairseq.metrics.translation import subword_line
 
+# What each key is for, in the words of an error about it.
+REQUIRED = {
+    "data": "the folder that fairseq-preprocess wrote",
+    "source_lang": "the language translated from, as in train.en-de.en",
+    "target_lang": "the language translated into",
+    "baseline": "the checkpoint that every strategy starts from",
+    "output": "the folder for runs and results",
+    "updates": "how many updates each strategy trains",
+    "seeds": "a list such as [1001, 2001, 3001]",
+    "train": "the flags of fairseq-train that all strategies share",
+    "strategies": "a list of what to compare",
+}
+OPTIONAL = {
+    "task": "translation",
+    "references": "the untouched test set (default: raw/test.TARGET in the data folder)",
+    "processes": "how many commands run side by side (default: 1)",
+    "threads": "OMP_NUM_THREADS of each of them",
+    "checkpoints": "how many a run keeps on its way (default: 10)",
+    "generate": "the flags of fairseq-generate",
+    "decodings": "other ways of decoding with the standard models",
+}
 ENTRY_KEYS = {"strategy": ("name", "strategy", "flags"), "decoding": ("name", "flags")}
-
 BASELINE = "baseline"
 
 # What the comparison decides itself, or what would end a run before its last update.
@@ -40,8 +60,11 @@ OWN_FLAGS = {
     *("--reset-optimizer", "--reset-meters", "--reset-lr-scheduler", "--reset-dataloader"),
     *("--checkpoint-suffix", "--stop-min-lr", "--help", "-h", "--train-subset"),
 }
-
 LONGEST_SLUG = 100  # a file's name has room for 255, and much is put around it
+LARGEST_SEED = 2**32 - 1  # of numpy
+LARGEST_NUMBER = 2**63 - 1
+MOST_NESTED = 100
+MOST_VALUES = 100_000  # of the whole file
 
 
 @dataclass(frozen=True)
@@ -60,139 +83,6 @@ class Entry:
         if not slug:  # a name in another alphabet
             return f"{'strategy' if self.strategy else 'decoding'}-{digest}"
         return slug if len(slug) <= LONGEST_SLUG else f"{slug[: LONGEST_SLUG - 9]}-{digest}"
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """Return ``; did you mean X?``, or all there is to choose from where nothing is near."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else f"; choose from {', '.join(known)}"
-
-
-def read_flags(value: Any, where: str, data: Path) -> tuple[str, ...]:
-    """Return flags that stand as one text, or as a list; ``{data}`` becomes the data folder.
-
-    Args:
-        value: as YAML has it; None: no flags.
-        where: names it in an error.
-        data: the data folder.
-
-    Raises:
-        UserError: it is something else, or a flag is the comparison's own.
-    """
-    if value is None:
-        return ()
-    if isinstance(value, str):
-        try:
-            words = shlex.split(value)
-        except ValueError as error:
-            raise UserError(f"{where}: {error} in {value!r}") from error
-    elif isinstance(value, list) and all(isinstance(word, str | int | float) for word in value):
-        words = [str(word) for word in value]
-    else:
-        raise UserError(f"{where} must be flags, as one text or as a list, but is {value!r}")
-    for word in words:
-        if word.partition("=")[0] in OWN_FLAGS:
-            raise UserError(f"{where}: {word.partition('=')[0]} is for genft compare to set")
-    _require_printed(words, where)
-    return tuple(word.replace("{data}", str(data)) for word in words)
-
-
-def _require_printed(words: list[str], where: str) -> None:
-    """The scores read what fairseq-generate prints: one translation of every sentence."""
-    hidden = [f"--nbest {value}" for value in flag_values(words, "--nbest") if value != "1"]
-    for flag in [*(["--quiet"] if has_flag(words, "--quiet") else []), *hidden]:
-        raise UserError(f"{where}: with {flag} the scores could not read the output: leave it out")
-
-
-def read_entries(config: Mapping[str, Any], key: str, kind: str, data: Path) -> tuple[Entry, ...]:
-    """Return the entries under a key.
-
-    Args:
-        config: the whole file.
-        key: ``strategies`` or ``decodings``.
-        kind: ``strategy`` or ``decoding``, for what an entry may have, and for errors.
-        data: the data folder.
-
-    Raises:
-        UserError: what is wrong with one of them.
-    """
-    values = config.get(key) or []
-    if not isinstance(values, list):
-        raise UserError(f"{key} must be a list, but is {values!r}")
-    return tuple(_entry(value, kind, data) for value in values)
-
-
-def _entry(value: Any, kind: str, data: Path) -> Entry:
-    if isinstance(value, str) and kind == "strategy":
-        value = {"strategy": value}
-    if not isinstance(value, dict):
-        raise UserError(f"a {kind} must have {', '.join(ENTRY_KEYS[kind])}, but is {value!r}")
-    for key in value:
-        if key not in ENTRY_KEYS[kind]:
-            near = nearest(str(key), list(ENTRY_KEYS[kind]))
-            raise UserError(f"a {kind} has no key {key}{near}")
-    name, strategy = value.get("name"), str(value.get("strategy", ""))
-    if name is not None and not isinstance(name, str):
-        raise UserError(f"the name of a {kind} must be text (put it in quotes), but is {name}")
-    if kind == "strategy":
-        if strategy not in NAMES:
-            raise UserError(f"there is no strategy {strategy}{nearest(strategy, [*NAMES])}")
-        strategy = NAMES[strategy]
-    name = name or strategy
-    if not name:
-        raise UserError(f"a {kind} has no name")
-    return Entry(name, strategy, read_flags(value.get("flags"), f"{kind} {name}", data))
-
-
-def require_distinct(strategies: tuple[Entry, ...], decodings: tuple[Entry, ...]) -> None:
-    """Require that each row has a name and a folder of its own, and that one is ``standard``.
-
-    Raises:
-        UserError: which name is the trouble.
-    """
-    names = {BASELINE: BASELINE}  # by slug; the starting point has a row of its own
-    for entry in (*strategies, *decodings):
-        if entry.name in names.values():
-            raise UserError(f"the name {entry.name} is used twice")
-        if not any(letter.isalnum() for letter in entry.name):
-            raise UserError(f"the name {entry.name} has no letter or digit to call a folder by")
-        if entry.slug in names:
-            raise UserError(f"the names {names[entry.slug]} and {entry.name} would share a folder")
-        names[entry.slug] = entry.name
-    if not any(entry.name == entry.strategy == STANDARD for entry in strategies):
-        raise UserError("strategies must have standard, which the others are compared with")
-
-
-# What each key is for, in the words of an error about it.
-REQUIRED = {
-    "data": "the folder that fairseq-preprocess wrote",
-    "source_lang": "the language translated from, as in train.en-de.en",
-    "target_lang": "the language translated into",
-    "baseline": "the checkpoint that every strategy starts from",
-    "output": "the folder for runs and results",
-    "updates": "how many updates each strategy trains",
-    "seeds": "a list such as [1001, 2001, 3001]",
-    "train": "the flags of fairseq-train that all strategies share",
-    "strategies": "a list of what to compare",
-}
-
-OPTIONAL = {
-    "task": "translation",
-    "references": "the untouched test set (default: raw/test.TARGET in the data folder)",
-    "processes": "how many commands run side by side (default: 1)",
-    "threads": "OMP_NUM_THREADS of each of them",
-    "checkpoints": "how many a run keeps on its way (default: 10)",
-    "generate": "the flags of fairseq-generate",
-    "decodings": "other ways of decoding with the standard models",
-}
-
-LARGEST_SEED = 2**32 - 1  # of numpy
-
-LARGEST_NUMBER = 2**63 - 1
-
-MOST_NESTED = 100
-
-MOST_VALUES = 100_000  # of the whole file
 
 
 @dataclass(frozen=True)
@@ -236,82 +126,6 @@ def read_comparison(path: Path) -> Comparison:
         return _comparison(path, _mapping(path))
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML takes the last without a word.
-
-    And aliases by which some lines stand for more than any memory holds, or for themselves; and
-    numbers that Python does not write out again.
-    """
-
-    def fetch_flow_collection_start(self, token: Any) -> None:
-        if self.flow_level > MOST_NESTED:  # each level makes what follows slower to read
-            raise UserError("is nested too deep")
-        super().fetch_flow_collection_start(token)
-
-    def get_single_node(self) -> yaml.Node | None:
-        node = super().get_single_node()
-        if node is not None and _written_out(node, {}) > MOST_VALUES:
-            raise UserError(f"stands for more than {MOST_VALUES:,} values when written out")
-        return node
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                line = key.start_mark.line + 1
-                raise UserError(f"the key {key.value} stands there twice, again in line {line}")
-            seen.add(key.value)
-        return node
-
-
-def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
-    value = loader.construct_yaml_int(node)
-    if abs(value) > LARGEST_NUMBER:
-        raise UserError(f"line {node.start_mark.line + 1} holds a number beyond {LARGEST_NUMBER}")
-    return int(value)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
-
-
-def _written_out(node: yaml.Node, known: dict[int, float]) -> float:
-    """Count the values of a node where every alias is written out; endless: infinitely many."""
-    if id(node) not in known:
-        known[id(node)] = math.inf  # while its parts are counted
-        parts: list[yaml.Node] = []
-        if isinstance(node, yaml.SequenceNode):
-            parts = node.value
-        elif isinstance(node, yaml.MappingNode):
-            parts = [part for pair in node.value for part in pair]
-        known[id(node)] = 1 + sum(_written_out(part, known) for part in parts)
-    return known[id(node)]
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    require_regular(path)
-    try:
-        config = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror}") from error
-    except UserError:
-        raise
-    except RecursionError as error:
-        raise UserError("is nested too deep") from error
-    except (yaml.YAMLError, ValueError) as error:  # no UTF-8, or a date such as 2024-02-31
-        raise UserError(f"is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(config, dict):
-        raise UserError("must hold keys and values, such as updates: 300")
-    known = [*REQUIRED, *OPTIONAL]
-    for key in config:
-        if key not in known:
-            raise UserError(f"there is no key {key}{nearest(str(key), known)}")
-    for key, meaning in REQUIRED.items():
-        if config.get(key) is None:
-            raise UserError(f"the key {key} is missing: {meaning}")
-    return config
 
 
 def _comparison(path: Path, config: dict[str, Any]) -> Comparison:
@@ -421,3 +235,180 @@ def _seeds(seeds: Any, updates: int) -> tuple[int, ...]:
                 "seeds every update with seed + update, so these runs would share random numbers"
             )
     return tuple(seeds)
+
+
+def read_entries(config: Mapping[str, Any], key: str, kind: str, data: Path) -> tuple[Entry, ...]:
+    """Return the entries under a key.
+
+    Args:
+        config: the whole file.
+        key: ``strategies`` or ``decodings``.
+        kind: ``strategy`` or ``decoding``, for what an entry may have, and for errors.
+        data: the data folder.
+
+    Raises:
+        UserError: what is wrong with one of them.
+    """
+    values = config.get(key) or []
+    if not isinstance(values, list):
+        raise UserError(f"{key} must be a list, but is {values!r}")
+    return tuple(_entry(value, kind, data) for value in values)
+
+
+def _entry(value: Any, kind: str, data: Path) -> Entry:
+    if isinstance(value, str) and kind == "strategy":
+        value = {"strategy": value}
+    if not isinstance(value, dict):
+        raise UserError(f"a {kind} must have {', '.join(ENTRY_KEYS[kind])}, but is {value!r}")
+    for key in value:
+        if key not in ENTRY_KEYS[kind]:
+            near = nearest(str(key), list(ENTRY_KEYS[kind]))
+            raise UserError(f"a {kind} has no key {key}{near}")
+    name, strategy = value.get("name"), str(value.get("strategy", ""))
+    if name is not None and not isinstance(name, str):
+        raise UserError(f"the name of a {kind} must be text (put it in quotes), but is {name}")
+    if kind == "strategy":
+        if strategy not in NAMES:
+            raise UserError(f"there is no strategy {strategy}{nearest(strategy, [*NAMES])}")
+        strategy = NAMES[strategy]
+    name = name or strategy
+    if not name:
+        raise UserError(f"a {kind} has no name")
+    return Entry(name, strategy, read_flags(value.get("flags"), f"{kind} {name}", data))
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """Return ``; did you mean X?``, or all there is to choose from where nothing is near."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else f"; choose from {', '.join(known)}"
+
+
+def read_flags(value: Any, where: str, data: Path) -> tuple[str, ...]:
+    """Return flags that stand as one text, or as a list; ``{data}`` becomes the data folder.
+
+    Args:
+        value: as YAML has it; None: no flags.
+        where: names it in an error.
+        data: the data folder.
+
+    Raises:
+        UserError: it is something else, or a flag is the comparison's own.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        try:
+            words = shlex.split(value)
+        except ValueError as error:
+            raise UserError(f"{where}: {error} in {value!r}") from error
+    elif isinstance(value, list) and all(isinstance(word, str | int | float) for word in value):
+        words = [str(word) for word in value]
+    else:
+        raise UserError(f"{where} must be flags, as one text or as a list, but is {value!r}")
+    for word in words:
+        if word.partition("=")[0] in OWN_FLAGS:
+            raise UserError(f"{where}: {word.partition('=')[0]} is for genft compare to set")
+    _require_printed(words, where)
+    return tuple(word.replace("{data}", str(data)) for word in words)
+
+
+def _require_printed(words: list[str], where: str) -> None:
+    """The scores read what fairseq-generate prints: one translation of every sentence."""
+    hidden = [f"--nbest {value}" for value in flag_values(words, "--nbest") if value != "1"]
+    for flag in [*(["--quiet"] if has_flag(words, "--quiet") else []), *hidden]:
+        raise UserError(f"{where}: with {flag} the scores could not read the output: leave it out")
+
+
+def require_distinct(strategies: tuple[Entry, ...], decodings: tuple[Entry, ...]) -> None:
+    """Require that each row has a name and a folder of its own, and that one is ``standard``.
+
+    Raises:
+        UserError: which name is the trouble.
+    """
+    names = {BASELINE: BASELINE}  # by slug; the starting point has a row of its own
+    for entry in (*strategies, *decodings):
+        if entry.name in names.values():
+            raise UserError(f"the name {entry.name} is used twice")
+        if not any(letter.isalnum() for letter in entry.name):
+            raise UserError(f"the name {entry.name} has no letter or digit to call a folder by")
+        if entry.slug in names:
+            raise UserError(f"the names {names[entry.slug]} and {entry.name} would share a folder")
+        names[entry.slug] = entry.name
+    if not any(entry.name == entry.strategy == STANDARD for entry in strategies):
+        raise UserError("strategies must have standard, which the others are compared with")
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    require_regular(path)
+    try:
+        config = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}") from error
+    except UserError:
+        raise
+    except RecursionError as error:
+        raise UserError("is nested too deep") from error
+    except (yaml.YAMLError, ValueError) as error:  # no UTF-8, or a date such as 2024-02-31
+        raise UserError(f"is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(config, dict):
+        raise UserError("must hold keys and values, such as updates: 300")
+    known = [*REQUIRED, *OPTIONAL]
+    for key in config:
+        if key not in known:
+            raise UserError(f"there is no key {key}{nearest(str(key), known)}")
+    for key, meaning in REQUIRED.items():
+        if config.get(key) is None:
+            raise UserError(f"the key {key} is missing: {meaning}")
+    return config
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML takes the last without a word.
+
+    And aliases by which some lines stand for more than any memory holds, or for themselves; and
+    numbers that Python does not write out again.
+    """
+
+    def fetch_flow_collection_start(self, token: Any) -> None:
+        if self.flow_level > MOST_NESTED:  # each level makes what follows slower to read
+            raise UserError("is nested too deep")
+        super().fetch_flow_collection_start(token)
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _written_out(node, {}) > MOST_VALUES:
+            raise UserError(f"stands for more than {MOST_VALUES:,} values when written out")
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise UserError(f"the key {key.value} stands there twice, again in line {line}")
+            seen.add(key.value)
+        return node
+
+
+def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
+    value = loader.construct_yaml_int(node)
+    if abs(value) > LARGEST_NUMBER:
+        raise UserError(f"line {node.start_mark.line + 1} holds a number beyond {LARGEST_NUMBER}")
+    return int(value)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
+
+
+def _written_out(node: yaml.Node, known: dict[int, float]) -> float:
+    """Count the values of a node where every alias is written out; endless: infinitely many."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # while its parts are counted
+        parts: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            parts = node.value
+        elif isinstance(node, yaml.MappingNode):
+            parts = [part for pair in node.value for part in pair]
+        known[id(node)] = 1 + sum(_written_out(part, known) for part in parts)
+    return known[id(node)]

@@ -1,4 +1,4 @@
-"""What a folder of ``fairseq-preprocess`` holds: which task it is for, and which languages."""
+"""Data folders of ``fairseq-preprocess``: which task and languages, and the flags that follow."""
 
 import itertools
 from collections.abc import Sequence
@@ -57,19 +57,37 @@ def open_data(path: str, task: str | None = None, extra: Sequence[str] = ()) -> 
     return DataFolder(path, task, pairs[0] if pairs else None)
 
 
-def has_flag(words: Sequence[str], *names: str) -> bool:
-    """Tell whether a command line has one of the flags, as ``--flag VALUE`` or ``--flag=VALUE``."""
-    return any(word in names or word.partition("=")[0] in names for word in words)
+def _task(folder: Path) -> str:
+    languages = _dictionaries(folder)
+    if languages == [""]:
+        return "language_modeling"
+    if len(languages) == 2 and "" not in languages:
+        return "translation"
+    found = ", ".join(sorted(path.name for path in folder.glob("dict*.txt"))) or "no dict.txt"
+    raise UserError(
+        f"{folder} does not tell its task ({found}): "
+        f"add --task translation or --task language_modeling"
+    )
 
 
-def flag_values(words: Sequence[str], flag: str) -> list[str]:
-    """Return what a flag is given each time, as ``--flag VALUE`` or ``--flag=VALUE``."""
-    found = []
-    for position, word in enumerate(words):
-        name, has_value, value = word.partition("=")
-        if name == flag:
-            found.append(value if has_value else "".join(words[position + 1 : position + 2]))
-    return found
+def _language_pairs(folder: Path) -> list[tuple[str, str]]:
+    """The pairs that the index files name: ``train.en-de.en.idx``."""
+    named = {path.name.split(".")[1] for path in folder.glob("*.*-*.*.idx")}
+    languages = [language for language in _dictionaries(folder) if language]
+    return [pair for pair in itertools.permutations(languages, 2) if "-".join(pair) in named]
+
+
+def _dictionaries(folder: Path) -> list[str]:
+    """The languages that have a dictionary; the empty name is a language model's."""
+    names = sorted(path.name for path in folder.glob("dict*.txt"))
+    return [name.removeprefix("dict").removesuffix(".txt").removeprefix(".") for name in names]
+
+
+def target_language(words: Sequence[str], folder: Path) -> str | None:
+    """Return what a command translates into: by its flags, or by the only pair in its folder."""
+    named = [v for flag in ("--target-lang", "-t") for v in flag_values(words, flag)]
+    pairs = _language_pairs(folder)
+    return named[-1] if named else pairs[0][1] if len(pairs) == 1 else None
 
 
 def text_flags(data: Path, given: Sequence[str]) -> list[str]:
@@ -102,34 +120,16 @@ def text_flags(data: Path, given: Sequence[str]) -> list[str]:
     return [*flags, "--tokenizer", *(prepared if form.is_prepared else ["moses"])]
 
 
-def target_language(words: Sequence[str], folder: Path) -> str | None:
-    """Return what a command translates into: by its flags, or by the only pair in its folder."""
-    named = [v for flag in ("--target-lang", "-t") for v in flag_values(words, flag)]
-    pairs = _language_pairs(folder)
-    return named[-1] if named else pairs[0][1] if len(pairs) == 1 else None
+def has_flag(words: Sequence[str], *names: str) -> bool:
+    """Tell whether a command line has one of the flags, as ``--flag VALUE`` or ``--flag=VALUE``."""
+    return any(word in names or word.partition("=")[0] in names for word in words)
 
 
-def _dictionaries(folder: Path) -> list[str]:
-    """The languages that have a dictionary; the empty name is a language model's."""
-    names = sorted(path.name for path in folder.glob("dict*.txt"))
-    return [name.removeprefix("dict").removesuffix(".txt").removeprefix(".") for name in names]
-
-
-def _task(folder: Path) -> str:
-    languages = _dictionaries(folder)
-    if languages == [""]:
-        return "language_modeling"
-    if len(languages) == 2 and "" not in languages:
-        return "translation"
-    found = ", ".join(sorted(path.name for path in folder.glob("dict*.txt"))) or "no dict.txt"
-    raise UserError(
-        f"{folder} does not tell its task ({found}): "
-        f"add --task translation or --task language_modeling"
-    )
-
-
-def _language_pairs(folder: Path) -> list[tuple[str, str]]:
-    """The pairs that the index files name: ``train.en-de.en.idx``."""
-    named = {path.name.split(".")[1] for path in folder.glob("*.*-*.*.idx")}
-    languages = [language for language in _dictionaries(folder) if language]
-    return [pair for pair in itertools.permutations(languages, 2) if "-".join(pair) in named]
+def flag_values(words: Sequence[str], flag: str) -> list[str]:
+    """Return what a flag is given each time, as ``--flag VALUE`` or ``--flag=VALUE``."""
+    found = []
+    for position, word in enumerate(words):
+        name, has_value, value = word.partition("=")
+        if name == flag:
+            found.append(value if has_value else "".join(words[position + 1 : position + 2]))
+    return found

@@ -1,4 +1,4 @@
-"""One run of fairseq-generate on the test set, into a file that is whole or not there."""
+"""One run of fairseq-generate on the test set, and which checkpoint it translates with."""
 
 import os
 import shlex
@@ -10,7 +10,8 @@ from genft_fairseq.errors import UserError
 from genft_fairseq.evaluation.predictions import read_translations
 from genft_fairseq.experiments.configuration import BASELINE, Comparison, Entry
 from genft_fairseq.experiments.data_folders import text_flags
-from genft_fairseq.experiments.job import PACKAGE, Job
+from genft_fairseq.experiments.job import Job
+from genft_fairseq.experiments.strategies import USER_DIR
 from genft_fairseq.experiments.training_run import LAST, TrainingRun, read_finished
 from genft_fairseq.files import write_atomic
 
@@ -27,7 +28,7 @@ def generate_command(
     flags = [*comparison.generate, *flags]
     flags = [*text_flags(comparison.data, flags), *flags]
     return [
-        *("fairseq-generate", str(comparison.data), "--user-dir", str(PACKAGE)),
+        *("fairseq-generate", str(comparison.data), "--user-dir", USER_DIR),
         *("--task", comparison.task, "--path", str(checkpoint)),
         *("--source-lang", comparison.source_lang, "--target-lang", comparison.target_lang),
         *("--gen-subset", "test", *flags, *device),
@@ -65,6 +66,12 @@ def equal_time_checkpoint(folder: Path, standard: Path) -> dict:
     return min(kept, key=lambda checkpoint: abs(checkpoint["train_seconds"] - allowed))
 
 
+def equal_time_path(run: TrainingRun, standard: TrainingRun) -> Path | None:
+    """Return the checkpoint to decode for equal time; None where it is decoded already."""
+    file = equal_time_checkpoint(run.folder, standard.folder)["file"]
+    return None if file in (None, LAST) else run.folder / file
+
+
 def is_up_to_date(output: Path, checkpoint: Path) -> bool:
     """Whether an output is there, and its checkpoint has not been written since, or is no more."""
     if not output.exists():
@@ -73,7 +80,10 @@ def is_up_to_date(output: Path, checkpoint: Path) -> bool:
 
 
 class DecodingRun(Job):
-    """Decoding of the test set by one checkpoint."""
+    """Decoding of the test set by one checkpoint.
+
+    The command writes beside the output, which takes its name once every sentence is there.
+    """
 
     def __init__(
         self,
@@ -120,14 +130,8 @@ class DecodingRun(Job):
         return self.partial.open("wb")
 
     def finish(self) -> None:
-        found = len(read_translations(self.partial))
+        found = len(read_generated(self.partial).detokenised)
         if found != self.sentences:
             raise UserError(f"{found} translations of {self.sentences} sentences")
         write_atomic(self.record, shlex.join(self.words()) + "\n")
         os.replace(self.partial, self.output)
-
-
-def equal_time_path(run: TrainingRun, standard: TrainingRun) -> Path | None:
-    """Return the checkpoint to decode for equal time; None where it is decoded already."""
-    file = equal_time_checkpoint(run.folder, standard.folder)["file"]
-    return None if file in (None, LAST) else run.folder / file

@@ -124,7 +124,7 @@ class _Seed:
         texts = {key: references.texts(generated) for key, generated in outputs.items()}
         self._score(texts, references.lines, lowercase)
         for row, run in self.runs.items():
-            self.equal_updates.setdefault(row, {}).update(training_metrics(run.folder))
+            self.equal_updates.setdefault(row, {}).update(finished_metrics(run.folder))
         self._equal_time()
 
     def _score(
@@ -171,7 +171,7 @@ class _Seed:
             }
 
 
-def training_metrics(folder: Path) -> Figures:
+def finished_metrics(folder: Path) -> Figures:
     """Return what a finished run took: seconds, MiB, and its last loss on the validation set."""
     finished = read_finished(folder)
     per_update = finished["train_seconds"] / finished["updates"]

@@ -56,6 +56,11 @@ def trained_folder(strategy: str) -> Path:
     return finetuned if holds_checkpoints(finetuned) else folder
 
 
+def holds_checkpoints(save_dir: Path) -> bool:
+    """Tell whether anything was trained in a folder."""
+    return any(save_dir.glob("checkpoint*.pt"))
+
+
 def best_checkpoint(save_dir: Path) -> str:
     """Return the best checkpoint of a folder, or its last.
 
@@ -90,6 +95,18 @@ def max_update(flags: Sequence[str]) -> int | None:
     """Return what the last ``--max-update`` says; None where there is none, or no number."""
     found = flag_values(flags, "--max-update")
     return int(found[-1]) if found and found[-1].isdecimal() else None
+
+
+@contextlib.contextmanager
+def training_lock(save_dir: Path) -> Iterator[int]:
+    """Make the folder and hold its lock, a file descriptor that the training run inherits.
+
+    Raises:
+        UserError: another run has it, or the folder cannot be written.
+    """
+    require_writable("--save-dir", save_dir / LOCK)
+    with locked(save_dir, "another training run") as lock:
+        yield lock
 
 
 @dataclass(frozen=True)
@@ -138,11 +155,6 @@ def read_beginning(save_dir: Path) -> Beginning | None:
         raise UserError(f"{path} is no record of genft finetune ({error!r})") from error
 
 
-def holds_checkpoints(save_dir: Path) -> bool:
-    """Tell whether anything was trained in a folder."""
-    return any(save_dir.glob("checkpoint*.pt"))
-
-
 def require_beginning(save_dir: Path, asked: Beginning) -> None:
     """Refuse a folder whose checkpoints come from elsewhere.
 
@@ -187,15 +199,3 @@ def record_beginning(save_dir: Path, beginning: Beginning, command: str) -> None
     if not holds_checkpoints(save_dir):
         record = {**asdict(beginning), "command": command}
         write_atomic(save_dir / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-
-
-@contextlib.contextmanager
-def training_lock(save_dir: Path) -> Iterator[int]:
-    """Make the folder and hold its lock, a file descriptor that the training run inherits.
-
-    Raises:
-        UserError: another run has it, or the folder cannot be written.
-    """
-    require_writable("--save-dir", save_dir / LOCK)
-    with locked(save_dir, "another training run") as lock:
-        yield lock

@@ -1,8 +1,12 @@
 """The training strategies: the names people type, and the fairseq flags that each stands for."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import genft_fairseq
 from genft_fairseq.errors import UserError
+
+USER_DIR = str(Path(genft_fairseq.__file__).resolve().parent)  # of every command
 
 TASKS = ("translation", "language_modeling")
 

@@ -1,8 +1,7 @@
-"""What fairseq-train writes: its log, its command, its checkpoints.
+"""What a run of fairseq-train leaves in its folder: its log, checkpoints, command and seconds.
 
-What a run of fairseq-train leaves in its folder: ``command``, ``train.log`` and ``seconds``.
-
-What fairseq-train writes to its log (``--log-format simple``) and into its checkpoints.
+The log is read in fairseq's formats ``simple`` and ``json``; where a resumed run repeats updates,
+the later line counts.  Reading a log does not import fairseq; reading a checkpoint does.
 """
 
 import contextlib
@@ -15,110 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from genft_fairseq.errors import UserError, require_regular
-from genft_fairseq.patches.trainer import KEY
+
+LAST = "checkpoint_last.pt"
+TRAINING_BEGINS = "Start iterating over samples"
 
 # A figure as Python prints it.
 NUMBER = r"(-?\d+(?:\.\d*)?(?:e[+-]?\d+)?|-?inf|nan)"
-
-_PIPED = re.compile(rf"(?<=\| )(\w+) {NUMBER}(?= \||$)")
-
-
-def command_of(run: Path, root: Path | None = None) -> str:
-    """Return the command that trained a run; paths below ``root`` are kept relative to it."""
-    command = (run / "command").read_text(encoding="utf-8").strip()
-    return command if root is None else command.replace(f"{root}/", "")
-
-
-def train_seconds(run: Path) -> int:
-    """Return how long a run took, in seconds, over all the times that it was started.
-
-    Raises:
-        UserError: the file holds something else.
-    """
-    path = run / "seconds"
-    require_regular(path)
-    try:
-        return int(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} must hold a number of seconds ({error})") from error
-
-
-def piped_metrics(line: str) -> dict[str, float]:
-    """Return the figures of a line such as ``| valid | epoch 002 | loss 3 | ppl 10.2``."""
-    return {name: float(value) for name, value in _PIPED.findall(line)}
-
-
-def last_validation(run: Path) -> dict[str, float]:
-    """Return the last figures on the validation set by the names that fairseq logs them under.
-
-    ``nll_loss`` (bits per token) and ``ppl`` are of the plain likelihood, whatever was trained;
-    ``num_updates`` says when it was.
-
-    Raises:
-        UserError: the run has not come to its first validation.
-    """
-    log = run / "train.log"
-    require_regular(log)
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    found = [line for line in lines if " valid | " in line]
-    if not found:
-        raise UserError(f"{log} has no figures on the validation set")
-    return piped_metrics(found[-1])
-
-
-def training_metrics(run: Path) -> dict[str, Any]:
-    """Return the updates of a run, the seconds they took, and how large its model is.
-
-    Returns:
-        ``updates``; ``parameters``, each counted once; ``train_seconds`` of the updates alone, over
-        all the times that the run was started, by ``train_clock``: *wall* where there is a GPU,
-        else *processor*; ``valid_ppl`` and, where it is logged, ``valid_accuracy`` of the last
-        validation.
-
-    Raises:
-        UserError: the run has not come to its first validation, or its last checkpoint or its log
-            are not of a run with the plugin.
-    """
-    # Not needed to read a log, and slow to import.
-    import torch
-
-    from genft_fairseq.patches import safe_loading
-    from genft_fairseq.patches.trainer import KEY
-
-    logged = last_validation(run)
-    state = safe_loading.load(run / "checkpoint_last.pt", map_location="cpu")
-    clock = "wall" if torch.cuda.is_available() else "processor"
-    accuracy = {"valid_accuracy": logged["accuracy"]} if "accuracy" in logged else {}
-    try:
-        distinct = {tensor.data_ptr(): tensor.numel() for tensor in state["model"].values()}
-        return {
-            "updates": int(logged["num_updates"]),
-            "parameters": sum(distinct.values()),
-            "train_seconds": state["extra_state"][KEY][clock],
-            "train_clock": clock,
-            "valid_ppl": logged["ppl"],
-            **accuracy,
-        }
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-        raise UserError(f"{run} is no run of fairseq-train with the plugin ({error!r})") from error
-
-
-LAST = "checkpoint_last.pt"
-
-TRAINING_BEGINS = "Start iterating over samples"
-
 _TRAIN = re.compile(r"\| train_inner \| epoch \d+:\s+\d+ / (\d{1,18}) (.*)$")
-
 _VALID = "| valid | "
-
+_EPOCH = "| train | "
 _GPU = re.compile(r"total memory = (\d+(?:\.\d*)?) GB")
+_VERSIONS = re.compile(r"\| genft_fairseq \| versions: (.*)$")
 
 # --log-format json, and the summary of an epoch, which is all that a terminal's bar leaves.
 _JSON = re.compile(r"\| (train_inner|train|valid) \| (\{.*\})$")
-
-_VERSIONS = re.compile(r"\| genft_fairseq \| versions: (.*)$")
-
-_EPOCH = "| train | "
+_PIPED = re.compile(rf"(?<=\| )(\w+) {NUMBER}(?= \||$)")
 
 # From the beginning of a word only: of a line that is one long word, search would take for ever.
 _EQUAL = re.compile(rf"\b(\w+)={NUMBER}(?=, |$)")
@@ -126,7 +36,7 @@ _EQUAL = re.compile(rf"\b(\w+)={NUMBER}(?=, |$)")
 
 @dataclass
 class TrainingLog:
-    """What a run logged; where a resumed run repeats updates, the later line counts.
+    """What a run logged.
 
     Attributes:
         training: by update, the figures of a ``train_inner`` line.
@@ -190,6 +100,11 @@ def _json_metrics(text: str) -> dict[str, float]:
         with contextlib.suppress(TypeError, ValueError):
             metrics[name.removeprefix("train_").removeprefix("valid_")] = float(value)
     return metrics
+
+
+def piped_metrics(line: str) -> dict[str, float]:
+    """Return the figures of a line such as ``| valid | epoch 002 | loss 3 | ppl 10.2``."""
+    return {name: float(value) for name, value in _PIPED.findall(line)}
 
 
 def read_training_log(path: Path) -> TrainingLog:
@@ -264,8 +179,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         UserError: no whole checkpoint, or one of a run that is not fairseq's.
     """
-    # Imported here: it brings in fairseq, which reading a log does not need.
     from genft_fairseq.patches.safe_loading import load
+    from genft_fairseq.patches.trainer import KEY
 
     state = load(str(path), map_location="cpu", mmap=True)
     try:
@@ -312,3 +227,77 @@ def read_checkpoints(folder: Path) -> list[Checkpoint]:
     kept = [read_checkpoint(path) for path in folder.glob("checkpoint_*_*.pt")]
     earlier = [checkpoint for checkpoint in kept if checkpoint.updates < last.updates]
     return [*sorted(earlier, key=lambda checkpoint: checkpoint.updates), last]
+
+
+def command_of(run: Path, root: Path | None = None) -> str:
+    """Return the command that trained a run; paths below ``root`` are kept relative to it."""
+    command = (run / "command").read_text(encoding="utf-8").strip()
+    return command if root is None else command.replace(f"{root}/", "")
+
+
+def train_seconds(run: Path) -> int:
+    """Return how long a run took, in seconds, over all the times that it was started.
+
+    Raises:
+        UserError: the file holds something else.
+    """
+    path = run / "seconds"
+    require_regular(path)
+    try:
+        return int(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} must hold a number of seconds ({error})") from error
+
+
+def last_validation(run: Path) -> dict[str, float]:
+    """Return the last figures on the validation set by the names that fairseq logs them under.
+
+    ``nll_loss`` (bits per token) and ``ppl`` are of the plain likelihood, whatever was trained;
+    ``num_updates`` says when it was.
+
+    Raises:
+        UserError: the run has not come to its first validation.
+    """
+    log = run / "train.log"
+    require_regular(log)
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    found = [line for line in lines if " valid | " in line]
+    if not found:
+        raise UserError(f"{log} has no figures on the validation set")
+    return piped_metrics(found[-1])
+
+
+def training_metrics(run: Path) -> dict[str, Any]:
+    """Return the updates of a run, the seconds they took, and how large its model is.
+
+    Returns:
+        ``updates``; ``parameters``, each counted once; ``train_seconds`` of the updates alone, over
+        all the times that the run was started, by ``train_clock``: *wall* where there is a GPU,
+        else *processor*; ``valid_ppl`` and, where it is logged, ``valid_accuracy`` of the last
+        validation.
+
+    Raises:
+        UserError: the run has not come to its first validation, or its last checkpoint or its log
+            are not of a run with the plugin.
+    """
+    import torch
+
+    from genft_fairseq.patches import safe_loading
+    from genft_fairseq.patches.trainer import KEY
+
+    logged = last_validation(run)
+    state = safe_loading.load(run / "checkpoint_last.pt", map_location="cpu")
+    clock = "wall" if torch.cuda.is_available() else "processor"
+    accuracy = {"valid_accuracy": logged["accuracy"]} if "accuracy" in logged else {}
+    try:
+        distinct = {tensor.data_ptr(): tensor.numel() for tensor in state["model"].values()}
+        return {
+            "updates": int(logged["num_updates"]),
+            "parameters": sum(distinct.values()),
+            "train_seconds": state["extra_state"][KEY][clock],
+            "train_clock": clock,
+            "valid_ppl": logged["ppl"],
+            **accuracy,
+        }
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        raise UserError(f"{run} is no run of fairseq-train with the plugin ({error!r})") from error

@@ -1,17 +1,21 @@
-"""One run of fairseq-train: its folder, its command, and going on where it stopped."""
+"""One run of fairseq-train: its command and folder, its memory, and going on where it stopped."""
 
 import json
 import math
 import shlex
+import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from genft_fairseq.errors import UserError, require_regular
 from genft_fairseq.experiments.configuration import Comparison, Entry
-from genft_fairseq.experiments.job import PACKAGE, Job, Usage, gpu_mib, resident_mib
-from genft_fairseq.experiments.strategies import strategy_flags
+from genft_fairseq.experiments.job import Job
+from genft_fairseq.experiments.strategies import USER_DIR, strategy_flags
 from genft_fairseq.experiments.training_log import (
     LAST,
     TRAINING_BEGINS,
@@ -23,11 +27,11 @@ from genft_fairseq.experiments.training_log import (
 )
 from genft_fairseq.files import locked, write_atomic
 
+MIB = 2**20
 SAMPLE_SECONDS = 1.0
-
 RECORD_SECONDS = 10.0
-
 MEMORY = ("average_memory_mib", "peak_memory_mib")
+_SMI = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
 
 
 def train_command(comparison: Comparison, entry: Entry, seed: int, device: list[str]) -> list[str]:
@@ -37,7 +41,7 @@ def train_command(comparison: Comparison, entry: Entry, seed: int, device: list[
     saved_every = max(1, updates // comparison.checkpoints)
     logged_every = max(1, updates // 50)
     return [
-        *("fairseq-train", str(comparison.data), "--user-dir", str(PACKAGE)),
+        *("fairseq-train", str(comparison.data), "--user-dir", USER_DIR),
         *strategy_flags(entry.strategy, comparison.task),
         *("--source-lang", comparison.source_lang, "--target-lang", comparison.target_lang),
         *comparison.train,
@@ -57,40 +61,16 @@ def run_folder(comparison: Comparison, entry: Entry, seed: int) -> Path:
     return comparison.output / f"seed-{seed}" / entry.slug
 
 
-def read_finished(folder: Path) -> dict[str, Any]:
-    """Return what a finished run left: updates, seconds, memory, checkpoints.
+def device_flags(words: Sequence[str]) -> list[str]:
+    """Return ``--cpu`` where there is no GPU and the flags do not say so already."""
+    import torch
 
-    Raises:
-        UserError: it is not what ``TrainingRun`` wrote.
-    """
-    path = folder / "finished"
-    require_regular(path)
-    try:
-        finished: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        for holder in (finished, *finished["checkpoints"]):
-            _require_numbers(holder, ("updates", "train_seconds"))
-        _require_numbers(finished, ("seconds",))
-        _require_numbers(finished, ("updates_per_epoch", *MEMORY), may_be_none=True)
-        if not all(isinstance(checkpoint["file"], str) for checkpoint in finished["checkpoints"]):
-            raise TypeError("the name of a checkpoint is no text")
-        finished.setdefault("memory", None)
-    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
-        raise UserError(
-            f"{path} is not what a finished run wrote ({error!r:.200}): remove it, "
-            "and the same command writes it again"
-        ) from error
-    return finished
+    return [] if torch.cuda.is_available() or "--cpu" in words else ["--cpu"]
 
 
-def _require_numbers(
-    metrics: dict[str, Any], names: Sequence[str], may_be_none: bool = False
-) -> None:
-    for name in names:
-        value = metrics[name]
-        if not (value is None and may_be_none) and not math.isfinite(value):
-            raise ValueError(f"{name} is {value}")
-        if name == "updates" and value < 1:
-            raise ValueError(f"{name} is {value}")
+def command_environment(threads: int | None) -> dict[str, str]:
+    """Return what a comparison sets in the environment of its commands."""
+    return {"PYTHONUNBUFFERED": "1"} | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
 
 
 class TrainingRun(Job):
@@ -236,13 +216,112 @@ class TrainingRun(Job):
         return f"{update}/{self.updates} updates, {metrics.get('ups', 0):.2f}/s{shown}"
 
 
-def device_flags(words: Sequence[str]) -> list[str]:
-    """Return ``--cpu`` where there is no GPU and the flags do not say so already."""
-    import torch
+def read_finished(folder: Path) -> dict[str, Any]:
+    """Return what a finished run left: updates, seconds, memory, checkpoints.
 
-    return [] if torch.cuda.is_available() or "--cpu" in words else ["--cpu"]
+    Raises:
+        UserError: it is not what ``TrainingRun`` wrote.
+    """
+    path = folder / "finished"
+    require_regular(path)
+    try:
+        finished: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for holder in (finished, *finished["checkpoints"]):
+            _require_numbers(holder, ("updates", "train_seconds"))
+        _require_numbers(finished, ("seconds",))
+        _require_numbers(finished, ("updates_per_epoch", *MEMORY), may_be_none=True)
+        if not all(isinstance(checkpoint["file"], str) for checkpoint in finished["checkpoints"]):
+            raise TypeError("the name of a checkpoint is no text")
+        finished.setdefault("memory", None)
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+        raise UserError(
+            f"{path} is not what a finished run wrote ({error!r:.200}): remove it, "
+            "and the same command writes it again"
+        ) from error
+    return finished
 
 
-def command_environment(threads: int | None) -> dict[str, str]:
-    """Return what a comparison sets in the environment of its commands."""
-    return {"PYTHONUNBUFFERED": "1"} | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
+def _require_numbers(
+    metrics: dict[str, Any], names: Sequence[str], may_be_none: bool = False
+) -> None:
+    for name in names:
+        value = metrics[name]
+        if not (value is None and may_be_none) and not math.isfinite(value):
+            raise ValueError(f"{name} is {value}")
+        if name == "updates" and value < 1:
+            raise ValueError(f"{name} is {value}")
+
+
+@dataclass
+class Usage:
+    """What a run used, over all the times that it was started.
+
+    Attributes:
+        seconds: from start to end, everything included.
+        samples: how often the memory was looked at.
+        total_mib: the sum of what was found.
+        peak_mib: the most that was found.
+    """
+
+    seconds: float = 0.0
+    samples: int = 0
+    total_mib: float = 0.0
+    peak_mib: float = 0.0
+
+    def add(self, mib: float) -> None:
+        """Take in one sample."""
+        self.samples += 1
+        self.total_mib += mib
+        self.peak_mib = max(self.peak_mib, mib)
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.seconds + other.seconds,
+            self.samples + other.samples,
+            self.total_mib + other.total_mib,
+            max(self.peak_mib, other.peak_mib),
+        )
+
+    @property
+    def average_mib(self) -> float | None:
+        """The mean over the samples."""
+        return self.total_mib / self.samples if self.samples else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return asdict(self)
+
+
+def resident_mib(pid: int) -> float | None:
+    """Return the resident memory of a process and its children in MiB; None when it is gone.
+
+    Of children only what is theirs alone is added: pages that a forked worker shares with its
+    parent are counted once.
+    """
+    try:
+        process = psutil.Process(pid)
+        total = process.memory_info().rss
+        for child in process.children(recursive=True):
+            total += _own_memory(child)
+    except psutil.Error:
+        return None
+    return total / MIB
+
+
+def _own_memory(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().uss)
+    except psutil.Error:  # it has ended
+        return 0
+
+
+def gpu_mib(pid: int) -> float | None:
+    """Return the GPU memory of a process and its children in MiB; None where none is known."""
+    try:
+        tree = {pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))}
+        done = subprocess.run(_SMI, capture_output=True, text=True, timeout=20, check=True)
+    except (psutil.Error, OSError, subprocess.SubprocessError):
+        return None
+    used = [line.split(",") for line in done.stdout.splitlines() if line.count(",") == 1]
+    found = [float(mib) for owner, mib in used if owner.strip().isdigit() and int(owner) in tree]
+    return sum(found) if found else None

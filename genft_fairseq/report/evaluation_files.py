@@ -1,8 +1,7 @@
 """What runs wrote: output of ``fairseq-generate``, and files of ``genft evaluate-*``.
 
-What runs wrote: translations of ``fairseq-generate``, and the files of ``genft evaluate-*``.
-
-Scores of translations that ``fairseq-generate`` wrote.
+The latter hold their metrics; translations are scored here, against the data folder's raw text
+where it is found, else by words against the tokenised references.
 """
 
 import hashlib
@@ -19,16 +18,16 @@ from genft_fairseq.evaluation.translation import RawReferences
 from genft_fairseq.experiments.data_folders import target_language
 from genft_fairseq.metrics.repetition import repetition
 from genft_fairseq.metrics.translation import score_intervals, translation_metrics, word_repetitions
-from genft_fairseq.report.recipe import Recipe, find_folder
 from genft_fairseq.report.run_folders import (
     ANSWERS,
     LANGUAGE_MODEL,
     SUMMARIES,
     TRANSLATION,
+    json_or_none,
     kind_of,
     read_json,
 )
-from genft_fairseq.report.training import Training
+from genft_fairseq.report.training import Recipe, Training, find_folder
 
 # Marks of --completions and --side-by-side are made anew, by words.
 _PER_TEXT = {
@@ -110,26 +109,17 @@ def evaluations_in(folder: Path) -> tuple[list[Evaluation], list[str]]:
     found, broken = [], []
     for path in sorted(path for path in folder.glob("generate-*.txt") if path.is_file()):
         try:
-            found.append(read_generated(path))
+            found.append(_read_translations(path))
         except UserError as error:
             broken.append(str(error))
     for path in sorted(path for path in folder.glob("*.json") if path.is_file()):
-        read = _evaluation_or_none(path)
-        if read is not None:
-            found.append(read)
+        read = json_or_none(path)
+        if kind_of(read) is not None:  # a broken record of another command is no concern of ours
+            found.append(read_evaluation(path, read))
     return found, broken
 
 
-def _evaluation_or_none(path: Path) -> Evaluation | None:
-    """Read an evaluation's file; other commands' records are not ours to complain of."""
-    try:
-        found = read_json(path)
-    except UserError:
-        return None
-    return None if kind_of(found) is None else read_evaluation(path, found)
-
-
-def read_generated(path: Path) -> Evaluation:
+def _read_translations(path: Path) -> Evaluation:
     """Read what ``fairseq-generate`` wrote: sources, references, hypotheses.
 
     The references are as the data folder has them, tokenised; see ``score_translations``.

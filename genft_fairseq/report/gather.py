@@ -1,4 +1,7 @@
-"""Everything that a report shows, from what a user names: read, checked, put together."""
+"""``Report``, all that a report shows, and ``gather``, which reads and checks it.
+
+Runs that are put side by side must have the same training data and test set.
+"""
 
 import datetime
 from collections import Counter
@@ -20,7 +23,6 @@ from genft_fairseq.report.evaluation_files import (
     score_translations,
     take_raw,
 )
-from genft_fairseq.report.recipe import Recipe, find_above
 from genft_fairseq.report.run_folders import (
     FINISHED,
     RUNNING,
@@ -39,7 +41,7 @@ from genft_fairseq.report.tables import (
     evaluation_tables,
     require_one_test_set,
 )
-from genft_fairseq.report.training import Training, read_training
+from genft_fairseq.report.training import Recipe, Training, find_above, read_training
 
 Figures = dict[str, Any]
 Step = Callable[[int], None]

@@ -1,10 +1,7 @@
-"""The files of a report: HTML page, Markdown, plots, JSON.
+"""The files of a report: an HTML page, Markdown, a sheet of plots, JSON.
 
-A report as one HTML page, which needs nothing but itself.
-
-A report as Markdown, with its plots as pictures beside it.
-
-A report's files: the page, Markdown with its pictures, a sheet of plots, the figures as JSON.
+``write_report`` writes the form that a file's suffix says.  The HTML page needs no other file and
+no network; Markdown has its plots as pictures beside it.
 """
 
 import json
@@ -26,12 +23,71 @@ from genft_fairseq.report.samples import SAMPLES, Part, SampleGroup, sample_grou
 from genft_fairseq.report.tables import Table, cell, explanation, measure, reference_cells
 from genft_fairseq.report.training import Training
 
-REFRESH_SECONDS = 30
+MADE_BY = "genft report"
 
+# The forms of a report, and what an earlier one is known by.
+SUFFIXES = {
+    ".html": '<meta name="generator" content="genft report">',
+    ".md": "Made by `genft report` at",
+    ".png": MADE_BY,
+    ".json": f'"made_by": "{MADE_BY}"',
+}
+REFRESH_SECONDS = 30
 _MOST_NAMES = 4
 
 # Nothing is fetched, even if a run's name or text had found a way to ask for it.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&$])")
+
+# Of logs and texts; a terminal would obey them.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def write_report(
+    report: Report, path: Path, *, samples: int = SAMPLES, refresh: int = REFRESH_SECONDS
+) -> None:
+    """Write a report in the form that the path's suffix says; nobody finds it half-written.
+
+    Args:
+        report: what to show.
+        path: of ``SUFFIXES``; the pictures of ``NAME.md`` go into ``NAME-plots``.
+        samples: how many texts of each test set.
+        refresh: see ``html_page``.
+    """
+    if path.suffix == ".html":
+        write_atomic(path, html_page(report, samples=samples, refresh=refresh))
+    elif path.suffix == ".json":
+        write_atomic(path, json_text(report))
+    elif path.suffix == ".png":
+        write_atomic(path, sheet(_by_updates(report)))
+    else:
+        folder = _pictures(path)
+        pictures = [(f"{folder.name}/{plot.name}.png", plot) for plot in _by_updates(report)]
+        for link, plot in pictures:
+            write_atomic(path.parent / link, plot.png())
+        write_atomic(path, markdown_page(report, pictures, samples))
+
+
+def require_free(path: Path) -> None:
+    """Refuse to write where something else lies than an earlier report.
+
+    Raises:
+        UserError: what lies there is no report; or the folder of pictures is none.
+    """
+    if path.is_file() and SUFFIXES[path.suffix].encode() not in path.read_bytes():
+        raise UserError(f"--output {path} exists and is no report: choose another name")
+    folder = _pictures(path)
+    if path.suffix == ".md" and folder.exists() and not folder.is_dir():
+        raise UserError(f"--output {path} needs {folder} for its pictures, which is no folder")
+
+
+def _pictures(path: Path) -> Path:
+    return path.with_name(f"{path.stem}-plots")
+
+
+def _by_updates(report: Report) -> list[Plot]:
+    """All plots, each curve once."""
+    return [plot for plot in plots(report) if plot.by != "seconds"]
 
 
 def html_page(report: Report, *, samples: int = SAMPLES, refresh: int = REFRESH_SECONDS) -> str:
@@ -109,12 +165,6 @@ def _curves(drawn: Sequence[Plot]) -> dict[str, list[Plot]]:
         if plot.by:
             found.setdefault(plot.title, []).append(plot)
     return found
-
-
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&$])")
-
-# Of logs and texts; a terminal would obey them.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def markdown_page(
@@ -235,64 +285,6 @@ def _run(training: Training) -> Iterator[str]:
     yield ""
     if training.command:
         yield from (*_fenced(training.command), "")
-
-
-MADE_BY = "genft report"
-
-# The forms of a report, and what an earlier one is known by.
-SUFFIXES = {
-    ".html": '<meta name="generator" content="genft report">',
-    ".md": "Made by `genft report` at",
-    ".png": MADE_BY,
-    ".json": f'"made_by": "{MADE_BY}"',
-}
-
-
-def write_report(
-    report: Report, path: Path, *, samples: int = SAMPLES, refresh: int = REFRESH_SECONDS
-) -> None:
-    """Write a report in the form that the path's suffix says; nobody finds it half-written.
-
-    Args:
-        report: what to show.
-        path: of ``SUFFIXES``; the pictures of ``NAME.md`` go into ``NAME-plots``.
-        samples: how many texts of each test set.
-        refresh: see ``html_page``.
-    """
-    if path.suffix == ".html":
-        write_atomic(path, html_page(report, samples=samples, refresh=refresh))
-    elif path.suffix == ".json":
-        write_atomic(path, json_text(report))
-    elif path.suffix == ".png":
-        write_atomic(path, sheet(_by_updates(report)))
-    else:
-        folder = _pictures(path)
-        pictures = [(f"{folder.name}/{plot.name}.png", plot) for plot in _by_updates(report)]
-        for link, plot in pictures:
-            write_atomic(path.parent / link, plot.png())
-        write_atomic(path, markdown_page(report, pictures, samples))
-
-
-def require_free(path: Path) -> None:
-    """Refuse to write where something else lies than an earlier report.
-
-    Raises:
-        UserError: what lies there is no report; or the folder of pictures is none.
-    """
-    if path.is_file() and SUFFIXES[path.suffix].encode() not in path.read_bytes():
-        raise UserError(f"--output {path} exists and is no report: choose another name")
-    folder = _pictures(path)
-    if path.suffix == ".md" and folder.exists() and not folder.is_dir():
-        raise UserError(f"--output {path} needs {folder} for its pictures, which is no folder")
-
-
-def _pictures(path: Path) -> Path:
-    return path.with_name(f"{path.stem}-plots")
-
-
-def _by_updates(report: Report) -> list[Plot]:
-    """All plots, each curve once."""
-    return [plot for plot in plots(report) if plot.by != "seconds"]
 
 
 def json_text(report: Report) -> str:

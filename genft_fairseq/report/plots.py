@@ -1,8 +1,7 @@
 """The plots of a report: learning curves, cost, repetition.
 
-A plot of a report: drawn by matplotlib, as part of a page or as a picture.
-
-The plots of a report: learning curves, cost, repetition.
+``plots`` returns all of them; each is drawn by matplotlib, as part of a page (SVG) or as a picture
+(PNG), and ``sheet`` puts them on one picture.
 """
 
 import io
@@ -22,8 +21,15 @@ from genft_fairseq.report.training import Training
 # Stand-ins in a drawing for what the page around it decides.
 INK, GRID = "#101112", "#909192"
 
-_SIZE = (6.4, 3.6)
+# Distinct for the colour-blind as well, and readable on white and on black.
+COLOURS = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b08a00", "#56a4d9"),
+    *("#8a63d2", "#7f7f7f", "#a65628", "#4daf4a"),
+)
 
+# For a second and a third round of the colours.
+_LINES = ("-", "--", ":")
+_SIZE = (6.4, 3.6)
 _MADE_BY = {"Software": "genft report"}
 
 # Letters of a name in a legend, and of a line of it.
@@ -31,6 +37,12 @@ _LONGEST, _LEGEND = 40, 88
 
 # A system may be called by any letters; $ and _ are not formulas.
 _LETTERS: Any = {"text.parse_math": False}
+
+# A plot has so many pixels; what is logged more often is averaged.
+_MOST_POINTS = 400
+Values = dict[int, float]
+Style = dict[str, str]
+Value = Callable[[dict[str, float]], float | None]
 
 
 @dataclass(frozen=True)
@@ -149,23 +161,6 @@ def _inline(svg: str, prefix: str, description: str) -> str:
     return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
 
-Values = dict[int, float]
-
-Style = dict[str, str]
-
-# Distinct for the colour-blind as well, and readable on white and on black.
-COLOURS = (
-    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b08a00", "#56a4d9"),
-    *("#8a63d2", "#7f7f7f", "#a65628", "#4daf4a"),
-)
-
-# For a second and a third round of the colours.
-_LINES = ("-", "--", ":")
-
-# A plot has so many pixels; what is logged more often is averaged.
-_MOST_POINTS = 400
-
-
 def plots(report: Report) -> list[Plot]:
     """Return the plots that the runs of a report have something to show in."""
     styles = styles_of(report)
@@ -182,9 +177,6 @@ def styles_of(report: Report) -> dict[str, Style]:
     return found
 
 
-# Learning curves
-
-
 def _curves(report: Report, styles: dict[str, Style]) -> Iterator[Plot]:
     for data, trainings in report.data.items():
         on = f", {data}" if len(report.data) > 1 else ""
@@ -194,9 +186,6 @@ def _curves(report: Report, styles: dict[str, Style]) -> Iterator[Plot]:
             if any(len(points) > 1 for series in lines.values() for points, _ in series):
                 for by in ("updates", "seconds"):
                     yield _curve_plot(title + on, unit, by, lines, styles)
-
-
-Value = Callable[[dict[str, float]], float | None]
 
 
 def _wanted(trainings: Sequence[Training]) -> Iterator[tuple[str, str, str, Value]]:
@@ -300,9 +289,6 @@ def _thinned(array: np.ndarray) -> np.ndarray:
     if len(array) <= _MOST_POINTS:
         return array
     return np.array([part.mean() for part in np.array_split(array, _MOST_POINTS)])
-
-
-# Bars and repetition
 
 
 def _costs(report: Report, styles: dict[str, Style]) -> Iterator[Plot]:

@@ -1,8 +1,6 @@
-"""Finding runs in folders, and whether each is finished.
+"""Finding runs in what a user names, and whether each is finished, running, crashed or stopped.
 
-Whether a run of training is finished, going on, crashed or stopped, as its folder tells.
-
-Finding the runs that lie in what a user names: folders, logs, results and evaluations.
+A user names folders, logs, results of ``genft compare``, or files of ``genft evaluate-*``.
 """
 
 import json
@@ -15,24 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from genft_fairseq.errors import UserError
+from genft_fairseq.experiments.save_folders import RECORD
 from genft_fairseq.experiments.training_log import LAST, TRAINING_BEGINS
 from genft_fairseq.files import is_locked
 
 FINISHED, RUNNING, CRASHED, STOPPED = "finished", "running", "crashed", "stopped"
-
 NO_LOG = "no log"
+
+# What wrote an evaluation.
+TRANSLATION, LANGUAGE_MODEL = "translation", "language model"
+ANSWERS, SUMMARIES = "question answering", "summarisation"
 
 # A run of fairseq-train itself holds no lock; while it trains, its log grows.
 RECENT_SECONDS = 120
-
 LAST_LINES = 12
-
 _LONGEST_LINE = 300
-
 _TAIL_BYTES = 1 << 16
-
 _LINE = re.compile(r"\| (INFO|WARNING) \|")
-
 _DONE = "| done training in "
 
 # At the beginning of a line: an error that training survived is told in the middle of one.
@@ -40,71 +37,14 @@ _ERROR = re.compile(
     r"^(Traceback \(most|(\w+\.)*\w*(Error|Exception)\b|\S+: error: |genft: ended with status)",
     re.MULTILINE,
 )
-
-
-def run_state(folder: Path | None, log: Path | None, is_final: bool = False) -> str:
-    """Return the state of a run.
-
-    Args:
-        folder: of the run, where it has one.
-        log: of the run, where it has one.
-        is_final: its checkpoint says that it came to its end; see ``Checkpoint``.
-
-    Returns:
-        ``FINISHED``; ``RUNNING``, when a process holds its lock, or its log has just grown;
-        ``CRASHED``, when the end of its log is an error; else ``STOPPED``. Without a log
-        ``FINISHED`` where its checkpoint is the final one, else ``NO_LOG``.
-    """
-    # Written at the very end; whoever started the run may hold its lock a little longer.
-    if folder is not None and (folder / "finished").is_file():
-        return FINISHED
-    if folder is not None and is_locked(folder):
-        return RUNNING
-    if log is None:
-        return FINISHED if is_final else NO_LOG
-    tail = _tail(log)
-    begun, done = tail.rfind(TRAINING_BEGINS), tail.rfind(_DONE)
-    after = tail[max(begun, done, 0) :]
-    is_recent = time.time() - log.stat().st_mtime < RECENT_SECONDS
-    if _ERROR.search(after) and not (is_recent and _goes_on(after)):
-        return CRASHED
-    if done > begun:
-        return FINISHED
-    return RUNNING if is_recent else STOPPED
-
-
-def _goes_on(tail: str) -> bool:
-    """Whether what stands last in a log is a line of training: an error before it was survived."""
-    return _LINE.search(tail.rstrip().rpartition("\n")[2]) is not None
-
-
-def last_lines(log: Path | None) -> list[str]:
-    """Return the end of a log: a few lines, none of them endless."""
-    lines = [line.rstrip() for line in _tail(log).splitlines()] if log else []
-    return [line[:_LONGEST_LINE] for line in lines if line][-LAST_LINES:]
-
-
-def _tail(log: Path) -> str:
-    with log.open("rb") as stream:
-        stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL_BYTES))
-        return stream.read().decode("utf-8", errors="replace")
-
-
 SEED = re.compile(r"seed[-_]?(\d+)$")
 
 # What only a folder of training has; a log alone may be of anything.
-_SIGNS = ("command", "train.log", "genft.log", "finished", "genft.json", LAST, "checkpoint_best.pt")
-
-# What wrote an evaluation.
-TRANSLATION, LANGUAGE_MODEL = "translation", "language model"
-
-ANSWERS, SUMMARIES = "question answering", "summarisation"
-
+_SIGNS = ("command", "train.log", "genft.log", "finished", RECORD, LAST, "checkpoint_best.pt")
 _LOG_NAMES = ("genft.log", "train.log", "hydra_train.log")
 
 # A data folder or a disk may be named by mistake: looking through it must end.
 _MOST_FOLDERS = 20_000
-
 _BEGINNING = 1 << 16
 
 # What fairseq-train logs, and none of fairseq's other commands.
@@ -224,6 +164,39 @@ def _folders(root: Path) -> Iterator[tuple[Path, bool]]:
         waiting += sorted((p for p in inner if not p.name.startswith(".")), reverse=True)
 
 
+def _run(folder: Path, root: Path, given: str) -> RunFolder:
+    inner = folder.relative_to(root).parts
+    absolute = root.resolve()
+    outer = (absolute.name,) if not SEED.match(absolute.name) else ()
+    # A run that is named itself may lie in a folder of its seed.
+    above = absolute.parent.name if not inner else ""
+    seeds = [found[1] for part in (*inner, absolute.name, above) if (found := SEED.match(part))]
+    parts = tuple(part for part in inner if not SEED.match(part))
+    name = clean("/".join([given, *parts] if given else parts or outer) or absolute.name)
+    return RunFolder(
+        name,
+        int(seeds[0]) if seeds else None,
+        folder,
+        log_of(folder) if is_trained(folder) else None,
+    )
+
+
+def _file(path: Path, name: str) -> Named:
+    if path.suffix != ".json":
+        if not is_log(path):
+            raise UserError(f"{path} is no log of fairseq-train: name a run's folder, or its log")
+        return Named([RunFolder(name or clean(path.stem), None, None, log=path)])
+    results = read_json(path)
+    if is_comparison(results):
+        return Named([], results, path)
+    if kind_of(results) is None:
+        raise UserError(
+            f"{path} is neither the results of genft compare nor of genft evaluate-lm, "
+            "evaluate-qa or evaluate-summaries"
+        )
+    return Named([RunFolder(name or clean(path.stem), None, None, evaluations=[path])])
+
+
 def clean(name: str) -> str:
     """Return a file's name as text: bytes that are none become marks."""
     return os.fsencode(name).decode("utf-8", errors="replace")
@@ -243,14 +216,7 @@ def _holds_evaluations(folder: Path) -> bool:
     if any(path.is_file() for path in folder.glob("generate-*.txt")):
         return True
     found = (path for path in folder.glob("*.json") if path.is_file())
-    return any(kind_of(_json_or_none(path)) for path in found)
-
-
-def _json_or_none(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except UserError:
-        return None
+    return any(kind_of(json_or_none(path)) for path in found)
 
 
 def kind_of(found: Any) -> str | None:
@@ -264,23 +230,6 @@ def kind_of(found: Any) -> str | None:
     return LANGUAGE_MODEL if "tokens_per_sample" in found or "model" in found else None
 
 
-def _run(folder: Path, root: Path, given: str) -> RunFolder:
-    inner = folder.relative_to(root).parts
-    absolute = root.resolve()
-    outer = (absolute.name,) if not SEED.match(absolute.name) else ()
-    # A run that is named itself may lie in a folder of its seed.
-    above = absolute.parent.name if not inner else ""
-    seeds = [found[1] for part in (*inner, absolute.name, above) if (found := SEED.match(part))]
-    parts = tuple(part for part in inner if not SEED.match(part))
-    name = clean("/".join([given, *parts] if given else parts or outer) or absolute.name)
-    return RunFolder(
-        name,
-        int(seeds[0]) if seeds else None,
-        folder,
-        log_of(folder) if is_trained(folder) else None,
-    )
-
-
 def log_of(folder: Path) -> Path | None:
     """Return the log of a run: genft's, ``train.log``, hydra's, or the only one of training."""
     for name in _LOG_NAMES:
@@ -289,22 +238,6 @@ def log_of(folder: Path) -> Path | None:
     # Decoding may have left its log here, too.
     logs = [path for path in folder.glob("*.log") if path.is_file() and is_log(path)]
     return logs[0] if len(logs) == 1 else None
-
-
-def _file(path: Path, name: str) -> Named:
-    if path.suffix != ".json":
-        if not is_log(path):
-            raise UserError(f"{path} is no log of fairseq-train: name a run's folder, or its log")
-        return Named([RunFolder(name or clean(path.stem), None, None, log=path)])
-    results = read_json(path)
-    if is_comparison(results):
-        return Named([], results, path)
-    if kind_of(results) is None:
-        raise UserError(
-            f"{path} is neither the results of genft compare nor of genft evaluate-lm, "
-            "evaluate-qa or evaluate-summaries"
-        )
-    return Named([RunFolder(name or clean(path.stem), None, None, evaluations=[path])])
 
 
 def is_log(path: Path) -> bool:
@@ -337,3 +270,59 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}") from error
+
+
+def json_or_none(path: Path) -> Any:
+    """Read a JSON file; None where it cannot be read."""
+    try:
+        return read_json(path)
+    except UserError:
+        return None
+
+
+def run_state(folder: Path | None, log: Path | None, is_final: bool = False) -> str:
+    """Return the state of a run.
+
+    Args:
+        folder: of the run, where it has one.
+        log: of the run, where it has one.
+        is_final: its checkpoint says that it came to its end; see ``Checkpoint``.
+
+    Returns:
+        ``FINISHED``; ``RUNNING``, when a process holds its lock, or its log has just grown;
+        ``CRASHED``, when the end of its log is an error; else ``STOPPED``. Without a log
+        ``FINISHED`` where its checkpoint is the final one, else ``NO_LOG``.
+    """
+    # Written at the very end; whoever started the run may hold its lock a little longer.
+    if folder is not None and (folder / "finished").is_file():
+        return FINISHED
+    if folder is not None and is_locked(folder):
+        return RUNNING
+    if log is None:
+        return FINISHED if is_final else NO_LOG
+    tail = _tail(log)
+    begun, done = tail.rfind(TRAINING_BEGINS), tail.rfind(_DONE)
+    after = tail[max(begun, done, 0) :]
+    is_recent = time.time() - log.stat().st_mtime < RECENT_SECONDS
+    if _ERROR.search(after) and not (is_recent and _goes_on(after)):
+        return CRASHED
+    if done > begun:
+        return FINISHED
+    return RUNNING if is_recent else STOPPED
+
+
+def _goes_on(tail: str) -> bool:
+    """Whether what stands last in a log is a line of training: an error before it was survived."""
+    return _LINE.search(tail.rstrip().rpartition("\n")[2]) is not None
+
+
+def last_lines(log: Path | None) -> list[str]:
+    """Return the end of a log: a few lines, none of them endless."""
+    lines = [line.rstrip() for line in _tail(log).splitlines()] if log else []
+    return [line[:_LONGEST_LINE] for line in lines if line][-LAST_LINES:]
+
+
+def _tail(log: Path) -> str:
+    with log.open("rb") as stream:
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL_BYTES))
+        return stream.read().decode("utf-8", errors="replace")

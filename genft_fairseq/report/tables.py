@@ -1,10 +1,7 @@
 """The tables of a report: a row a system, its metrics over seeds, and what is significant.
 
-The figures that a report knows: what people call them, and how they are written.
-
-The tables of a report: a row a system, its figures over seeds, and what is significant.
-
-What stands in the cells of a report's tables, for every form of it.
+``SCORES`` and ``COST`` list the columns; ``evaluation_tables`` and ``comparison_tables`` make the
+tables; ``cell`` says what stands in a cell, for HTML and Markdown alike.
 """
 
 import math
@@ -21,6 +18,10 @@ from genft_fairseq.experiments.strategies import STANDARD
 from genft_fairseq.metrics.significance import bleu_p_values, mean_interval, mean_p_value
 from genft_fairseq.report.evaluation_files import Evaluation, intervals_of
 from genft_fairseq.report.run_folders import TRANSLATION
+
+Figures = dict[str, Any]
+Texts = tuple[str, ...]
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,6 @@ SCORES = {
     "uniq_seq": Measure("uniq-seq", 0),
     "novel_2": _percent("novel bigrams %", ""),
 }
-
 COST = {
     "updates": Measure("updates", 0),
     "valid_ppl": Measure("validation ppl", better="lower"),
@@ -87,7 +87,6 @@ COST = {
     "average_memory_mib": Measure("memory MiB", 0, better="lower"),
     "peak_memory_mib": Measure("peak MiB", 0, better="lower"),
 }
-
 REPETITIONS = ("rep_1", "rep_2", "rep_3", "rep_4")
 
 
@@ -95,13 +94,6 @@ def measure(name: str) -> Measure:
     """Return how a figure is shown; one that nobody foresaw by its own name."""
     known = SCORES.get(name) or COST.get(name)
     return known or Measure(name.replace("_", " "), 3)
-
-
-Figures = dict[str, Any]
-
-Texts = tuple[str, ...]
-
-SIGNIFICANT = 0.05
 
 
 @dataclass

@@ -12,7 +12,7 @@ from refusals import assert_refused
 from sentence_encoder_folder import PASSAGES, QUESTIONS, save_sentence_encoder, vectors
 from tiny_gpt2 import call
 
-from genft_fairseq.cli.retrievers import load_encoder
+from genft_fairseq.cli.retrieve import load_encoder
 from genft_fairseq.data.fid_json import Passage
 from genft_fairseq.data.huggingface_tokeniser import ModelTokeniser
 

@@ -22,7 +22,7 @@ from sentence_encoder_folder import (
 from tiny_gpt2 import call, refusal
 
 from genft_fairseq.cli import genft
-from genft_fairseq.cli.retrievers import load_encoder
+from genft_fairseq.cli.retrieve import load_encoder
 from genft_fairseq.data.fid_json import Passage
 
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from genft_fairseq.experiments.job import gpu_mib, resident_mib
+from genft_fairseq.experiments.training_run import gpu_mib, resident_mib
 
 
 def _hold(connection, mib):

@@ -11,9 +11,9 @@ import pytest
 from genft_fairseq.experiments import comparison as study
 from genft_fairseq.experiments.configuration import read_comparison
 from genft_fairseq.experiments.decoding_run import EQUAL_TIME, equal_time_checkpoint
-from genft_fairseq.experiments.job import Usage
 from genft_fairseq.experiments.results import comparison_results, half_width, spread
 from genft_fairseq.experiments.table import comparison_table, curve, write_curves
+from genft_fairseq.experiments.training_run import Usage
 
 REFERENCES = [f"der Hund Nummer {n} läuft über die Wiese" for n in range(30)]
 GOOD = [line.replace("Wiese", "Weide") if n < 6 else line for n, line in enumerate(REFERENCES)]

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from report.run_maker import checkpoint, make_run
 
-from genft_fairseq.report.recipe import Recipe
 from genft_fairseq.report.run_folders import find
-from genft_fairseq.report.training import read_training
+from genft_fairseq.report.training import Recipe, read_training
 
 
 def recipe(folder: Path) -> Recipe | None:

@@ -9,9 +9,8 @@ from refusals import refuses
 from report.run_maker import DONE, checkpoint, data_folder, log_lines, make_run
 
 from genft_fairseq.report.gather import require_one_data_set
-from genft_fairseq.report.recipe import read_data
 from genft_fairseq.report.run_folders import find
-from genft_fairseq.report.training import Training, read_training
+from genft_fairseq.report.training import Training, read_data, read_training
 
 
 def read(folder: Path) -> Training:

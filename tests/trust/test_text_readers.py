@@ -23,7 +23,7 @@ from genft_fairseq.evaluation.predictions import read_predictions, read_text, re
 from genft_fairseq.evaluation.question_answering import read_answers
 from genft_fairseq.experiments.comparison import _has_other_baseline
 from genft_fairseq.experiments.configuration import read_comparison
-from genft_fairseq.experiments.results import training_metrics
+from genft_fairseq.experiments.results import finished_metrics
 from genft_fairseq.experiments.save_folders import read_beginning
 from genft_fairseq.experiments.training_log import last_validation, read_training_log, train_seconds
 from genft_fairseq.retrieval.index_folder import read_record
@@ -168,7 +168,7 @@ READERS = {
         _other_baseline, "comparison.json", {"baseline": "b.pt", "baseline_sha256": "0" * 64}
     ),
     "truecasing model": Reader(_truecased, "truecase-model.de", (b"Der (3/4) der (1)\n",)),
-    "finished run": Reader.of_json(_in_folder(training_metrics), "finished", FINISHED),
+    "finished run": Reader.of_json(_in_folder(finished_metrics), "finished", FINISHED),
 }
 _BY_BYTES = [*READERS]
 _BY_VALUES = [name for name, reader in READERS.items() if reader.value is not None]
