@@ -59,7 +59,7 @@ class Evaluation:
         kind: ``TRANSLATION``, ``LANGUAGE_MODEL``, ``ANSWERS`` or ``SUMMARIES``.
         label: the name of its file without suffix: ways of decoding have files of their own.
         path: the file.
-        figures: numbers by name.
+        metrics: numbers by name.
         intervals: 95 % bootstrap intervals over the texts, by name.
         of_references: the same figures of the references or of human text, where known.
         per_text: figures that each text has of its own, by name; None where it is too short.

@@ -102,7 +102,7 @@ class Row:
 
     Attributes:
         name: of the system.
-        figures: by name, ``mean``, ``deviation``, ``half_width`` and ``seeds`` as in the results of
+        metrics: by name, ``mean``, ``deviation``, ``half_width`` and ``seeds`` as in the results of
             a comparison.
         intervals: 95 % bootstrap intervals over the texts, where there is one seed.
         p_values: by figure and seed, against the baseline of the same seed.
