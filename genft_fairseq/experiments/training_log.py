@@ -43,7 +43,7 @@ class TrainingLog:
         validation: by update, those of a ``valid`` line.
         epochs: by update, those of a ``train`` line, which is of a whole epoch.
         updates_per_epoch: None before the first ``train_inner`` line.
-        versions: of the packages that it ran with, by ``run_record``; None where it does not say.
+        versions: of the packages that it ran with; None where the log does not say.
         gpu_total: GiB of memory that the GPU has; None on the CPU.
     """
 

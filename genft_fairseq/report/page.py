@@ -20,7 +20,7 @@ from genft_fairseq.report.gather import Report
 from genft_fairseq.report.plots import Plot, plots, sheet, styles_of
 from genft_fairseq.report.run_folders import CRASHED, STOPPED
 from genft_fairseq.report.samples import SAMPLES, Part, SampleGroup, sample_groups
-from genft_fairseq.report.tables import Table, cell, explanation, measure, reference_cells
+from genft_fairseq.report.tables import Row, Table, cell, explanation, measure, reference_cells
 from genft_fairseq.report.training import Training
 
 MADE_BY = "genft report"
@@ -314,7 +314,7 @@ def report_metrics(report: Report) -> dict[str, Any]:
             {
                 "title": table.title,
                 "compared_with": table.baseline or None,
-                "rows": [asdict(row) for row in table.rows],
+                "rows": [_table_row(row) for row in table.rows],
                 "references": table.references,
                 "notes": table.notes,
             }
@@ -322,6 +322,12 @@ def report_metrics(report: Report) -> dict[str, Any]:
         ],
         "runs": list(_runs(report)),
     }
+
+
+def _table_row(row: Row) -> dict[str, Any]:
+    """Return a row under the keys that its readers know."""
+    found = asdict(row)
+    return {"name": found.pop("name"), "figures": found.pop("metrics"), **found}
 
 
 def _runs(report: Report) -> Iterable[dict[str, Any]]:

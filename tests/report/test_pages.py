@@ -172,5 +172,7 @@ def test_png_and_json(report: Report, tmp_path: Path) -> None:
     found = json.loads((tmp_path / "r.json").read_text())
     assert [run["state"] for run in found["runs"]].count("crashed") == 1
     assert found["runs"][0]["validation"]["10"]["nll_loss"] == 5.5
-    assert found["tables"]
+    assert found["tables"][0]["rows"][0].keys() == {
+        *("name", "figures", "intervals", "p_values", "recipe", "unlike", "note", "is_whole"),
+    }
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r.json", "r.png"]
