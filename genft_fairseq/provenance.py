@@ -1,4 +1,4 @@
-"""Where a figure comes from, and how it gets into a page: never typed by hand."""
+"""Provenance of results: versions and hardware, and tables written into a page by a command."""
 
 import json
 import os

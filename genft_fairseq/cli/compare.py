@@ -9,6 +9,9 @@ import click
 
 from genft_fairseq.cli.exit_status import require_extra
 from genft_fairseq.cli.measuring import dump, json_option, tell
+from genft_fairseq.errors import UserError
+from genft_fairseq.files import require_writable, write_atomic
+from genft_fairseq.provenance import record_results, replace_between_markers
 
 if TYPE_CHECKING:
     from genft_fairseq.experiments.configuration import Comparison
@@ -41,7 +44,6 @@ def compare(config: Path, dry_run: bool, as_json: bool, page: Path | None) -> No
     """
     # Imported here: they bring in fairseq, which --help does not need.
     from genft_fairseq.experiments import comparison as study
-    from genft_fairseq.experiments.comparison import check, claimed
     from genft_fairseq.experiments.configuration import read_comparison
     from genft_fairseq.experiments.progress import LineView, LiveView, QuietView
 
@@ -51,7 +53,7 @@ def compare(config: Path, dry_run: bool, as_json: bool, page: Path | None) -> No
     jobs = study.plan(comparison)
     if page is not None:
         _require_markers(page)
-    check(comparison, jobs)
+    study.check(comparison, jobs)
     if dry_run:
         _print_commands(jobs, as_json)
         return
@@ -59,7 +61,7 @@ def compare(config: Path, dry_run: bool, as_json: bool, page: Path | None) -> No
     _require_writable(page)
     view = QuietView if as_json else LiveView if sys.stderr.isatty() else LineView
     try:
-        with claimed(comparison):
+        with study.claimed(comparison):
             with view(jobs, comparison.processes, sys.stderr) as shown:
                 study.run_jobs(jobs, comparison, shown)
             _record(comparison, jobs, page, as_json)
@@ -70,9 +72,6 @@ def compare(config: Path, dry_run: bool, as_json: bool, page: Path | None) -> No
 
 
 def _require_markers(page: Path) -> None:
-    from genft_fairseq.errors import UserError
-    from genft_fairseq.provenance import replace_between_markers
-
     try:
         replace_between_markers(page.read_text(encoding="utf-8"), MARKERS, "")
     except OSError as error:
@@ -82,9 +81,7 @@ def _require_markers(page: Path) -> None:
 
 
 def _require_writable(page: Path | None) -> None:
-    """Find out before the training, not after it, that what a page is given cannot be written."""
-    from genft_fairseq.files import require_writable
-
+    """Find out before the training, not after it, that the files of a page cannot be written."""
     if page is not None:
         for path in (page, page.with_name("results.json"), page.with_name("curves.svg")):
             require_writable("--page", path)
@@ -103,8 +100,6 @@ def _record(comparison: "Comparison", jobs: list["Job"], page: Path | None, as_j
     from genft_fairseq.experiments.results import comparison_results
     from genft_fairseq.experiments.table import comparison_table, write_curves
     from genft_fairseq.experiments.training_run import TrainingRun
-    from genft_fairseq.files import write_atomic
-    from genft_fairseq.provenance import record_results
 
     results = comparison_results(comparison, jobs)
     table = comparison_table(results)

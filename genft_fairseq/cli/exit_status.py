@@ -54,7 +54,7 @@ def status_of(command: click.Command, name: str) -> int:
         The exit status.
 
     Raises:
-        Exception: it is nobody's but ours to mend.
+        Exception: an error of this package.
     """
     try:
         with _stopped_by_signals():

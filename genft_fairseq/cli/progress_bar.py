@@ -20,7 +20,7 @@ def _per_second(default_unit: str, digits: int) -> "ProgressColumn":
 
     class PerSecond(ProgressColumn):
         def render(self, task: "Task") -> "Text":
-            if task.total is None:  # nobody knows how much there is
+            if task.total is None:  # of unknown length
                 return Text()
             speed = task.finished_speed or task.speed or 0
             unit = task.fields.get("unit", default_unit)
@@ -37,7 +37,7 @@ def working_bar(quiet: bool, unit: str = "tokens", digits: int = 0) -> Iterator[
     standard error.
 
     Args:
-        quiet: the bar is hidden, as it is wherever standard error is no terminal.
+        quiet: the bar is hidden, as it is wherever standard error is not a terminal.
         unit: what the work is counted in; a task may have a ``unit`` of its own.
         digits: of units a second.
     """
@@ -67,7 +67,7 @@ def working_bar(quiet: bool, unit: str = "tokens", digits: int = 0) -> Iterator[
 
 @contextmanager
 def shown_steps(quiet: bool, first: str) -> Iterator[Callable[[str], None]]:
-    """Show which step is at work, where nobody knows how long it takes; yields what begins another.
+    """Show the step at work, of unknown length; yields a function that begins the next.
 
     Args:
         quiet: as of ``working_bar``.
@@ -82,7 +82,7 @@ def number_of_lines(path: Path, bar: "Progress") -> int | None:
     """Count the lines of a file, gzipped or not, so that a bar can tell the time left.
 
     Returns:
-        None where nobody sees the bar, or the file is a pipe, or is damaged, which its reader says.
+        None where the bar is hidden, or the file is a pipe or damaged, which its reader reports.
     """
     if bar.disable or not path.is_file():
         return None

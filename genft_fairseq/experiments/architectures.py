@@ -29,11 +29,11 @@ def read_configuration(path: Path) -> dict[str, Any]:
         ``task``, the name of the task it was trained for, and ``model``, the model's settings.
 
     Raises:
-        UserError: there is no such file, it is no checkpoint of fairseq's, or loading it could run
-            code.
+        UserError: there is no such file, it is not a checkpoint of fairseq's, or loading it could
+            run code.
     """
     if not path.is_file():
-        raise UserError(f"{path} is no file" if path.exists() else f"{path} does not exist")
+        raise UserError(f"{path} is not a file" if path.exists() else f"{path} does not exist")
     try:
         cfg = checkpoint_utils.load_checkpoint_to_cpu(str(path))["cfg"]
         return {"task": _plain(cfg.task)["_name"], "model": _plain(cfg.model)}
@@ -43,7 +43,7 @@ def read_configuration(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     # What fairseq raises depends on which part of a checkpoint is not there.
     except Exception as error:
-        raise UserError(f"{path} is no checkpoint of fairseq-train ({error!r})") from error
+        raise UserError(f"{path} is not a checkpoint of fairseq-train ({error!r})") from error
 
 
 def require_task(configuration: Mapping[str, Any], task: str, path: Path) -> None:
@@ -111,14 +111,14 @@ def _differing_flags(
         if not differing:
             return flags
         for action in differing[:1] if one_by_one else differing:
-            said = _flag(action, model[action.dest])
-            if action.dest in given or said is None:
+            written = _flag(action, model[action.dest])
+            if action.dest in given or written is None:
                 raise UserError(
                     f"the checkpoint's {action.dest} is {model[action.dest]}, which no flag of "
                     f"--arch {arch} says: give --arch {arch} and its flags after --"
                 )
             given.add(action.dest)
-            flags += said
+            flags += written
 
 
 def _plain(settings: Any) -> dict[str, Any]:

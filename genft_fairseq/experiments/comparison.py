@@ -103,8 +103,8 @@ def check(comparison: Comparison, jobs: Sequence[Job]) -> None:
     """Refuse, before anything is written, what could not become one table.
 
     Raises:
-        UserError: the baseline is no checkpoint, or not that of the runs in the output folder; the
-            references do not fit the data; a run's folder is another command's.
+        UserError: the baseline is not a checkpoint, or not that of the runs in the output folder;
+            the references do not fit the data; a run's folder is another command's.
     """
     for name in ("fairseq-train", "fairseq-generate"):
         program(name)
@@ -141,7 +141,7 @@ def _has_other_baseline(comparison: Comparison) -> bool:
         return False
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
-            f"{record} is no record of genft compare ({error!r}): remove {comparison.output} or "
+            f"{record} is not a record of genft compare ({error!r}): remove {comparison.output} or "
             "change output"
         ) from error
     return bool(known != read_baseline(comparison.baseline).sha256)

@@ -89,7 +89,6 @@ class Entry:
 class Comparison:
     """What is compared, how, and where; every path is absolute."""
 
-    path: Path
     data: Path
     references: Path
     source_lang: str
@@ -123,16 +122,15 @@ def read_comparison(path: Path) -> Comparison:
         UserError: what is wrong, in one line that begins with the file's name.
     """
     try:
-        return _comparison(path, _mapping(path))
+        return _comparison(Path(os.path.abspath(path)).parent, _mapping(path))
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
 
-def _comparison(path: Path, config: dict[str, Any]) -> Comparison:
+def _comparison(folder: Path, config: dict[str, Any]) -> Comparison:
     task = config.get("task", "translation")
     if task != "translation":
         raise UserError(f"task must be translation, the only one compared as yet, but is {task}")
-    folder = Path(os.path.abspath(path)).parent
     target = _word(config, "target_lang")
     data = _existing(folder, "data", _word(config, "data"), is_folder=True)
     references = _word(config, "references", str(data / "raw" / f"test.{target}"))
@@ -142,7 +140,6 @@ def _comparison(path: Path, config: dict[str, Any]) -> Comparison:
     _require_recordable(config)
     require_distinct(strategies, decodings)
     return Comparison(
-        path=path,
         data=data,
         references=_references(folder, references),
         source_lang=_word(config, "source_lang"),
@@ -181,7 +178,7 @@ def _path(folder: Path, key: str, value: str) -> Path:
     try:
         return Path(os.path.abspath(folder / Path(value).expanduser()))
     except RuntimeError as error:  # ~NAME of nobody
-        raise UserError(f"{key}: {value} is in the home of nobody known here") from error
+        raise UserError(f"{key}: {value} is in the home of an unknown user") from error
 
 
 def _existing(folder: Path, key: str, value: str, is_folder: bool = False) -> Path:

@@ -43,7 +43,7 @@ def open_data(path: str, task: str | None = None, extra: Sequence[str] = ()) -> 
     folder = Path(path)
     if not folder.is_dir():
         raise UserError(
-            f"{path} is no folder of fairseq-preprocess"
+            f"{path} is not a folder of fairseq-preprocess"
             if folder.exists()
             else f"{path} does not exist: DATA is the folder fairseq-preprocess made"
         )

@@ -73,7 +73,7 @@ def equal_time_path(run: TrainingRun, standard: TrainingRun) -> Path | None:
 
 
 def is_up_to_date(output: Path, checkpoint: Path) -> bool:
-    """Whether an output is there, and its checkpoint has not been written since, or is no more."""
+    """Whether an output is there, and not older than its checkpoint where that still exists."""
     if not output.exists():
         return False
     return not checkpoint.exists() or output.stat().st_mtime >= checkpoint.stat().st_mtime

@@ -105,7 +105,7 @@ class Job:
 
     @property
     def note(self) -> str:
-        """What is to be said about it while it runs."""
+        """What a view shows of it while it runs."""
         return ""
 
     def start(self, environment: dict[str, str], pass_fds: Sequence[int] = ()) -> None:

@@ -1,4 +1,4 @@
-"""What a comparison found: every figure of every seed, its mean and its interval."""
+"""What a comparison found: every metric of every seed, its mean and its interval."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -98,7 +98,7 @@ def comparison_results(comparison: Comparison, jobs: Sequence[Job]) -> Figures:
 
 
 class _Seed:
-    """The figures of one seed, by row."""
+    """The metrics of one seed, by row."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class _Seed:
             (self.equal_time if kind == EQUAL_TIME else self.equal_updates)[row] = metrics
 
     def _equal_time(self) -> None:
-        """Which checkpoint it is, its figures where they are another row's, and time ratios."""
+        """Which checkpoint it is, its metrics where they are another row's, and time ratios."""
         standard = self.runs.get(STANDARD)
         if standard is None:
             self.equal_time = {}

@@ -152,14 +152,14 @@ def read_beginning(save_dir: Path) -> Beginning | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{path} is no record of genft finetune ({error!r})") from error
+        raise UserError(f"{path} is not a record of genft finetune ({error!r})") from error
 
 
 def require_beginning(save_dir: Path, asked: Beginning) -> None:
     """Refuse a folder whose checkpoints come from elsewhere.
 
     Raises:
-        UserError: it holds checkpoints of another strategy or baseline, or that nobody knows of.
+        UserError: it holds checkpoints of another strategy or baseline, or no record of either.
     """
     if not holds_checkpoints(save_dir):
         return

@@ -39,7 +39,7 @@ class TrainingLog:
     """What a run logged.
 
     Attributes:
-        training: by update, the figures of a ``train_inner`` line.
+        training: by update, the metrics of a ``train_inner`` line.
         validation: by update, those of a ``valid`` line.
         epochs: by update, those of a ``train`` line, which is of a whole epoch.
         updates_per_epoch: None before the first ``train_inner`` line.
@@ -90,7 +90,7 @@ class TrainingLog:
 
 
 def _json_metrics(text: str) -> dict[str, float]:
-    """The figures of a line of ``--log-format json``; they are texts, and may have a prefix."""
+    """The metrics of a line of ``--log-format json``; they are texts, and may have a prefix."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -103,7 +103,7 @@ def _json_metrics(text: str) -> dict[str, float]:
 
 
 def piped_metrics(line: str) -> dict[str, float]:
-    """Return the figures of a line such as ``| valid | epoch 002 | loss 3 | ppl 10.2``."""
+    """Return the metrics of a line such as ``| valid | epoch 002 | loss 3 | ppl 10.2``."""
     return {name: float(value) for name, value in _PIPED.findall(line)}
 
 
@@ -250,7 +250,7 @@ def train_seconds(run: Path) -> int:
 
 
 def last_validation(run: Path) -> dict[str, float]:
-    """Return the last figures on the validation set by the names that fairseq logs them under.
+    """Return the last metrics on the validation set by the names that fairseq logs them under.
 
     ``nll_loss`` (bits per token) and ``ppl`` are of the plain likelihood, whatever was trained;
     ``num_updates`` says when it was.
@@ -263,7 +263,7 @@ def last_validation(run: Path) -> dict[str, float]:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     found = [line for line in lines if " valid | " in line]
     if not found:
-        raise UserError(f"{log} has no figures on the validation set")
+        raise UserError(f"{log} has no metrics on the validation set")
     return piped_metrics(found[-1])
 
 
@@ -300,4 +300,6 @@ def training_metrics(run: Path) -> dict[str, Any]:
             **accuracy,
         }
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-        raise UserError(f"{run} is no run of fairseq-train with the plugin ({error!r})") from error
+        raise UserError(
+            f"{run} is not a run of fairseq-train with the plugin ({error!r})"
+        ) from error

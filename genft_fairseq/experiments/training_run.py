@@ -231,7 +231,7 @@ def read_finished(folder: Path) -> dict[str, Any]:
         _require_numbers(finished, ("seconds",))
         _require_numbers(finished, ("updates_per_epoch", *MEMORY), may_be_none=True)
         if not all(isinstance(checkpoint["file"], str) for checkpoint in finished["checkpoints"]):
-            raise TypeError("the name of a checkpoint is no text")
+            raise TypeError("the name of a checkpoint is not text")
         finished.setdefault("memory", None)
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
         raise UserError(

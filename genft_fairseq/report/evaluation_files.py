@@ -61,8 +61,8 @@ class Evaluation:
         path: the file.
         metrics: numbers by name.
         intervals: 95 % bootstrap intervals over the texts, by name.
-        of_references: the same figures of the references or of human text, where known.
-        per_text: figures that each text has of its own, by name; None where it is too short.
+        of_references: the same metrics of the references or of human text, where known.
+        per_text: metrics that each text has of its own, by name; None where it is too short.
         texts: in the order of the test set; none where they were not kept.
         signatures: of the scores.
         settings: how it was decoded.
@@ -148,21 +148,23 @@ def _read_translations(path: Path) -> Evaluation:
 def read_evaluation(path: Path, found: dict[str, Any] | None = None) -> Evaluation:
     """Read a file that ``genft evaluate-lm``, ``-qa`` or ``-summaries`` wrote with ``--output``.
 
-    The texts and their own figures are taken from the ``.jsonl`` of the same name, where it is.
+    The texts and their own metrics are taken from the ``.jsonl`` of the same name, where it is.
 
     Raises:
-        UserError: it is no such file.
+        UserError: it is not such a file.
     """
     found = read_json(path) if found is None else found
     kind = kind_of(found)
     if kind is None:
-        raise UserError(f"{path} is no output of genft evaluate-lm, evaluate-qa or -summaries")
+        raise UserError(f"{path} is not an output of genft evaluate-lm, evaluate-qa or -summaries")
     try:
         return _of_kind(kind, path, found)
     except UserError:
         raise
     except (TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise UserError(f"{path} is no whole output of a measuring command ({error})") from error
+        raise UserError(
+            f"{path} is not a complete output of a measuring command ({error})"
+        ) from error
 
 
 def _of_kind(kind: str, path: Path, found: dict[str, Any]) -> Evaluation:
@@ -196,7 +198,7 @@ def _numbers(found: Any) -> dict[str, float]:
 
 
 def _read_completions(evaluation: Evaluation, found: dict[str, Any]) -> None:
-    """The figures of continuations are those of dictionary tokens, beside the human text's.
+    """The metrics of continuations are those of dictionary tokens, beside the human text's.
 
     Files of earlier versions do not have them for each text, so that words speak for them.
     """
@@ -251,7 +253,7 @@ def _rows(path: Path) -> Sequence[dict[str, Any]]:
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise UserError(f"{path}, line {number} is no JSON: {error}") from error
+            raise UserError(f"{path}, line {number} is not JSON: {error}") from error
         if not isinstance(row, dict):
             raise UserError(f"{path}, line {number} must be an object, but is {line[:40]}")
         rows.append(row)
@@ -293,7 +295,7 @@ def take_raw(evaluation: Evaluation, raw: RawReferences) -> None:
 
 
 def score_translations(evaluation: Evaluation, is_raw: bool) -> None:
-    """Fill in the figures of translations.
+    """Fill in the metrics of translations.
 
     Args:
         evaluation: what was written, and what should have been.

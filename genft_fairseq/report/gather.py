@@ -160,7 +160,7 @@ def gather(
 def _require_baseline(report: Report, baseline: str | None) -> None:
     known = {row.name: None for table in report.tables for row in table.rows}
     if baseline is not None and baseline not in known:
-        raise UserError(f"--baseline {baseline} is no system of the report: {', '.join(known)}")
+        raise UserError(f"--baseline {baseline} is not a system of the report: {', '.join(known)}")
 
 
 def _rename_as_compared(named: Sequence[Named]) -> set[int]:

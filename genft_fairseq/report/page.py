@@ -46,7 +46,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def write_report(
     report: Report, path: Path, *, samples: int = SAMPLES, refresh: int = REFRESH_SECONDS
 ) -> None:
-    """Write a report in the form that the path's suffix says; nobody finds it half-written.
+    """Write a report in the form that the path's suffix says, atomically.
 
     Args:
         report: what to show.
@@ -72,13 +72,13 @@ def require_free(path: Path) -> None:
     """Refuse to write where something else lies than an earlier report.
 
     Raises:
-        UserError: what lies there is no report; or the folder of pictures is none.
+        UserError: what lies there is not a report, or the folder of pictures is not a folder.
     """
     if path.is_file() and SUFFIXES[path.suffix].encode() not in path.read_bytes():
-        raise UserError(f"--output {path} exists and is no report: choose another name")
+        raise UserError(f"--output {path} exists and is not a report: choose another name")
     folder = _pictures(path)
     if path.suffix == ".md" and folder.exists() and not folder.is_dir():
-        raise UserError(f"--output {path} needs {folder} for its pictures, which is no folder")
+        raise UserError(f"--output {path} needs {folder} for its pictures, which is not a folder")
 
 
 def _pictures(path: Path) -> Path:
@@ -154,7 +154,7 @@ def comparison_facts(results: dict[str, Any]) -> dict[str, str]:
 
 
 def made_with() -> str:
-    """Return the versions of what computed the figures of a report."""
+    """Return the versions of what computed the metrics of a report."""
     return ", ".join(f"{name} {version}" for name, version in versions().items())
 
 
@@ -288,7 +288,7 @@ def _run(training: Training) -> Iterator[str]:
 
 
 def json_text(report: Report) -> str:
-    """Return the figures of a report as JSON."""
+    """Return the metrics of a report as JSON."""
     metrics = _finite(report_metrics(report))
     return json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
 
@@ -303,7 +303,7 @@ def _finite(found: Any) -> Any:
 
 
 def report_metrics(report: Report) -> dict[str, Any]:
-    """Return the figures of a report: runs with their curves, tables, and how they were made."""
+    """Return the metrics of a report: runs with their curves, tables, and how they were made."""
     return {
         "made_by": MADE_BY,
         "made": report.made.isoformat(),

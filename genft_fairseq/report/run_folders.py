@@ -184,7 +184,9 @@ def _run(folder: Path, root: Path, given: str) -> RunFolder:
 def _file(path: Path, name: str) -> Named:
     if path.suffix != ".json":
         if not is_log(path):
-            raise UserError(f"{path} is no log of fairseq-train: name a run's folder, or its log")
+            raise UserError(
+                f"{path} is not a log of fairseq-train: name a run's folder, or its log"
+            )
         return Named([RunFolder(name or clean(path.stem), None, None, log=path)])
     results = read_json(path)
     if is_comparison(results):
@@ -264,7 +266,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        UserError: it cannot be read, or is no JSON.
+        UserError: it cannot be read, or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -91,7 +91,7 @@ REPETITIONS = ("rep_1", "rep_2", "rep_3", "rep_4")
 
 
 def measure(name: str) -> Measure:
-    """Return how a figure is shown; one that nobody foresaw by its own name."""
+    """Return how a figure is shown; an unknown one by its own name."""
     known = SCORES.get(name) or COST.get(name)
     return known or Measure(name.replace("_", " "), 3)
 
@@ -110,7 +110,7 @@ class Row:
         unlike: in what that differs from how the baseline was trained, apart from the method: then
             a difference is not the method's alone.
         note: what a reader must know of it, such as that it failed.
-        is_whole: whether its figures can be the best of a column: those of finished runs.
+        is_whole: whether its metrics can be the best of a column: those of finished runs.
     """
 
     name: str
@@ -141,7 +141,7 @@ class Table:
         title: of the table.
         rows: in the order in which they were named.
         baseline: the row that p-values are against; empty where there are none.
-        references: figures of the references, or of human text.
+        references: metrics of the references, or of human text.
         notes: lines below it.
         is_cost: whether it is about training, not about what was written.
         alike: what systems must have in common for a star.
@@ -161,7 +161,7 @@ class Table:
 
     @property
     def columns(self) -> list[str]:
-        """The figures that any row has, in the catalogue's order."""
+        """The metrics that any row has, in the catalogue's order."""
         return [n for n in (*SCORES, *COST) if any(row.mean(n) is not None for row in self.rows)]
 
     @property
@@ -303,7 +303,7 @@ def _row(name: str, by_seed: Mapping[str, Evaluation]) -> Row:
 
 
 def _mean_intervals(found: Evaluation) -> dict[str, tuple[float, float]]:
-    """The intervals of figures that are means over the texts."""
+    """The intervals of metrics that are means over the texts."""
     intervals: dict[str, tuple[float, float]] = {}
     for name, values in found.per_text.items():
         known = tuple(value for value in values if value is not None)
@@ -365,7 +365,9 @@ def comparison_tables(results: Figures, source: str) -> list[Table]:
     try:
         return _comparison_tables(results, source)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"{source} is no whole file of genft compare: {error!r}") from error
+        raise UserError(
+            f"{source} is not a complete genft compare results file: {error!r}"
+        ) from error
 
 
 def _comparison_tables(results: Figures, source: str) -> list[Table]:

@@ -125,7 +125,7 @@ class Training:
     Attributes:
         found: its name, seed and folder.
         state: see ``run_state``.
-        log: figures by update.
+        log: metrics by update.
         last_lines: of the log, where the run did not end well.
         command: None where nothing says it.
         data: what it was trained on; None where nothing says it.
@@ -155,13 +155,13 @@ class Training:
             return []
 
     def metrics(self, part: str) -> dict[int, dict[str, float]]:
-        """Return the figures by update of ``validation`` or ``training``."""
+        """Return the metrics by update of ``validation`` or ``training``."""
         if part == "training":  # a bar on a terminal leaves a line an epoch alone
             return self.log.training or self.log.epochs
         return self.log.validation
 
     def method_metrics(self) -> set[str]:
-        """Return the names of the figures that the training method logs of its own."""
+        """Return the names of the metrics that the training method logs of its own."""
         lines = (*self.metrics("training").values(), *self.log.validation.values())
         names = {name for line in lines for name in line}
         return {name for name in names - _COMMON if not name.startswith("best_")}
@@ -194,7 +194,7 @@ def _wall_clock(logged: dict[int, dict[str, float]]) -> Iterator[tuple[int, floa
 
 
 def read_training(found: RunFolder) -> Training:
-    """Read a run as it is now; one that is going on, or crashed, is no error.
+    """Read a run as it is now; one that is going on, or crashed, is not an error.
 
     Raises:
         UserError: a file of it is there, but cannot be read.
