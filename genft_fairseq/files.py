@@ -158,7 +158,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(folder: Path, holder: str) -> Iterator[int]:
+def locked(folder: Path, busy: str) -> Iterator[int]:
     """Hold the lock of a folder, which is made where there is none.
 
     The lock is held as long as any process has its file descriptor open: a child that inherits it
@@ -166,7 +166,7 @@ def locked(folder: Path, holder: str) -> Iterator[int]:
 
     Args:
         folder: that holds the lock file.
-        holder: what holds the lock where this process cannot have it, for the message.
+        busy: what another process does there, for the message: ``another run is training``.
 
     Yields:
         The file descriptor.
@@ -183,7 +183,7 @@ def locked(folder: Path, holder: str) -> Iterator[int]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(f"{holder} works in {folder}") from error
+            raise UserError(f"{busy} in {folder}") from error
         except OSError as error:
             raise UserError(f"{folder / LOCK} cannot be locked: {error.strerror}") from error
         yield stream.fileno()

@@ -181,7 +181,7 @@ def claimed(comparison: Comparison) -> Iterator[None]:
         UserError: it cannot be written, or another call works there.
     """
     require_writable("output", comparison.output / RECORD)
-    with locked(comparison.output, "another genft compare"):
+    with locked(comparison.output, "another genft compare works"):
         if _has_other_baseline(comparison):  # the wrong one, of which nothing was trained
             baseline_output(comparison).unlink(missing_ok=True)
         record = {

@@ -105,7 +105,7 @@ def training_lock(save_dir: Path) -> Iterator[int]:
         UserError: another run has it, or the folder cannot be written.
     """
     require_writable("--save-dir", save_dir / LOCK)
-    with locked(save_dir, "another training run") as lock:
+    with locked(save_dir, "another run is training") as lock:
         yield lock
 
 

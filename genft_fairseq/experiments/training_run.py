@@ -116,7 +116,7 @@ class TrainingRun(Job):
 
     def start(self, environment: dict[str, str], pass_fds: Sequence[int] = ()) -> None:
         # The command inherits the lock, and holds it even where this process is killed.
-        with locked(self.folder, "another training run") as lock:
+        with locked(self.folder, "another run is training") as lock:
             self._read_usage()
             write_atomic(self.folder / "command", shlex.join(self.command) + "\n")
             self.read_to = self.log.stat().st_size if self.log.exists() else 0
