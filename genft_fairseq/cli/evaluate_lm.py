@@ -3,12 +3,9 @@
 import math
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from genft_fairseq.cli.measuring import (
     POSITIVE,
@@ -22,6 +19,9 @@ from genft_fairseq.cli.measuring import (
     tell_outputs,
     write_outputs,
 )
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 LENGTHS = (16, 32, 128, 512)
 
@@ -201,6 +201,9 @@ def _json_parts(metrics: dict[str, Any], log: Any) -> Iterable[str]:
 
 def show_metrics(metrics: dict[str, Any]) -> None:
     """Print the metrics of the model beside those of the human text."""
+    from rich.console import Console
+    from rich.table import Table
+
     how = ", as the peers' code computes" if metrics["peer_compatible"] else ""
     table = Table(title=f"{metrics['path']} on {metrics['split']}{how}", title_justify="left")
     for column in ("metric", "model", "human"):
@@ -213,7 +216,7 @@ def show_metrics(metrics: dict[str, Any]) -> None:
     Console().print(table)
 
 
-def _token_rows(table: Table, metrics: dict[str, Any]) -> None:
+def _token_rows(table: "Table", metrics: dict[str, Any]) -> None:
     perplexity = metrics["perplexity"]
     table.add_row("perplexity", "-" if perplexity is None else f"{perplexity:,.2f}", "")
     table.add_row("accuracy", _shown(metrics["accuracy"]), "")
@@ -228,7 +231,7 @@ def _token_rows(table: Table, metrics: dict[str, Any]) -> None:
         table.add_row("<unk>", "", f"{metrics['unknown']:,} of {metrics['tokens']:,}")
 
 
-def _completion_rows(table: Table, metrics: dict[str, Any]) -> None:
+def _completion_rows(table: "Table", metrics: dict[str, Any]) -> None:
     model, human = metrics["model"], metrics["human"]
     titles = {
         **{f"seq_rep_{n}": f"seq-rep-{n}" for n in NGRAMS},
@@ -258,6 +261,9 @@ def _shown(value: float | int | None) -> str:
 
 def show_completions(log: Any, number: int) -> None:
     """Print the first completions, what repeats within each between marks and in colour."""
+    from rich.console import Console
+    from rich.text import Text
+
     console = Console(highlight=False)
     for texts in islice(log, number):
         console.print()

@@ -1,11 +1,9 @@
 """``genft evaluate-qa``: exact match and F1 of answers, and what they cost."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from genft_fairseq.cli.measuring import (
     DECODING,
@@ -30,6 +28,9 @@ from genft_fairseq.cli.measuring import (
 )
 from genft_fairseq.data.fid_json import PassageOrder
 from genft_fairseq.metrics.words import LANGUAGES
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 ANSWERS = {
     "exact_match": "exact match, %",
@@ -157,6 +158,9 @@ def evaluate_qa(
 
 def show_metrics(metrics: dict[str, Any]) -> None:
     """Print the metrics as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
     answers = metrics["path"] or metrics["predictions_from"]
     title = f"{answers} on {metrics['references']}, {metrics['questions']:,} questions"
     baseline = metrics.get("baseline")
@@ -186,7 +190,7 @@ def show_metrics(metrics: dict[str, Any]) -> None:
         console.print(str(PassageOrder(**metrics["passage_order"])), highlight=False)
 
 
-def _answerable_rows(table: Table, metrics: dict[str, Any]) -> None:
+def _answerable_rows(table: "Table", metrics: dict[str, Any]) -> None:
     for name, label in PARTS.items():
         number = metrics.get(f"{name}_questions")
         if number is None:
@@ -204,7 +208,7 @@ def _answerable_rows(table: Table, metrics: dict[str, Any]) -> None:
             )
 
 
-def _evidence_rows(table: Table, metrics: dict[str, Any]) -> None:
+def _evidence_rows(table: "Table", metrics: dict[str, Any]) -> None:
     if "evidence_accuracy" not in metrics:
         return
     table.add_section()
@@ -214,7 +218,7 @@ def _evidence_rows(table: Table, metrics: dict[str, Any]) -> None:
     _recall_rows(table, metrics, "reranked_recall_", "recall, re-ranked, at ")
 
 
-def _data_rows(table: Table, metrics: dict[str, Any]) -> None:
+def _data_rows(table: "Table", metrics: dict[str, Any]) -> None:
     """What is known of the questions before any model answers them."""
     if "target_exact_match" not in metrics and "recall_all" not in metrics:
         return
@@ -226,7 +230,7 @@ def _data_rows(table: Table, metrics: dict[str, Any]) -> None:
     _recall_rows(table, metrics, "recall_", "  recall at ")
 
 
-def _recall_rows(table: Table, metrics: dict[str, Any], prefix: str, label: str) -> None:
+def _recall_rows(table: "Table", metrics: dict[str, Any], prefix: str, label: str) -> None:
     for name in metrics:
         if name.startswith(prefix):
             table.add_row(f"{label}{name.removeprefix(prefix)}, %", percent(metrics[name]))

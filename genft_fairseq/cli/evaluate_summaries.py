@@ -2,12 +2,9 @@
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from genft_fairseq.cli.measuring import (
     DECODING,
@@ -32,6 +29,10 @@ from genft_fairseq.cli.measuring import (
     write_outputs,
 )
 from genft_fairseq.metrics.words import LANGUAGES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 ROUGE = {
     "rouge_1": "ROUGE-1",
@@ -147,6 +148,8 @@ def evaluate_summaries(
     A p-value is that of a paired bootstrap: how often resampled test sets differ as much by chance.
     It says nothing about another seed of training.
     """
+    from rich.console import Console
+
     require_predictions(context)
     met = {
         "--path": options["path"],
@@ -187,6 +190,9 @@ def evaluate_summaries(
 
 def show_metrics(metrics: dict[str, Any]) -> None:
     """Print the metrics, those of the references and of another system beside them."""
+    from rich.console import Console
+    from rich.table import Table
+
     baseline = metrics.get("baseline")
     summaries = metrics["path"] or metrics["predictions_from"]
     title = f"{summaries} on {metrics['references']}, {metrics['summaries']:,} summaries"
@@ -220,15 +226,17 @@ def show_metrics(metrics: dict[str, Any]) -> None:
         console.print("without sources (--sources FILE) it is not known which n-grams are novel")
 
 
-def show_examples(console: Console, texts: Iterable[str]) -> None:
+def show_examples(console: "Console", texts: Iterable[str]) -> None:
     """Print summaries beside their references, what repeats between marks and in colour."""
+    from rich.text import Text
+
     for written in texts:
         text = Text("\n" + written.rstrip("\n"))
         text.highlight_regex(r"⟦[^⟧]*⟧", "red")
         console.print(text)
 
 
-def _source_rows(table: Table, metrics: dict[str, Any]) -> None:
+def _source_rows(table: "Table", metrics: dict[str, Any]) -> None:
     table.add_section()
     for n in LENGTHS:
         _row(table, metrics, f"novel_{n}", f"novel {n}-grams, %", percent)
@@ -237,7 +245,7 @@ def _source_rows(table: Table, metrics: dict[str, Any]) -> None:
     _row(table, metrics, "compression", "compression", _number)
 
 
-def _short_row(table: Table, metrics: dict[str, Any]) -> None:
+def _short_row(table: "Table", metrics: dict[str, Any]) -> None:
     """How many texts have no n-gram, and are left out of what is said of n-grams."""
 
     def shown(of: dict[str, Any]) -> str:
@@ -248,7 +256,7 @@ def _short_row(table: Table, metrics: dict[str, Any]) -> None:
     table.add_row("too short", shown(metrics), "", *beside)
 
 
-def _row(table: Table, metrics: dict[str, Any], name: str, label: str, shown: Any) -> None:
+def _row(table: "Table", metrics: dict[str, Any], name: str, label: str, shown: Any) -> None:
     interval = metrics.get(f"{name}_interval")
     cells = [shown(metrics[name]), " to ".join(map(shown, interval)) if interval else ""]
     references = metrics["of_references"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.predictions import read_translations
+from genft_fairseq.evaluation.predictions import read_generated
 from genft_fairseq.experiments.configuration import BASELINE, Comparison, Entry
 from genft_fairseq.experiments.data_folders import text_flags
 from genft_fairseq.experiments.job import Job

@@ -4,11 +4,7 @@ import pytest
 from refusals import refuses
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.predictions import (
-    read_generated,
-    read_predictions,
-    read_translations,
-)
+from genft_fairseq.evaluation.predictions import read_generated, read_predictions
 
 GENERATED = """\
 S-1\tb
@@ -69,14 +65,14 @@ def test_what_cannot_be_read_is_said(generated):
 def test_reads_in_the_order_of_the_test_set(tmp_path):
     path = tmp_path / "generate-test.txt"
     path.write_text(GENERATED, encoding="utf-8")
-    assert read_translations(path) == ["D-1\tsteht im Text", "zwei Wörter"]
+    assert read_generated(path).detokenised == ["D-1\tsteht im Text", "zwei Wörter"]
 
 
 def test_a_missing_sentence_is_not_passed_over(tmp_path):
     path = tmp_path / "generate-test.txt"
     path.write_text("D-0\t-1\ta\nD-2\t-1\tc\n")
     with refuses(path):
-        read_translations(path)
+        read_generated(path)
 
 
 def test_of_several_hypotheses_the_first_is_read(tmp_path):
