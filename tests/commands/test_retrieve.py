@@ -132,7 +132,7 @@ MISTAKES = {
         [],
         ["questions.jsonl", "example 0"],
     ),
-    "k1": ({}, ["--k1", "-1"], ["--k1", -1]),
+    "k1": ({}, ["--k1", "-1"], ["--k1", -1.0]),
     "no table": ({"table": ""}, [], ["table.tsv"]),
 }
 
