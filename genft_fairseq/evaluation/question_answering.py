@@ -92,25 +92,27 @@ def evaluate(
     Raises:
         UserError: the model, the files and the options do not fit.
     """
-    source = Path(references) if references else _prepared_references(str(data), split)
+    references_file = Path(references) if references else _prepared_references(str(data), split)
     order = PassageOrder(keep_order)
-    questions = read_references(source, order)
+    questions = read_references(references_file, order)
     detokenise = detokeniser(data, path, bpe, tokenizer, language)
-    others: list[Answer] | None = None
+    baseline_answers: list[Answer] = []
     if baseline:  # whatever does not fit is said before the work
-        others = read_answers(Path(baseline), questions[:limit], source, detokenise)
+        baseline_answers = read_answers(
+            Path(baseline), questions[:limit], references_file, detokenise
+        )
     cost: dict[str, Any] = {}
-    read, is_pointing = n_context or None, False
+    passages_read, is_pointing = n_context or None, False
     if path is None:
-        answers = read_answers(Path(str(predictions_from)), questions, source, detokenise)
+        answers = read_answers(Path(str(predictions_from)), questions, references_file, detokenise)
     else:
         assert detokenise
         loaded = load_encoder_decoder(str(data), path, cpu, n_context)
         dataset = open_split(loaded, str(data), split)
         if len(dataset) != len(questions):
             raise UserError(
-                f"--split {split}: {data} holds {len(dataset)} binarized questions, but {source} "
-                f"{len(questions)}"
+                f"--split {split}: {data} holds {len(dataset)} binarized questions, but "
+                f"{references_file} {len(questions)}"
             )
         questions = questions[:limit]
         number = len(questions)
@@ -119,9 +121,9 @@ def evaluate(
         answered(0)
         symbols, costs = decode(loaded, dataset, number, decoding, answered)
         answers = [_answer(text, detokenise) for text in symbols]
-        read = int(getattr(loaded.task.cfg, "n_context", 0)) or None
+        passages_read = int(getattr(loaded.task.cfg, "n_context", 0)) or None
         is_pointing = bool(getattr(loaded.task.cfg, "source_pointing", False))
-        cost = {"n_context": read, **asdict(decoding), **costs.metrics()}
+        cost = {"n_context": passages_read, **asdict(decoding), **costs.metrics()}
         if dataset.tgt is not None:
             # What the way into subwords and back, and a limit on the target's length, cost.
             targets = [_answer(s, detokenise) for s in target_symbols(loaded, dataset, number)]
@@ -132,7 +134,7 @@ def evaluate(
         "path": path,
         "predictions_from": predictions_from,
         "data": data,
-        "references": str(source),
+        "references": str(references_file),
         "split": split if data else None,
         "language": language,
         # Of questions without text of passages, None.
@@ -143,15 +145,18 @@ def evaluate(
     pointers = [answer.pointer for answer in answers]
     if is_pointing or any(pointer is not None for pointer in pointers):
         holds = [question.holds for question in questions]
-        metrics |= pointing_metrics(holds, pointers, read)
-    if others:
-        compared = paired_metrics(_scores(questions, others, language), scores)
+        metrics |= pointing_metrics(holds, pointers, passages_read)
+    if baseline_answers:
+        compared = paired_metrics(_scores(questions, baseline_answers, language), scores)
         metrics["baseline"] = {"predictions": baseline, **compared}
     return metrics, _rows(questions, answers, scores)
 
 
 def read_answers(
-    path: Path, questions: Sequence[Question], source: Path, detokenise: Detokeniser | None = None
+    path: Path,
+    questions: Sequence[Question],
+    references_file: Path,
+    detokenise: Detokeniser | None = None,
 ) -> list[Answer]:
     """Read the answer to each question from a file.
 
@@ -163,7 +168,7 @@ def read_answers(
     Args:
         path: of the file; UTF-8.
         questions: all that are answered, in order.
-        source: the file of the questions, for messages.
+        references_file: the file of the questions, for messages.
         detokenise: makes text of symbols; see ``read_predictions``.
 
     Raises:
@@ -173,7 +178,7 @@ def read_answers(
     if path.suffix in JSON_SUFFIXES:
         objects = list(read_objects(path))
         if len(objects) == 1 and isinstance(objects[0], dict) and "prediction" not in objects[0]:
-            return _answers_by_id(objects[0], path, questions, source)
+            return _answers_by_id(objects[0], path, questions, references_file)
         predictions = prediction_objects(objects, path)
     else:
         predictions = read_predictions(path, detokenise)
@@ -185,21 +190,21 @@ def read_answers(
         difference = len(questions) - len(answers)
         wrong = f"{difference} are missing" if difference > 0 else f"{-difference} too many"
         raise UserError(
-            f"{path} holds {len(answers)} predictions, but {source} {len(questions)} questions: "
-            f"{wrong}"
+            f"{path} holds {len(answers)} predictions, but {references_file} {len(questions)} "
+            f"questions: {wrong}"
         )
     for number, (given, question) in enumerate(zip(predictions, questions, strict=True)):
         identity = given.get("id")
         if identity is not None and str(identity) != question.id:
             raise UserError(
                 f"{path}: prediction {number} answers the question with id {identity}, but "
-                f"{source} has {question.id} there"
+                f"{references_file} has {question.id} there"
             )
     return answers
 
 
 def _answers_by_id(
-    given: Mapping[str, Any], path: Path, questions: Sequence[Question], source: Path
+    given: Mapping[str, Any], path: Path, questions: Sequence[Question], references_file: Path
 ) -> list[Answer]:
     for identity, text in given.items():
         if not isinstance(text, str):
@@ -211,14 +216,14 @@ def _answers_by_id(
     if missing:
         raise UserError(
             f"{path} has no answer to {len(missing)} of the {len(questions)} questions of "
-            f"{source}, the first with id {missing[0]}"
+            f"{references_file}, the first with id {missing[0]}"
         )
     others = given.keys() - {question.id for question in questions}
     if others:
         first = next(identity for identity in given if identity in others)
         raise UserError(
             f"{path} answers {len(others)} questions that are not among the {len(questions)} of "
-            f"{source}, the first with id {first}"
+            f"{references_file}, the first with id {first}"
         )
     return [_pointed(given[question.id]) for question in questions]
 
@@ -244,18 +249,18 @@ def _answer(symbols: Sequence[str], detokenise: Detokeniser) -> Answer:
 
 
 def _prepared_references(data: str, split: str) -> Path:
-    source = Path(data) / f"{split}{PREPARED}"
-    if not source.is_file():
-        there = sorted(p.name.removesuffix(PREPARED) for p in source.parent.glob(f"*{PREPARED}"))
+    file = Path(data) / f"{split}{PREPARED}"
+    if not file.is_file():
+        there = sorted(p.name.removesuffix(PREPARED) for p in file.parent.glob(f"*{PREPARED}"))
         advice = (
             f"it has those of {', '.join(there)} (--split)"
             if there
             else "name a file of them with --references"
         )
         raise UserError(
-            f"{data} holds no {source.name}, the right answers of --split {split}: {advice}"
+            f"{data} holds no {file.name}, the right answers of --split {split}: {advice}"
         )
-    return source
+    return file
 
 
 def _scores(questions: Sequence[Question], answers: Sequence[Answer], language: str) -> list[Score]:

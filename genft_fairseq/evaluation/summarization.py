@@ -106,32 +106,43 @@ def evaluate(
     Raises:
         UserError: the model, the files and the options do not fit.
     """
-    of, by = Path(references) if references else None, Path(sources) if sources else None
-    if data and of is None:
-        raw_sources, of = raw_files(Path(data), split)
-        if by is None and raw_sources.is_file():
-            by = raw_sources
-    assert of
-    right, read = read_text(of, "reference"), read_text(by, "source") if by else None
-    if read is not None and len(read) != len(right):
-        raise UserError(f"{by} holds {len(read)} sources, but {of} {len(right)} references")
+    references_file = Path(references) if references else None
+    sources_file = Path(sources) if sources else None
+    if data and references_file is None:
+        raw_sources, references_file = raw_files(Path(data), split)
+        if sources_file is None and raw_sources.is_file():
+            sources_file = raw_sources
+    assert references_file
+    reference_texts = read_text(references_file, "reference")
+    whole = len(reference_texts)
+    source_texts: Sequence[str | None] = [None] * whole
+    if sources_file:
+        source_texts = read_text(sources_file, "source")
+        if len(source_texts) != whole:
+            raise UserError(
+                f"{sources_file} holds {len(source_texts)} sources, but {references_file} {whole} "
+                "references"
+            )
     detokenise = detokeniser(data, path, bpe, tokenizer, language)
-    number = min(limit or len(right), len(right))
-    others: list[str] | None = None
+    number = min(limit or whole, whole)
+    baseline_summaries: Sequence[str | None] = [None] * whole
     if baseline:  # whatever does not fit is said before the work
-        others = _read_summaries(Path(baseline), detokenise, of, len(right), number)
+        baseline_summaries = _read_summaries(
+            Path(baseline), detokenise, references_file, whole, number
+        )
     cost: dict[str, Any] = {}
     if path is None:
-        file = Path(str(predictions_from))
-        summaries = _read_summaries(file, detokenise, of, len(right), number)
+        summaries = _read_summaries(
+            Path(str(predictions_from)), detokenise, references_file, whole, number
+        )
     else:
         assert detokenise
         loaded = load_encoder_decoder(str(data), path, cpu)
         dataset = open_split(loaded, str(data), split)
-        if len(dataset) != len(right):
+        if len(dataset) != whole:
             raise UserError(
-                f"--split {split}: {data} holds {len(dataset)} binarized sources, but {of} "
-                f"{len(right)} references"
+                f"--split {split}: {data} holds {len(dataset)} binarized sources, but "
+                f"{references_file} {whole} references"
             )
         decoding = decoding or SummaryDecoding()
         summarised = partial(progress, "summarising", number)
@@ -140,13 +151,8 @@ def evaluate(
         summaries = [detokenise(text) for text in symbols]
         cost = {**asdict(decoding), **costs.seconds_metrics("summary")}
     examples = [
-        Example(
-            summary,
-            right[index],
-            read[index] if read else None,
-            others[index] if others else None,
-        )
-        for index, summary in enumerate(summaries)
+        Example(*texts)  # of the first ones that are evaluated
+        for texts in zip(summaries, reference_texts, source_texts, baseline_summaries, strict=False)
     ]
     scorer = SummaryScorer(language, stemming)
     scored = []
@@ -157,8 +163,8 @@ def evaluate(
         "path": path,
         "predictions_from": predictions_from,
         "data": data,
-        "references": str(of),
-        "sources": str(by) if by else None,
+        "references": str(references_file),
+        "sources": str(sources_file) if sources_file else None,
         "split": split if data else None,
         "language": language,
         "rouge_tokeniser": scorer.rouge_tokeniser,
@@ -260,14 +266,15 @@ def language_pair(data: Path) -> tuple[str, str]:
 
 
 def _read_summaries(
-    file: Path, detokenise: Detokeniser | None, of: Path, whole: int, number: int
+    file: Path, detokenise: Detokeniser | None, references_file: Path, whole: int, number: int
 ) -> list[str]:
     """Read summaries of all sources, or of the first ones that are evaluated."""
     summaries = [given["prediction"] for given in read_predictions(file, detokenise)]
     if len(summaries) not in (whole, number):
         first = f" (the first {number} are evaluated)" if number < whole else ""
         raise UserError(
-            f"{file} holds {len(summaries)} summaries, but {of} {whole} references{first}"
+            f"{file} holds {len(summaries)} summaries, but {references_file} {whole} "
+            f"references{first}"
         )
     return summaries[:number]
 
