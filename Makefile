@@ -8,7 +8,9 @@
 SHELL := bash
 BIN := .venv/bin
 # Tests run side by side, one thread each: several threads in several processes wait for each other.
+# Each worker takes a stretch of the suite, so that what a file's tests share is set up once.
 WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal
 RESULTS := benchmarks/results
 BENCHMARKS := losses projection growth training logging_cost completions fusion_in_decoder long_inputs
 # The rows of benchmarks/projection.py that README.md shows.
@@ -30,7 +32,7 @@ demo: install
 	@bash examples/demo/run.sh
 
 check: lint types
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -q tests/functional tests/criterions tests/tasks
+	$(PYTEST) tests/functional tests/criterions tests/tasks
 
 test: lint types unit
 
@@ -42,10 +44,10 @@ types: install
 	$(BIN)/mypy
 
 unit: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -q
+	$(PYTEST)
 
 test-slow: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -q -m slow
+	$(PYTEST) -m slow
 
 docs: install
 	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs docs/_build/html

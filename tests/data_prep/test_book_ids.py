@@ -112,7 +112,7 @@ def prepared(prepare, gpt2, tmp_path_factory) -> Path:
     out = folder.with_name("out")
     options = (*gpt2, "--block-length", 64, "--out", out)
     more = ("--bpe", "gpt2", "--workers", 3)
-    printed = prepare.succeed("--ids", folder, *options, *more, **prepare.COLD)
+    printed = prepare.succeed("--ids", folder, *options, *more)
     assert f"--gpt2-encoder-json {out}/encoder.json --gpt2-vocab-bpe {out}/vocab.bpe" in printed
     prepare.leave_alone(out, "--ids", folder, *options)
     message = prepare.complain("--ids", folder, *options, "--limit", 2)

@@ -99,7 +99,7 @@ def arguments(joined, model) -> tuple[object, ...]:
 def made(prepare, arguments, tmp_path_factory) -> tuple[Path, str]:
     """Return the data of all examples, and what was printed."""
     out = tmp_path_factory.mktemp("prepared") / "fid"
-    printed = prepare.succeed(*arguments, "--out", out, "--workers", 2, **prepare.COLD)
+    printed = prepare.succeed(*arguments, "--out", out, "--workers", 2)
     assert not Path(f"{out}.partial").exists()
     return out, printed
 

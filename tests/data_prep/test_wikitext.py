@@ -64,7 +64,7 @@ def options(source, realdata):
 def prepared(wikitext103, options, tmp_path_factory) -> Path:
     """Return the data of the first lines with GPT-2's pieces, made in one go."""
     out = tmp_path_factory.mktemp("prepared") / "wikitext"
-    wikitext103.succeed("--out", out, *options, **wikitext103.COLD)
+    wikitext103.succeed("--out", out, *options)
     assert not Path(f"{out}.partial").exists()
     return out
 

@@ -150,7 +150,7 @@ def prepared(prepare, gpt2, tensors, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("prepared")
     write_archive(folder, tensors)
     out = folder / "wikitext"
-    prepare.succeed(*gpt2, "--from", folder, "--out", out, **prepare.COLD)
+    prepare.succeed(*gpt2, "--from", folder, "--out", out)
     prepare.leave_alone(out, *gpt2, "--from", folder)
     return out
 
