@@ -22,9 +22,9 @@ SECONDS = 120
 class Script:
     """One of the shell scripts, run as a user runs it, from a folder that is not the repository.
 
-    Its Python is forked from one that has torch and fairseq imported. With ``**COLD`` as environment
-    it starts anew: once for parallel text, once for Fusion-in-Decoder, once for summaries, which
-    between them run every stage that several scripts share.
+    Its Python is forked from one that has torch and fairseq imported.  With ``**COLD`` as
+    environment it starts anew: once for parallel text, once for Fusion-in-Decoder, once for
+    summaries, which together run every stage that several scripts share.
     """
 
     COLD: ClassVar = {"PYTHON": sys.executable}
