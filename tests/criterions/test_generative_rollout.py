@@ -101,9 +101,9 @@ def test_the_kind_of_an_update_hangs_on_the_seed_alone():
         torch.rand(moved)  # what dropout does to the stream
         return criterion(model, tiny_sample(task, sentences))[2].get("own_text", 0)
 
-    kinds = [kind(seed, SENTENCES, 0) for seed in range(200)]
-    assert 0.2 < sum(kinds) / 200 < 0.4
-    assert kinds[:40] == [kind(seed, SENTENCES[:1], 5) for seed in range(40)]
+    kinds = [kind(seed, SENTENCES[:1], 5) for seed in range(100)]
+    assert 0.2 < sum(kinds) / 100 < 0.4
+    assert kinds[:20] == [kind(seed, SENTENCES, 0) for seed in range(20)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
