@@ -17,7 +17,8 @@ logging.getLogger("markdown_it").setLevel(logging.WARNING)
 project = "genft_fairseq"
 version = release = genft_fairseq.__version__
 copyright = "the authors of genft_fairseq, MIT licence"
-extensions = ["myst_parser", "sphinx_click", "mathml", "repository_pages", "flag_tables"]
+extensions = ["myst_parser", "sphinx_click", "mathml", "repository_pages"]
+extensions += ["flag_tables", "patch_tables"]
 exclude_patterns = ["_build", "_extensions", "own_criterion"]
 nitpicky = True
 

@@ -1,37 +1,36 @@
-"""The changes made to fairseq, in the order in which they are applied."""
+"""The changes made to fairseq, one file a part of fairseq; ``docs/patches.md`` lists them."""
 
-from genft_fairseq import __version__, errors
+from genft_fairseq import errors
 from genft_fairseq.patches import (
+    alignments,
     checkpoints,
-    compatibility,
     data,
     decoding,
+    distributed,
+    iterators,
     options,
     precision,
     preprocessing,
+    registry,
     safe_loading,
-    scoring,
+    tasks,
     trainer,
 )
 
+PARTS = (
+    *(options, distributed, preprocessing, data, iterators, tasks, trainer, precision),
+    *(checkpoints, safe_loading, decoding, alignments),
+)
+
+
+def patches() -> list[registry.Patch]:
+    """Return all changes in the order in which they are made."""
+    order = [part.__name__ for part in PARTS]
+    return sorted(registry.PATCHES, key=lambda patch: order.index(patch.part))
+
 
 def apply() -> None:
-    """Apply every patch; a second call changes nothing."""
-    compatibility.apply()
-    options.apply()
-    data.apply()
-    preprocessing.apply_fairseq_alignments()
-    decoding.apply()
-    data.apply_data_splits()
-    preprocessing.apply()
-    options.apply_named_files()
-    trainer.apply_divergence()
-    checkpoints.apply_older_tasks()
-    precision.apply()
-    trainer.apply_validation_metric()
-    checkpoints.apply()
-    trainer.apply_run_record(__version__)
-    safe_loading.apply()
-    trainer.apply_training_time()
+    """Make all changes; a second call changes nothing."""
+    for patch in patches():
+        patch.apply()
     errors.install_one_line_errors()
-    scoring.apply()

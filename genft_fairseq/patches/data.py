@@ -1,36 +1,39 @@
-"""Patches of fairseq's datasets: broken data is named; splits are read as they are on disk.
+"""Changes to ``fairseq.data``: data sets, dictionaries and batches.
 
-Binarized data that is broken is named before it is read.
-
-fairseq maps the files into memory as they are: a truncated one ends in an error from numpy, or in
-the middle of an epoch; and a token that the dictionary does not have, in an error from the model.
-
-The parts of a data folder: training data in shards, validation sets, alignments.
-
-fairseq combines ``train``, ``train1``, ``train2``, ... to one training set, and the validation
-sets likewise where ``--combine-valid-subsets`` says so.  In 0.12 the translation tasks crash on the
-first, a name in ``--valid-subset`` counts as left out, and ``--load-alignments`` trains without any
-where the file is missing.
+Binarized data that is broken is named before it is read, and no sentence is left out.
 """
 
 import itertools
 import os
 import re
 import struct
-import sys
+import types
 from collections.abc import Callable, Collection
-from functools import wraps
 from typing import Any
 
 import numpy as np
-from fairseq.data import ConcatDataset, Dictionary, data_utils, indexed_dataset
+import torch
+from fairseq.data import (
+    ConcatDataset,
+    Dictionary,
+    bucket_pad_length_dataset,
+    data_utils,
+    indexed_dataset,
+    language_pair_dataset,
+    token_block_dataset,
+)
 from fairseq.data.huffman import HuffmanMMapIndex
-from fairseq.data.indexed_dataset import IndexedDataset, MMapIndexedDataset, _code_to_dtype
-from fairseq.tasks import translation
-from fairseq.trainer import Trainer
+from fairseq.data.indexed_dataset import (
+    IndexedCachedDataset,
+    IndexedDataset,
+    MMapIndexedDataset,
+    _code_to_dtype,
+    data_file_path,
+)
 from omegaconf import open_dict
 
 from genft_fairseq.errors import UserError, require_regular
+from genft_fairseq.patches.registry import ModuleView, extends, replaces
 
 # magic, version, dtype code, number of sequences; then their sizes (int32) and offsets (int64)
 _HEADER = struct.Struct("<9sQBQ")
@@ -46,47 +49,115 @@ _AGAIN = "run fairseq-preprocess again"
 _ENTRY = re.compile(r".* -?\d{1,18}")
 
 
-def apply() -> None:
-    """Have all binarized data and dictionaries checked; a second call changes nothing."""
-    if getattr(data_utils.load_indexed_dataset, "genft", False):
-        return
-    load_without_check = data_utils.load_indexed_dataset
-    exists_without_check = indexed_dataset.dataset_exists
-    add_without_check = Dictionary.add_from_file
+replaces(
+    (token_block_dataset, language_pair_dataset),
+    "np",
+    why="``np.compat.long`` left numpy in 2.0: language-model generation and bucketing use it.",
+)(ModuleView(np, compat=types.SimpleNamespace(long=np.int64)))
 
-    def load_indexed_dataset(
-        path: str,
-        dictionary: Any = None,
-        dataset_impl: str | None = None,
-        combine: bool = False,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        require_format(path, dataset_impl)
-        symbols = None if dictionary is None else len(dictionary)
-        for number in itertools.count():
-            part = f"{path}{number or ''}"
-            if not os.path.exists(f"{part}.idx"):
-                break
-            check_indexed_files(part, symbols)
-            if not combine:
-                break
-        return load_without_check(path, dictionary, dataset_impl, combine, *args, **kwargs)
 
-    def dataset_exists(path: str, impl: str | None) -> bool:
-        require_format(path, impl)
-        return exists_without_check(path, impl)
+@replaces((data_utils, bucket_pad_length_dataset), "get_buckets")
+def get_buckets(sizes: np.ndarray, num_buckets: int) -> np.ndarray:
+    """``--num-batch-buckets``: numpy renamed ``interpolation=`` of ``np.percentile``."""
+    return np.unique(np.percentile(sizes, np.linspace(0, 100, num_buckets + 1), method="lower")[1:])
 
-    def add_from_file(self: Any, file: Any) -> None:
-        if isinstance(file, str) and os.path.exists(file):
-            check_dictionary(file, self.indices)
-        add_without_check(self, file)
 
-    load_indexed_dataset.genft = True  # type: ignore[attr-defined]
-    data_utils.load_indexed_dataset = load_indexed_dataset
-    indexed_dataset.dataset_exists = dataset_exists
-    _name_what_no_batch_holds()
-    Dictionary.add_from_file = add_from_file
+@extends(data_utils, "batch_by_size", issue=5036)
+def batch_by_size(
+    original: Any,
+    indices: Any,
+    num_tokens_fn: Callable[[int], int],
+    num_tokens_vec: Any = None,
+    max_tokens: Any = None,
+    *args: Any,
+    **kwargs: Any,
+) -> list[np.ndarray]:
+    """fairseq silently drops a last batch whose size is not a multiple of 8.
+
+    ``--required-batch-size-multiple`` is there to feed tensor cores, but validation and
+    ``fairseq-generate`` skip up to a whole batch of a test set, and training never sees the same
+    few sentences.  Nor does fairseq say which sentence is longer than a batch may be.
+    """
+    if not isinstance(indices, np.ndarray):
+        indices = np.fromiter(indices, dtype=np.int64, count=-1)
+    if len(indices) == 0:
+        return []
+    try:
+        batches = list(
+            original(indices, num_tokens_fn, num_tokens_vec, max_tokens, *args, **kwargs)
+        )
+    except AssertionError as error:
+        longest = max(indices, key=num_tokens_fn)
+        tokens = num_tokens_fn(longest)
+        if max_tokens is None or tokens <= max_tokens:
+            raise
+        raise UserError(
+            f"--max-tokens (or --max-tokens-valid) is {max_tokens}, but example {longest} "
+            f"alone has {tokens}: raise it"
+        ) from error
+    # Batches are consecutive stretches of the indices (unless shapes are fixed, which drops
+    # nothing), so what was dropped is the tail.
+    kept = sum(map(len, batches))
+    return batches if kept == len(indices) else [*batches, indices[kept:]]
+
+
+@replaces(IndexedDataset, "__getitem__")
+def read_item(self: Any, i: int) -> torch.Tensor:
+    """``--dataset-impl lazy``: all workers read one open file, and each moves its position."""
+    self.check_index(i)
+    shape = self.sizes[self.dim_offsets[i] : self.dim_offsets[i + 1]]
+    begin = int(self.data_offsets[i]) * self.element_size
+    path, count = data_file_path(self.path), int(np.prod(shape))
+    item = np.fromfile(path, dtype=self.dtype, count=count, offset=begin).reshape(shape)
+    return torch.from_numpy(item).long() - int(self.fix_lua_indexing)
+
+
+@extends(IndexedCachedDataset, "__getitem__")
+def read_or_cached(original: Any, self: Any, i: int) -> torch.Tensor:
+    """``--dataset-impl cached`` stopped in training, where the first batch is not prefetched."""
+    return original(self, i) if i in self.cache_index else read_item(self, i)
+
+
+@extends(data_utils, "load_indexed_dataset")
+def load_indexed_dataset(
+    original: Any,
+    path: str,
+    dictionary: Any = None,
+    dataset_impl: str | None = None,
+    combine: bool = False,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """fairseq maps the files into memory as they are.
+
+    A truncated one ends in an error from numpy, or in the middle of an epoch, and a token that the
+    dictionary does not have, in an error from the model.
+    """
+    require_format(path, dataset_impl)
+    symbols = None if dictionary is None else len(dictionary)
+    for number in itertools.count():
+        part = f"{path}{number or ''}"
+        if not os.path.exists(f"{part}.idx"):
+            break
+        check_indexed_files(part, symbols)
+        if not combine:
+            break
+    return original(path, dictionary, dataset_impl, combine, *args, **kwargs)
+
+
+@extends(indexed_dataset, "dataset_exists")
+def dataset_exists(original: Any, path: str, impl: str | None) -> bool:
+    """A ``--dataset-impl`` that is not the format of the files is refused."""
+    require_format(path, impl)
+    return original(path, impl)
+
+
+@extends(Dictionary, "add_from_file")
+def add_from_file(original: Any, self: Any, file: Any) -> None:
+    """fairseq names neither the file nor the line of a dictionary that it cannot read."""
+    if isinstance(file, str) and os.path.exists(file):
+        check_dictionary(file, self.indices)
+    original(self, file)
 
 
 def require_format(path: str, impl: str | None) -> None:
@@ -105,34 +176,6 @@ def require_format(path: str, impl: str | None) -> None:
     read = "cached" if impl == "lazy" else impl  # two ways to read one format
     if found is not None and read != found:
         raise UserError(f"--dataset-impl {impl}: {path} is in the format {found}: leave it out")
-
-
-def _name_what_no_batch_holds() -> None:
-    """fairseq does not say which sentence is longer than a batch may be, and how long."""
-    make = data_utils.batch_by_size
-
-    @wraps(make)
-    def batch_by_size(
-        indices: Any,
-        num_tokens_fn: Callable[[int], int],
-        num_tokens_vec: Any = None,
-        max_tokens: Any = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        try:
-            return make(indices, num_tokens_fn, num_tokens_vec, max_tokens, *args, **kwargs)
-        except AssertionError as error:
-            longest = max(indices, key=num_tokens_fn)
-            tokens = num_tokens_fn(longest)
-            if max_tokens is None or tokens <= max_tokens:
-                raise
-            raise UserError(
-                f"--max-tokens (or --max-tokens-valid) is {max_tokens}, but example {longest} "
-                f"alone has {tokens}: raise it"
-            ) from error
-
-    data_utils.batch_by_size = batch_by_size
 
 
 def check_indexed_files(path: str, symbols: int | None = None) -> None:
@@ -230,102 +273,21 @@ def check_dictionary(path: str, known: Collection[str] = ()) -> None:
         raise UserError(f"{path} is not UTF-8 ({error.reason}): {_AGAIN}") from error
 
 
-def check_text(flag: str, path: str) -> None:
-    """Look through a text before fairseq-preprocess reads it, which names no file and no line.
-
-    Args:
-        flag: that names the file.
-        path: of the file.
-
-    Raises:
-        UserError: it is not there, cannot be read, or is not UTF-8.
-    """
-    require_regular(path)
-    number = 0
-    try:
-        with open(path, "rb") as stream:
-            for line in stream:
-                number += 1
-                line.decode()
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{flag}: {path} is not UTF-8 in line {number} ({error.reason}): convert it, with "
-            "iconv say"
-        ) from error
-    except OSError as error:
-        raise UserError(f"{flag}: {path} cannot be read: {error.strerror}") from error
+@extends(ConcatDataset, "__init__", issue=3644)
+def concatenate(original: Any, self: Any, datasets: Any, sample_ratios: Any = 1) -> None:
+    """``--upsample-primary`` is -1 unless it is given, and sizes are repeated that many times."""
+    if not isinstance(sample_ratios, int):
+        sample_ratios = [1 if ratio == -1 else ratio for ratio in sample_ratios]
+        if any(ratio <= 0 for ratio in sample_ratios):
+            raise UserError(f"--upsample-primary must be at least 1, got {min(sample_ratios)}")
+    original(self, datasets, sample_ratios)
 
 
-def apply_data_splits() -> None:
-    """Apply every remedy; a second call changes nothing."""
-    if getattr(data_utils.raise_if_valid_subsets_unintentionally_ignored, "genft", False):
-        return
-    _repeat_at_least_once()
-    _name_unequal_sides()
-    _require_alignments()
-    choose_valid_subsets.genft = True  # type: ignore[attr-defined]
-    data_utils.raise_if_valid_subsets_unintentionally_ignored = choose_valid_subsets
-
-
-def _repeat_at_least_once() -> None:
-    """``--upsample-primary`` is -1 where nobody gave it, and sizes are repeated that many times."""
-    make = ConcatDataset.__init__
-
-    @wraps(make)
-    def concatenate(self: Any, datasets: Any, sample_ratios: Any = 1) -> None:
-        if not isinstance(sample_ratios, int):
-            sample_ratios = [1 if ratio == -1 else ratio for ratio in sample_ratios]
-            if any(ratio <= 0 for ratio in sample_ratios):
-                raise UserError(f"--upsample-primary must be at least 1, got {min(sample_ratios)}")
-        make(self, datasets, sample_ratios)
-
-    ConcatDataset.__init__ = concatenate
-
-
-def _name_unequal_sides() -> None:
-    """Source and target of different lengths end in an assertion that names no file."""
-    load_without_check = translation.load_langpair_dataset
-
-    @wraps(load_without_check)
-    def load_langpair_dataset(data_path: str, split: str, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return load_without_check(data_path, split, *args, **kwargs)
-        except AssertionError as error:
-            raise UserError(
-                f"{data_path}: source and target of {split} do not belong together "
-                f"({str(error) or 'a part has one side only'}): run fairseq-preprocess again"
-            ) from error
-
-    tasks = [module for name, module in sys.modules.items() if name.startswith("fairseq.tasks.")]
-    for module in tasks:
-        if vars(module).get("load_langpair_dataset") is load_without_check:
-            module.load_langpair_dataset = load_langpair_dataset  # type: ignore[attr-defined]
-
-
-def _require_alignments() -> None:
-    """Training with ``--load-alignments`` needs an alignment of every pair."""
-    begin = Trainer.get_train_iterator
-
-    @wraps(begin)
-    def get_train_iterator(self: Trainer, *args: Any, **kwargs: Any) -> Any:
-        iterator = begin(self, *args, **kwargs)
-        task, subset = self.task, self.cfg.dataset.train_subset
-        settings: Any = getattr(task, "cfg", None) or getattr(task, "args", None)
-        dataset = task.dataset(subset)
-        if getattr(settings, "load_alignments", False) and hasattr(dataset, "align_dataset"):
-            found = 0 if dataset.align_dataset is None else len(dataset.align_dataset)
-            if found != len(dataset):
-                pair = f"{settings.source_lang}-{settings.target_lang}"
-                raise UserError(
-                    f"--load-alignments needs an alignment of each of {len(dataset)} pairs, but "
-                    f"{settings.data} holds {found} in {subset}.align.{pair}: give "
-                    "fairseq-preprocess --align-suffix"
-                )
-        return iterator
-
-    Trainer.get_train_iterator = get_train_iterator
-
-
+@replaces(
+    data_utils,
+    "raise_if_valid_subsets_unintentionally_ignored",
+    why="A set that ``--valid-subset`` names counts as left out.",
+)
 def choose_valid_subsets(cfg: Any) -> None:
     """Refuse to leave a validation set out, unless the flags say so.
 

@@ -1,4 +1,4 @@
-"""Remedies for fairseq's searches: what a sentence becomes depends on that sentence alone.
+"""Changes to decoding: what a sentence becomes depends on that sentence alone.
 
 fairseq decodes several sentences at once, and lets some of them decide about others: the longest
 source sets the maximum length of all, the longest prefix lifts the minimum length of all, diverse
@@ -12,33 +12,19 @@ numbers a sentence gets depends on the others.  What it may draw does not.
 
 import math
 import sys
-from functools import wraps
 from typing import Any
 
 import torch
-from fairseq import search, token_generation_constraints
-from fairseq.distributed import utils as distributed_utils
+from fairseq import scoring, search, token_generation_constraints
 from fairseq.ngram_repeat_block import NGramRepeatBlock
 from fairseq.sequence_generator import SequenceGenerator
-from fairseq.tasks.language_modeling import LanguageModelingTask
 from torch import Tensor
 from torch.nn.functional import pad
 
 from genft_fairseq.errors import UserError
 from genft_fairseq.functional.ngrams import forbid_repeated_ngrams_, forbid_tokens, forbid_tokens_
-
-
-def apply() -> None:
-    """Apply every remedy; a second call changes nothing."""
-    if getattr(SequenceGenerator._generate, "genft", False):
-        return
-    NGramRepeatBlock.forward = _forbid_repeated_ngrams
-    _search_sentence_by_sentence()
-    _keep_groups_beside_their_sentence()
-    _let_possible_candidates_win()
-    _require_constraints()
-    _require_possible_options()
-    _read_contexts_in_order()
+from genft_fairseq.metrics.unknown_words import marked
+from genft_fairseq.patches.registry import extends, replaces
 
 
 class SentenceSearch(search.Search):
@@ -151,57 +137,58 @@ class SentenceSearch(search.Search):
         forbid_tokens_(rows, ids, torch.ones_like(ids, dtype=torch.bool))
 
 
-def _forbid_repeated_ngrams(
+@replaces(NGramRepeatBlock, "forward", issue=5206)
+def forbid_repeated_ngrams(
     self: NGramRepeatBlock, tokens: Tensor, lprobs: Tensor, bsz: int, beam_size: int, step: int
 ) -> Tensor:
     """``--no-repeat-ngram-size`` did nothing: fairseq compared the padding behind the text.
 
     Its generators hand over rows that are padded to the maximum length, and their last n - 1
-    tokens, which are padding, occur nowhere in the text (facebookresearch/fairseq issue 5206).
+    tokens, which are padding, occur nowhere in the text.
     """
     text = tokens[:, 1 : step + 1]  # without the </s> in front, which the text may well end with
     return forbid_repeated_ngrams_(lprobs, text, self.no_repeat_ngram_size)
 
 
-def _search_sentence_by_sentence() -> None:
-    generate, finished = SequenceGenerator._generate, SequenceGenerator.is_finished
+@extends(SequenceGenerator, "_generate")
+def generate(
+    original: Any,
+    self: Any,
+    sample: dict[str, Any],
+    prefix_tokens: Tensor | None = None,
+    *rest: Any,
+    **kw: Any,
+) -> list[list[dict[str, Tensor]]]:
+    """The longest source and prefix of a batch set the limits of all its sentences.
 
-    @wraps(generate)
-    def _generate(
-        self: Any,
-        sample: dict[str, Any],
-        prefix_tokens: Tensor | None = None,
-        *rest: Any,
-        **kw: Any,
-    ) -> list[list[dict[str, Tensor]]]:
-        limits = _limits(self, sample["net_input"])
-        if prefix_tokens is not None:
-            place = torch.arange(prefix_tokens.size(1), device=prefix_tokens.device)
-            prefix_tokens = prefix_tokens.masked_fill(place >= limits[:, None], self.pad)
-        changed = ("search", "repeat_ngram_blocker", "min_len", "unk_penalty")
-        kept = {name: getattr(self, name) for name in changed}
-        self.search = SentenceSearch(self, limits)
-        self.repeat_ngram_blocker, self.min_len = None, 0
-        if self.unk_penalty == math.inf:
-            self.unk_penalty = 0.0
-        try:
-            found = generate(self, sample, prefix_tokens, *rest, **kw)
-        finally:
-            for name, value in kept.items():
-                setattr(self, name, value)
-        if not all(found):
-            raise UserError("the model predicts no token: its scores are not numbers (nan)")
-        return found
+    And one hypothesis that may not be continued ended the command.
+    """
+    limits = _limits(self, sample["net_input"])
+    if prefix_tokens is not None:
+        place = torch.arange(prefix_tokens.size(1), device=prefix_tokens.device)
+        prefix_tokens = prefix_tokens.masked_fill(place >= limits[:, None], self.pad)
+    changed = ("search", "repeat_ngram_blocker", "min_len", "unk_penalty")
+    kept = {name: getattr(self, name) for name in changed}
+    self.search = SentenceSearch(self, limits)
+    self.repeat_ngram_blocker, self.min_len = None, 0
+    if self.unk_penalty == math.inf:
+        self.unk_penalty = 0.0
+    try:
+        found = original(self, sample, prefix_tokens, *rest, **kw)
+    finally:
+        for name, value in kept.items():
+            setattr(self, name, value)
+    if not all(found):
+        raise UserError("the model predicts no token: its scores are not numbers (nan)")
+    return found
 
-    @wraps(finished)
-    def is_finished(self: Any, step: int, row: int, max_len: int, *rest: Any) -> bool:
-        if isinstance(self.search, SentenceSearch) and step >= self.search.limits[row]:
-            max_len = step
-        return finished(self, step, row, max_len, *rest)
 
-    _generate.genft = True  # type: ignore[attr-defined]
-    SequenceGenerator._generate = _generate
-    SequenceGenerator.is_finished = is_finished
+@extends(SequenceGenerator, "is_finished")
+def is_finished(original: Any, self: Any, step: int, row: int, max_len: int, *rest: Any) -> bool:
+    """A sentence has ended at its own maximum length, not at that of the batch."""
+    if isinstance(self.search, SentenceSearch) and step >= self.search.limits[row]:
+        max_len = step
+    return original(self, step, row, max_len, *rest)
 
 
 def _limits(generator: Any, net_input: dict[str, Any]) -> Tensor:
@@ -237,127 +224,82 @@ def _source_lengths(net_input: dict[str, Any], padding_idx: int) -> Tensor:
     return (~mask).sum(dim=1)
 
 
-def _keep_groups_beside_their_sentence() -> None:
+@extends(search.DiverseBeamSearch, "step")
+def diverse_step(
+    original: Any,
+    self: Any,
+    step: int,
+    lprobs: Tensor,
+    scores: Tensor,
+    text: Any = None,
+    ids: Any = None,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Diverse beam search found the past of a sentence by its number in the data set.
 
     What it keeps has a row for each sentence of the batch.
     """
-    by_number = search.DiverseBeamSearch.step
-
-    @wraps(by_number)
-    def step(
-        self: Any, step: int, lprobs: Tensor, scores: Tensor, text: Any = None, ids: Any = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        rows = torch.arange(lprobs.size(0), device=lprobs.device)
-        return by_number(self, step, lprobs, scores, text, rows)
-
-    def prune_sentences(self: Any, batch_idxs: Tensor) -> None:
-        self.group_overlap = self.group_overlap[batch_idxs]
-
-    search.DiverseBeamSearch.step = step
-    search.DiverseBeamSearch.prune_sentences = prune_sentences
+    rows = torch.arange(lprobs.size(0), device=lprobs.device)
+    return original(self, step, lprobs, scores, text, rows)
 
 
-def _let_possible_candidates_win() -> None:
+@replaces(search.DiverseBeamSearch, "prune_sentences")
+def prune_sentences(self: Any, batch_idxs: Tensor) -> None:
+    """Diverse beam search kept the rows of sentences that had left the batch."""
+    self.group_overlap = self.group_overlap[batch_idxs]
+
+
+@extends(search.LexicallyConstrainedBeamSearch, "step_sentence")
+def step_sentence(
+    original: Any, self: Any, *given: Any
+) -> tuple[Tensor, Tensor, Tensor, list[Any]]:
     """Constrained search gave places of the beam to constraints that must not be written yet.
 
     Candidates that fulfil more constraints come first, whatever their score, and so do impossible
     ones.
     """
-    rank = search.LexicallyConstrainedBeamSearch.step_sentence
-
-    @wraps(rank)
-    def step_sentence(self: Any, *given: Any) -> tuple[Tensor, Tensor, Tensor, list[Any]]:
-        number, self.num_cands = self.num_cands, sys.maxsize
-        try:
-            scores, tokens, beams, states = rank(self, *given)
-        finally:
-            self.num_cands = number
-        order = scores.isneginf().int().argsort(stable=True)[:number]
-        return scores[order], tokens[order], beams[order], [states[place] for place in order]
-
-    search.LexicallyConstrainedBeamSearch.step_sentence = step_sentence
+    number, self.num_cands = self.num_cands, sys.maxsize
+    try:
+        scores, tokens, beams, states = original(self, *given)
+    finally:
+        self.num_cands = number
+    order = scores.isneginf().int().argsort(stable=True)[:number]
+    return scores[order], tokens[order], beams[order], [states[place] for place in order]
 
 
-def _require_constraints() -> None:
-    """``fairseq-generate --constraints`` has no constraints to read; an empty one is none."""
-    init = search.LexicallyConstrainedBeamSearch.init_constraints
-    unpack = token_generation_constraints.unpack_constraints
-
-    @wraps(init)
-    def init_constraints(self: Any, batch_constraints: Tensor | None, beam_size: int) -> None:
-        if batch_constraints is None:
-            raise UserError(
-                "--constraints: no constraints found; only fairseq-interactive --task translation "
-                "reads them, after each sentence, separated by tabs"
-            )
-        init(self, batch_constraints, beam_size)
-
-    @wraps(unpack)
-    def unpack_constraints(constraint_tensor: Tensor) -> list[Tensor]:
-        return [tokens for tokens in unpack(constraint_tensor) if len(tokens)]
-
-    search.LexicallyConstrainedBeamSearch.init_constraints = init_constraints
-    token_generation_constraints.unpack_constraints = unpack_constraints
-
-
-def _require_possible_options() -> None:
-    """Refuse what ``fairseq-eval-lm`` and ``fairseq-interactive`` would fail at later."""
-    call = distributed_utils.call_main
-
-    @wraps(call)
-    def call_main(cfg: Any, main: Any, **rest: Any) -> Any:
-        context, block = cfg.eval_lm.context_window, getattr(cfg.task, "tokens_per_sample", None)
-        if context and block and context >= block:
-            raise UserError(
-                f"--context-window {context} must be less than --tokens-per-sample {block}"
-            )
-        shards = max(cfg.dataset.num_shards, cfg.distributed_training.distributed_world_size)
-        if context and shards > 1:
-            raise UserError(
-                f"--context-window {context} needs the whole text in one process, got {shards} "
-                "processes or shards (--distributed-world-size, --num-shards)"
-            )
-        if cfg.generation.print_alignment == "soft" and main.__module__.endswith("interactive"):
-            raise UserError(
-                "--print-alignment soft: fairseq-interactive supports hard only; fairseq-generate "
-                "supports both"
-            )
-        return call(cfg, main, **rest)
-
-    distributed_utils.call_main = call_main
-
-
-def _read_contexts_in_order() -> None:
-    """``fairseq-eval-lm --context-window`` read other contexts with more than one worker.
-
-    The context of a block is what its worker has read before, and each reads every nth batch.
-    """
-    load = LanguageModelingTask.eval_lm_dataloader
-
-    @wraps(load)
-    def eval_lm_dataloader(self: Any, dataset: Any, *given: Any, **named: Any) -> Any:
-        context = named.get("context_window", 0)
-        if context:
-            named["num_workers"] = min(named.get("num_workers", 1), 1)
-        _require_positions(self.args, dataset.sizes, context, named.get("max_positions"))
-        return load(self, dataset, *given, **named)
-
-    LanguageModelingTask.eval_lm_dataloader = eval_lm_dataloader
-
-
-def _require_positions(task: Any, sizes: Any, context: int, positions: Any) -> None:
-    """fairseq skips blocks that are longer than the model: its perplexity of no token is 1.
-
-    A sentence that is too long is skipped with a warning; blocks of one length are all too long.
-    """
-    if not isinstance(positions, int) or len(sizes) == 0:
-        return
-    blocks = str(task.sample_break_mode or "none") == "none"
-    longest = int(max(sizes) if blocks else min(sizes)) + context
-    if longest > positions:
+@extends(search.LexicallyConstrainedBeamSearch, "init_constraints")
+def init_constraints(
+    original: Any, self: Any, batch_constraints: Tensor | None, beam_size: int
+) -> None:
+    """``fairseq-generate --constraints`` has no constraints to read."""
+    if batch_constraints is None:
         raise UserError(
-            f"--tokens-per-sample {task.tokens_per_sample + context}: the text is read "
-            f"{longest} tokens at a time, but the model has {positions} positions: "
-            f"give at most {positions}"
+            "--constraints: no constraints found; only fairseq-interactive --task translation "
+            "reads them, after each sentence, separated by tabs"
         )
+    original(self, batch_constraints, beam_size)
+
+
+@extends(token_generation_constraints, "unpack_constraints")
+def unpack_constraints(original: Any, constraint_tensor: Tensor) -> list[Tensor]:
+    """An empty constraint is none."""
+    return [tokens for tokens in original(constraint_tensor) if len(tokens)]
+
+
+@extends(scoring, "build_scorer")
+def build_scorer(original: Any, choice: Any, tgt_dict: Any) -> Any:
+    """Unknown words in text that ``fairseq-generate --scoring`` scores match nothing.
+
+    fairseq writes a word that its dictionary does not know as ``<unk>``, in a reference as
+    ``<<unk>>``; SentencePiece writes ``⁇``.  A metric of characters would match these with each
+    other, and with ordinary words that share their letters; sacreBLEU's tokenisers would take them
+    apart.  fairseq's own BLEU, of token ids, knows them apart.
+    """
+    scorer = original(choice, tgt_dict)
+    if hasattr(scorer, "add_string"):
+        add = scorer.add_string
+
+        def add_marked(ref: str, pred: str) -> None:
+            add(*marked([ref], "reference"), *marked([pred], "candidate"))
+
+        scorer.add_string = add_marked
+    return scorer

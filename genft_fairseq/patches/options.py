@@ -1,40 +1,30 @@
-"""Patches of fairseq's command lines: values are checked before any work begins.
-
-What fairseq's commands are given, checked before they work on it.
+"""Changes to ``fairseq.options`` and fairseq's commands: values are checked before any work begins.
 
 fairseq looks at many of its settings only where it uses them: after the data are loaded, the model
 is built, or an epoch is trained, and some of them never.  Each rule below is a small function of
 the settings of one command, from the command line or from hydra, that returns what is wrong, with
-the flag, what was given and what is allowed.
-
-A checkpoint that a flag names must be there.
-
-fairseq begins from random parameters, with exit status 0, where ``--restore-file``,
-``--continue-once`` or ``--load-pretrained-encoder-from`` name a file that does not exist.
+the flag, the value and what is allowed.
 """
 
 import json
 import os
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
-from fairseq import models, options
+from fairseq import options, utils
 from fairseq.data import data_utils, plasma_utils
 from fairseq.data.encoders import TOKENIZER_REGISTRY
 from fairseq.dataclass import initialize
 from fairseq.dataclass.configs import GenerationConfig
-from fairseq.distributed import utils as distributed_utils
-from fairseq.file_io import PathManager
-from fairseq.trainer import Trainer
 from fairseq.utils import split_paths
-from fairseq_cli import generate, preprocess, train
+from fairseq_cli import generate, train
 from omegaconf import OmegaConf
 
-from genft_fairseq.errors import UserError, known_settings, told
-from genft_fairseq.patches.data import check_text
+from genft_fairseq.errors import UserError, known_settings
+from genft_fairseq.patches.precision import check_precision
+from genft_fairseq.patches.registry import extends
 from genft_fairseq.patches.safe_loading import evaluate_literal
 
 # The least value of a number, or of each in a list; fairseq takes --max-tokens 0 for no limit.
@@ -46,6 +36,7 @@ LEAST = {
     "seed": 0,
     "workers": 1,
 }
+
 
 LEAST_TO_TRAIN = {
     "log_interval": 1,
@@ -74,53 +65,91 @@ class Settings:
         return self._values.get(name)
 
 
-def apply() -> None:
-    """Have the settings of all commands checked; a second call changes nothing."""
-    if getattr(options.parse_args_and_arch, "genft_arguments", False):
-        return
-    parse, call_main, add_defaults = (
-        *(options.parse_args_and_arch, distributed_utils.call_main, train.add_defaults),
-    )
-    decode, binarize = generate.main, preprocess.main
+@extends(options, "parse_args_and_arch", issue=4696)
+def parse_args_and_arch(
+    original: Any, parser: Any, input_args: Any = None, *rest: Any, **kwargs: Any
+) -> Any:
+    """What is used while the command line is read is checked there.
 
-    @wraps(parse)
-    def parse_args_and_arch(parser: Any, *given: Any, **keywords: Any) -> Any:
-        # fairseq-validate has no default; it takes the task from the checkpoint, but for its flags.
-        if parser.get_default("task") is None:
-            parser.set_defaults(task="translation")
-        result = parse(parser, *given, **keywords)
+    ``--bf16`` implies ``--tpu`` in fairseq: without a TPU it ends in a traceback.
+    ``fairseq-validate`` has no default task, and takes it from the checkpoint, but for its flags.
+    ``--tokenizer moses`` needs the languages before the task finds them in the data folder.
+    """
+    if parser.get_default("task") is None:
+        parser.set_defaults(task="translation")
+    try:
+        result = original(parser, input_args, *rest, **kwargs)
         args = result[0] if isinstance(result, tuple) else result
         _require_plasma(args)
         _name_languages(args)
-        return result
+    except ValueError:  # about --fp16 together with the --tpu that --bf16 implies
+        check_precision(parser.parse_known_args(input_args)[0])
+        raise
+    if hasattr(args, "max_update"):  # decoding knows --fp16 alone, and ignores the others
+        check_precision(args)
+    if getattr(args, "tpu", False) and utils.xm is None:
+        if parser.parse_known_args(input_args)[0].tpu:
+            raise UserError("--tpu needs torch_xla, which is not installed")
+        args.tpu = False
+    return result
 
-    @wraps(call_main)
-    def call_main_checked(cfg: Any, main: Callable[..., Any], **keywords: Any) -> Any:
-        # By the file: the module may be the one that python -m runs.
-        code = getattr(main, "__code__", None)
-        check(Path(code.co_filename).stem if code else "", _flat(cfg))
-        return call_main(cfg, partial(told, main), **keywords)
 
-    @wraps(add_defaults)
-    def add_defaults_checked(cfg: Any) -> None:  # hydra has called main before it knew of us
-        check("train", _flat(cfg))
-        add_defaults(cfg)
+@extends((initialize, train), "add_defaults")
+def add_defaults(original: Any, cfg: Any) -> None:
+    """Hydra's configuration passes here before anything is written, and is checked like flags.
 
-    @wraps(decode)
-    def decode_checked(args: Any) -> Any:
-        check("generate", vars(args) if isinstance(args, Namespace) else _flat(args))
-        return decode(args)
+    The ``memory_efficient_*`` settings imply the plain ones, as on the command line.
+    """
+    check("train", _flat(cfg))  # hydra has called main before it knew of us
+    original(cfg)
+    common = cfg.common
+    if common.tpu:
+        return
+    check_precision(common)
+    # What the command line implies; alone, they would train in float32.
+    common.fp16 = common.fp16 or common.memory_efficient_fp16
+    common.bf16 = common.bf16 or common.memory_efficient_bf16
 
-    @wraps(binarize)
-    def binarize_checked(args: Any) -> Any:
-        check_preprocessing(args)
-        return binarize(args)
 
-    parse_args_and_arch.genft_arguments = True  # type: ignore[attr-defined]
-    options.parse_args_and_arch = parse_args_and_arch
-    distributed_utils.call_main = call_main_checked
-    train.add_defaults = initialize.add_defaults = add_defaults_checked
-    generate.main, preprocess.main = decode_checked, binarize_checked
+@extends(generate, "main")
+def decode(original: Any, args: Any) -> Any:
+    """``fairseq-generate`` checks few of its settings before it has loaded model and data."""
+    check("generate", vars(args) if isinstance(args, Namespace) else _flat(args))
+    return original(args)
+
+
+def check_run(cfg: Any, main: Callable[..., Any]) -> None:
+    """Check the configuration of a command.
+
+    Args:
+        cfg: of the command.
+        main: its main function.
+
+    Raises:
+        UserError: the first rule that is broken.
+    """
+    _require_possible_options(cfg, main)
+    # By the file: the module may be the one that python -m runs.
+    code = getattr(main, "__code__", None)
+    check(Path(code.co_filename).stem if code else "", _flat(cfg))
+
+
+def _require_possible_options(cfg: Any, main: Any) -> None:
+    """Refuse what ``fairseq-eval-lm`` and ``fairseq-interactive`` would fail at later."""
+    context, block = cfg.eval_lm.context_window, getattr(cfg.task, "tokens_per_sample", None)
+    if context and block and context >= block:
+        raise UserError(f"--context-window {context} must be less than --tokens-per-sample {block}")
+    shards = max(cfg.dataset.num_shards, cfg.distributed_training.distributed_world_size)
+    if context and shards > 1:
+        raise UserError(
+            f"--context-window {context} needs the whole text in one process, got {shards} "
+            "processes or shards (--distributed-world-size, --num-shards)"
+        )
+    if cfg.generation.print_alignment == "soft" and main.__module__.endswith("interactive"):
+        raise UserError(
+            "--print-alignment soft: fairseq-interactive supports hard only; fairseq-generate "
+            "supports both"
+        )
 
 
 def _flat(cfg: Any) -> dict[str, Any]:
@@ -157,7 +186,7 @@ def check(command: str, values: Mapping[str, Any]) -> None:
 # --- rules ---------------------------------------------------------------------------------------
 
 
-def _numbers(given: Settings) -> str | None:
+def check_numbers(given: Settings) -> str | None:
     limits = {**LEAST, **(LEAST_TO_TRAIN if given.command == "train" else {})}
     for name, least in limits.items():
         value = getattr(given, name)
@@ -297,9 +326,8 @@ def _bleu_in_validation(given: Settings) -> str | None:
 
 _GENERATION = GenerationConfig()
 
-
 RULES: tuple[Callable[[Settings], str | None], ...] = (
-    *(_numbers, _checkpoints, _baseline, _search, _interactive, _heads, _overrides),
+    *(check_numbers, _checkpoints, _baseline, _search, _interactive, _heads, _overrides),
     *(_betas, _bleu_in_validation),
 )
 
@@ -336,112 +364,3 @@ def _name_languages(args: Namespace) -> None:
     args.source_lang, args.target_lang = (
         given or there for given, there in zip(languages, found, strict=True)
     )
-
-
-# --- fairseq-preprocess --------------------------------------------------------------------------
-
-
-def check_preprocessing(args: Namespace) -> None:
-    """Check the settings of fairseq-preprocess, and its texts, before it makes its folder.
-
-    Raises:
-        UserError: the first rule that is broken.
-    """
-    known_settings.update(vars(args))
-    given = Settings("preprocess", vars(args))
-    wrong = _numbers(given) or _dictionaries(given)
-    if wrong:
-        raise UserError(wrong)
-    for name, path in _texts(given):
-        check_text(name, path)
-
-
-def _dictionaries(given: Settings) -> str | None:
-    if given.dataset_impl == "huffman":
-        return "--dataset-impl huffman is not written by fairseq-preprocess: use mmap"
-    if given.joined_dictionary and given.srcdict and given.tgtdict:
-        return "--joined-dictionary is one dictionary: give --srcdict or --tgtdict, not both"
-    sides = [("srcdict", given.source_lang)]
-    sides += [] if given.only_source else [("tgtdict", given.target_lang)]
-    for name, language in sides:
-        path = getattr(given, name)
-        if path and not os.path.exists(path):
-            return f"{flag(name)} names {path}, which does not exist"
-        path = os.path.join(given.destdir, f"dict.{language}.txt" if language else "dict.txt")
-        if not getattr(given, name) and os.path.exists(path):
-            return f"{path} is there already: give {flag(name)} {path}, or another --destdir"
-    one = given.joined_dictionary and (given.srcdict or given.tgtdict)
-    lacking = [name for name, _ in sides if not getattr(given, name) and not one]
-    if lacking and not given.trainpref:
-        return f"--trainpref or {flag(lacking[0])} is required: what to take the dictionary from"
-    if given.alignfile and not given.trainpref:
-        return f"--alignfile {given.alignfile} needs --trainpref"
-    return None
-
-
-def _texts(given: Settings) -> list[tuple[str, str]]:
-    """The texts that are read, with the flags that name them."""
-    languages = [given.source_lang] if given.only_source else [given.source_lang, given.target_lang]
-    found = []
-    for name in ("trainpref", "validpref", "testpref"):
-        value = getattr(given, name)
-        if value and not (given.dict_only and name != "trainpref"):
-            prefixes = [value] if name == "trainpref" else value.split(",")
-            found += [
-                (flag(name), f"{prefix}.{language}" if language else prefix)
-                for prefix in prefixes
-                for language in languages
-            ]
-    return found
-
-
-_PRETRAINED = ("load_pretrained_encoder_from", "load_pretrained_decoder_from")
-
-
-def apply_named_files() -> None:
-    """Apply every check; a second call changes nothing."""
-    if getattr(models.build_model, "genft", False):
-        return
-    load, build = Trainer.load_checkpoint, models.build_model
-
-    @wraps(load)
-    def load_checkpoint(self: Trainer, filename: str, *args: Any, **kwargs: Any) -> Any:
-        settings = self.cfg.checkpoint
-        # Its own last checkpoint is there once a run has begun, however its path is written.
-        last = os.path.join(settings.save_dir, f"checkpoint_last{self.checkpoint_suffix}.pt")
-        if os.path.realpath(filename) != os.path.realpath(last):
-            named = settings.continue_once == filename
-            require_checkpoint(
-                "--continue-once" if named else "--restore-file", filename, settings.save_dir
-            )
-        return load(self, filename, *args, **kwargs)
-
-    @wraps(build)
-    def build_model(cfg: Any, task: Any, from_checkpoint: bool = False) -> Any:
-        for name in _PRETRAINED:
-            path = getattr(cfg, name, None)
-            if path and not from_checkpoint:  # then its parameters come from there
-                require_checkpoint(f"--{name.replace('_', '-')}", path)
-        return build(cfg, task, from_checkpoint)
-
-    build_model.genft = True  # type: ignore[attr-defined]
-    Trainer.load_checkpoint, models.build_model = load_checkpoint, build_model
-
-
-def require_checkpoint(flag: str, path: str, save_dir: str | None = None) -> None:
-    """Refuse a name that is no file.
-
-    Args:
-        flag: that names it.
-        path: relative to the current folder.
-        save_dir: where the user may have meant.
-
-    Raises:
-        UserError: the message names the flag and the path.
-    """
-    if PathManager.isfile(path):
-        return
-    meant = os.path.join(save_dir, path) if save_dir else path
-    found = f": {meant} does (give its whole path)" if PathManager.isfile(meant) else ""
-    wrong = "is a folder" if os.path.isdir(path) else "does not exist"
-    raise UserError(f"{flag} {path} {wrong}{found}")

@@ -1,36 +1,21 @@
-"""Patches of fairseq-preprocess and fairseq-interactive: line ends and alignments.
-
-Raw text whose lines other programs would count otherwise is named before it is read.
-
-``fairseq-preprocess`` and ``fairseq-interactive`` read text with Python's universal newlines: a
-line feed, CR LF, and a carriage return alone end a line.  Tokenisers, aligners and ``wc`` end a
-line at a line feed only, so that one carriage return within a sentence shifts all that follows
-against the other side.  Other separators of Unicode (vertical tab, form feed, U+0085, U+2028, ...)
-end no line here; a program that splits there leaves files of different lengths.
-
-Remedies for fairseq's alignments, and for ``--replace-unk``, which needs them.
-"""
+"""Changes to ``fairseq-preprocess`` and ``fairseq-interactive``: raw text is checked when read."""
 
 import io
 import itertools
+import os
 import re
 import sys
+from argparse import Namespace
 from collections.abc import Iterator
-from functools import wraps
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fairseq import utils
-from fairseq.data.data_utils import post_process
-from fairseq.models.transformer_align import TransformerAlignModel
-from fairseq.sequence_generator import SequenceGeneratorWithAlignment
-from fairseq.sequence_scorer import SequenceScorer
-from fairseq.tasks import FairseqTask
 from fairseq_cli import interactive
 from fairseq_cli import preprocess as preprocessing
-from torch import Tensor
 
-from genft_fairseq.errors import UserError, require_regular
+from genft_fairseq.errors import UserError, known_settings, require_regular
+from genft_fairseq.patches.options import Settings, check_numbers, flag
+from genft_fairseq.patches.registry import extends, replaces
 
 _BLOCK = 1 << 22  # bytes read at a time
 
@@ -40,20 +25,19 @@ _ALONE = re.compile(rb"\r(?!\n)")
 _OTHERS = re.compile(rb"[\x0b\x0c\x1c-\x1e]|\xc2\x85|\xe2\x80[\xa8\xa9]")
 
 
-def apply() -> None:
-    """Have all raw text checked; a second call changes nothing."""
-    if getattr(preprocessing.main, "genft", False):
-        return
-    binarize = preprocessing.main
+@extends(preprocessing, "main")
+def main(original: Any, args: Any) -> Any:
+    """Settings and texts are checked before the data folder is made.
 
-    @wraps(binarize)
-    def main(args: Any) -> Any:
-        check_raw_text(args)
-        return binarize(args)
-
-    main.genft = True  # type: ignore[attr-defined]
-    preprocessing.main = main
-    interactive.buffered_read = buffered_read
+    ``fairseq-preprocess`` and ``fairseq-interactive`` read text with Python's universal newlines: a
+    line feed, CR LF, and a carriage return alone end a line.  Tokenisers, aligners and ``wc`` end a
+    line at a line feed only, so that one carriage return within a sentence shifts all that follows
+    against the other side.  Other separators of Unicode (vertical tab, form feed, U+0085, U+2028,
+    ...) end no line here; a program that splits there leaves files of different lengths.
+    """
+    check_raw_text(args)
+    check_preprocessing(args)
+    return original(args)
 
 
 def check_raw_text(args: Any) -> None:
@@ -68,19 +52,19 @@ def check_raw_text(args: Any) -> None:
     prefixes = [("--trainpref", args.trainpref)]
     if not args.dict_only:
         named = {"--validpref": args.validpref, "--testpref": args.testpref}
-        prefixes += [(flag, prefix) for flag in named for prefix in (named[flag] or "").split(",")]
+        prefixes += [(name, prefix) for name in named for prefix in (named[name] or "").split(",")]
     aligned = 0
-    for flag, prefix in prefixes:
+    for name, prefix in prefixes:
         if not prefix:
             continue
         files = [f"{prefix}.{language}" if language else prefix for language in languages]
         for file in files:
             if not Path(file).is_file():
-                raise UserError(f"{flag} {prefix}: {file} does not exist")
+                raise UserError(f"{name} {prefix}: {file} does not exist")
         if args.align_suffix and Path(f"{prefix}.{args.align_suffix}").exists():
             files.append(f"{prefix}.{args.align_suffix}")
             aligned += 1
-        if args.alignfile and flag == "--trainpref":
+        if args.alignfile and name == "--trainpref":
             if not Path(args.alignfile).is_file():
                 raise UserError(f"--alignfile {args.alignfile} does not exist")
             files.append(args.alignfile)
@@ -152,6 +136,14 @@ def _within(name: str, line: int) -> str:
     )
 
 
+@replaces(
+    interactive,
+    "buffered_read",
+    why="""
+A carriage return within a line is refused; without a locale, other bytes than UTF-8 would be read
+as unknown words.
+""",
+)
 def buffered_read(input: str, buffer_size: int) -> Iterator[list[str]]:
     """Read lines for ``fairseq-interactive``, so many at a time, without white space around them.
 
@@ -178,152 +170,81 @@ def buffered_read(input: str, buffer_size: int) -> Iterator[list[str]]:
         yield [line.strip() for _, line in buffer]
 
 
-_NO_ATTENTION = (
-    "--print-alignment and --replace-unk need the attention over the source, which this model does "
-    "not return"
-)
-
-
-def apply_fairseq_alignments() -> None:
-    """Apply every remedy; a second call changes nothing."""
-    if utils.load_align_dict is load_align_dict:
-        return
-    _align_what_there_is()
-    _replace_unknown_words()
-
-
-def _align_what_there_is() -> None:
-    """``--print-alignment`` expected a full beam of hypotheses, and attention of the layer named.
-
-    ``--alignment-layer`` is 4 unless it is given, however few layers there are; and
-    ``--score-reference`` printed hard alignments for soft ones, or stopped.
-    """
-    align, prepare = (
-        SequenceGeneratorWithAlignment.generate,
-        SequenceGeneratorWithAlignment._prepare_batch_for_alignment,
-    )
-    score, build = SequenceScorer.generate, TransformerAlignModel.__init__
-
-    @wraps(align)
-    def generate(self: Any, models: Any, sample: Any, **rest: Any) -> list[list[dict[str, Any]]]:
-        return [
-            [hypothesis for hypothesis in row if not hypothesis.pop("filler", False)]
-            for row in align(self, models, sample, **rest)
-        ]
-
-    @wraps(prepare)
-    def filled(self: Any, sample: Any, hypothesis: list[list[dict[str, Any]]]) -> Any:
-        for row in hypothesis:
-            if row[0]["attention"].numel() == 0:
-                raise UserError(_NO_ATTENTION)
-            row.extend({**row[0], "filler": True} for _ in range(self.beam_size - len(row)))
-        return prepare(self, sample, hypothesis)
-
-    @wraps(score)
-    def score_reference(self: Any, models: Any, sample: Any, **rest: Any) -> Any:
-        found = score(self, models, sample, **rest)
-        if not self.compute_alignment:
-            return found
-        for row, (hypothesis,) in enumerate(found):
-            if hypothesis["alignment"] is None:
-                raise UserError(_NO_ATTENTION)
-            if self.compute_alignment == "soft":
-                texts = (sample["net_input"]["src_tokens"][row], sample["target"][row])
-                hypothesis["alignment"] = utils.extract_soft_alignment(
-                    hypothesis["attention"], *texts, self.pad, self.eos
-                )
-        return found
-
-    @wraps(build)
-    def init(self: Any, encoder: Any, decoder: Any, args: Any) -> None:
-        build(self, encoder, decoder, args)
-        self.alignment_layer = min(self.alignment_layer, len(decoder.layers) - 1)
-
-    SequenceGeneratorWithAlignment.generate = generate
-    SequenceGeneratorWithAlignment._prepare_batch_for_alignment = filled
-    SequenceScorer.generate = score_reference
-    TransformerAlignModel.__init__ = init
-
-
-def _replace_unknown_words() -> None:
-    """``--replace-unk`` opened a file named "@@ " where none was given, and found no alignment."""
-    build, join = FairseqTask.build_generator, utils.post_process_prediction
-
-    @wraps(build)
-    def build_generator(
-        self: Any, models: Any, args: Any, seq_gen_cls: Any = None, *rest: Any, **kw: Any
-    ) -> Any:
-        replacing = getattr(args, "replace_unk", None) is not None
-        if replacing and seq_gen_cls is None and not getattr(args, "print_alignment", None):
-            seq_gen_cls = SequenceGeneratorWithAlignment
-        return build(self, models, args, seq_gen_cls, *rest, **kw)
-
-    @wraps(join)
-    def post_process_prediction(
-        hypo_tokens: Tensor,
-        src_str: str,
-        alignment: Any,
-        align_dict: dict[str, str] | None,
-        tgt_dict: Any,
-        remove_bpe: str | None = None,
-        extra_symbols_to_ignore: Any = None,
-    ) -> tuple[Tensor, str, Any]:
-        if align_dict is None:
-            rest = (tgt_dict, remove_bpe, extra_symbols_to_ignore)
-            return join(hypo_tokens, src_str, alignment, align_dict, *rest)
-        source, sources = dict(enumerate(src_str.split())), _source_of_each_token(alignment)
-        unseen = {tgt_dict.bos(), *(extra_symbols_to_ignore or ())}
-        aligned = [t for t in hypo_tokens.tolist() if t not in (tgt_dict.eos(), tgt_dict.pad())]
-        words = []
-        for place, token in enumerate(aligned):
-            word = tgt_dict[token]
-            if token == tgt_dict.unk():
-                copied = source.get(sources.get(place, -1), word)
-                word = align_dict.get(copied, copied)
-            words += [] if token in unseen else [word]
-        text = post_process(" ".join(words), remove_bpe)
-        return tgt_dict.encode_line(text, add_if_not_exist=True), text, alignment
-
-    FairseqTask.build_generator = build_generator
-    utils.load_align_dict = load_align_dict
-    utils.post_process_prediction = post_process_prediction
-
-
-def load_align_dict(replace_unk: str | None) -> dict[str, str] | None:
-    """Read the dictionary of ``--replace-unk``: a word and its translation a line.
-
-    Returns:
-        None without the flag, an empty dictionary where it has no file: words are copied.
+def check_preprocessing(args: Namespace) -> None:
+    """Check the settings of fairseq-preprocess, and its texts, before it makes its folder.
 
     Raises:
-        UserError: a line without two words.
+        UserError: the first rule that is broken.
     """
-    if replace_unk is None:
-        return None
-    if not replace_unk.strip("@ "):  # what fairseq makes of the flag alone
-        return {}
-    found = {}
-    with open(replace_unk, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            word, *translation = line.split() or [""]
-            if not translation:
-                raise UserError(
-                    f"--replace-unk {replace_unk}: line {number} must hold a word and its "
-                    f"translation, but is {line.strip()!r}"
-                )
-            found[word] = translation[0]
+    known_settings.update(vars(args))
+    given = Settings("preprocess", vars(args))
+    wrong = check_numbers(given) or _dictionaries(given)
+    if wrong:
+        raise UserError(wrong)
+    for name, path in _texts(given):
+        check_text(name, path)
+
+
+def _dictionaries(given: Settings) -> str | None:
+    if given.dataset_impl == "huffman":
+        return "--dataset-impl huffman is not written by fairseq-preprocess: use mmap"
+    if given.joined_dictionary and given.srcdict and given.tgtdict:
+        return "--joined-dictionary is one dictionary: give --srcdict or --tgtdict, not both"
+    sides = [("srcdict", given.source_lang)]
+    sides += [] if given.only_source else [("tgtdict", given.target_lang)]
+    for name, language in sides:
+        path = getattr(given, name)
+        if path and not os.path.exists(path):
+            return f"{flag(name)} names {path}, which does not exist"
+        path = os.path.join(given.destdir, f"dict.{language}.txt" if language else "dict.txt")
+        if not getattr(given, name) and os.path.exists(path):
+            return f"{path} is there already: give {flag(name)} {path}, or another --destdir"
+    one = given.joined_dictionary and (given.srcdict or given.tgtdict)
+    lacking = [name for name, _ in sides if not getattr(given, name) and not one]
+    if lacking and not given.trainpref:
+        return f"--trainpref or {flag(lacking[0])} is required: what to take the dictionary from"
+    if given.alignfile and not given.trainpref:
+        return f"--alignfile {given.alignfile} needs --trainpref"
+    return None
+
+
+def _texts(given: Settings) -> list[tuple[str, str]]:
+    """The texts that are read, with the flags that name them."""
+    languages = [given.source_lang] if given.only_source else [given.source_lang, given.target_lang]
+    found = []
+    for name in ("trainpref", "validpref", "testpref"):
+        value = getattr(given, name)
+        if value and not (given.dict_only and name != "trainpref"):
+            prefixes = [value] if name == "trainpref" else value.split(",")
+            found += [
+                (flag(name), f"{prefix}.{language}" if language else prefix)
+                for prefix in prefixes
+                for language in languages
+            ]
     return found
 
 
-def _source_of_each_token(alignment: Any) -> dict[int, int]:
-    """Return the place of the source word that each token of a hypothesis looks at most."""
-    if not isinstance(alignment, list):
-        return {}
-    if alignment and isinstance(alignment[0], tuple):  # hard: (source, target)
-        return {target: source for source, target in alignment}
-    # Soft: the weights of all source tokens, the last of which is the end.
-    return {
-        target: max(range(len(weights) - 1), key=lambda place: float(weights[place]))
-        for target, weights in enumerate(alignment)
-        if len(weights) > 1
-    }
+def check_text(flag: str, path: str) -> None:
+    """Look through a text before fairseq-preprocess reads it, which names no file and no line.
+
+    Args:
+        flag: that names the file.
+        path: of the file.
+
+    Raises:
+        UserError: it is not there, cannot be read, or is not UTF-8.
+    """
+    require_regular(path)
+    number = 0
+    try:
+        with open(path, "rb") as stream:
+            for line in stream:
+                number += 1
+                line.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{flag}: {path} is not UTF-8 in line {number} ({error.reason}): convert it, with "
+            "iconv say"
+        ) from error
+    except OSError as error:
+        raise UserError(f"{flag}: {path} cannot be read: {error.strerror}") from error

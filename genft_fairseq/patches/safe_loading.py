@@ -1,19 +1,12 @@
-"""Patches of fairseq's checkpoint files: loaded without running their code.
-
-Checkpoints that are read without running their code, and written whole or not at all.
+"""Changes to what may be loaded: no file runs code.
 
 A checkpoint is a pickle, and unpickling can call anything.  fairseq's checkpoints need little:
 tensors, plain containers, ``argparse.Namespace``, omegaconf's containers and a few numpy scalars.
-Only these are let through (``torch.load(weights_only=True)`` with an allow-list).  The second way
-in is the configuration that a checkpoint carries: fairseq passes many of its strings to ``eval``
-(``encoder_layers`` of a convolutional model, say), so ``eval`` is replaced by a reader of
-literals.
-
-The numpy scalars and arrays of a checkpoint, rebuilt from numbers only.
+Only these are let through (``torch.load(weights_only=True)`` with an allow-list).
 
 numpy's own rebuilding functions trust the pickle: an array of objects takes its bytes for
-addresses, and a dtype's state can claim that numbers are objects.  These stand-ins are called in
-their place (``safe_loading`` maps the names) and accept plain numbers.
+addresses, and a dtype's state can claim that numbers are objects.  The stand-ins at the end are
+called in their place and accept plain numbers.
 """
 
 import argparse
@@ -23,41 +16,22 @@ import contextlib
 import os
 import pickle
 import re
-import shutil
 import sys
-import traceback
 import typing
 from collections.abc import Iterator
-from functools import wraps
 from typing import Any
 
 import numpy as np
 import omegaconf
 import torch
-from fairseq import checkpoint_utils
 from fairseq.distributed import utils as distributed_utils
 
 from genft_fairseq.errors import UserError, require_regular
-from genft_fairseq.patches.compatibility import ModuleView
+from genft_fairseq.patches.registry import replaces
 
 TRUST_VARIABLE = "GENFT_TRUST_CHECKPOINT"
 
 _LONGEST = 500  # letters of a complaint
-
-
-def apply() -> None:
-    """Apply all remedies to fairseq; a second call changes nothing."""
-    if isinstance(checkpoint_utils.torch, ModuleView):
-        return
-    view = ModuleView(torch, load=load, save=save)
-    checkpoint_utils.torch = distributed_utils.torch = view
-    _name_what_is_no_checkpoint()
-    _leave_nothing_of_a_failed_save()
-    _copy_checkpoints_atomically()
-    for name, module in list(sys.modules.items()):
-        if name == "fairseq" or name.startswith(("fairseq.", "fairseq_cli.")):
-            # A name in a module's own namespace is found before the builtin.
-            module.eval = evaluate_literal  # type: ignore[attr-defined]
 
 
 def allowed_globals() -> list[Any]:
@@ -163,81 +137,19 @@ def _refusal(path: str, error: Exception) -> str:
     )
 
 
-def _name_what_is_no_checkpoint() -> None:
-    """What fairseq raises of a checkpoint without its parts depends on which is not there."""
-    load_without_check = checkpoint_utils.load_checkpoint_to_cpu
-
-    @wraps(load_without_check)
-    def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> Any:
-        require_regular(path)
-        try:
-            state = load_without_check(path, *args, **kwargs)
-            if not isinstance(state.get("model"), dict):
-                raise TypeError("it holds no model")
-            return state
-        except (UserError, OSError):
-            raise
-        except Exception as error:
-            raise UserError(f"{path} is no checkpoint of fairseq-train ({error!r:.200})") from error
-
-    checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
+def _modules_of_fairseq() -> tuple[Any, ...]:
+    names = [name for name in sys.modules if name.startswith(("fairseq.", "fairseq_cli."))]
+    return tuple({sys.modules[name] for name in ("fairseq", *names)})  # some have two names
 
 
-def _leave_nothing_of_a_failed_save() -> None:
-    """On a full disk fairseq leaves the half of a checkpoint, and says so in tracebacks."""
-    save_without_check = checkpoint_utils.torch_persistent_save
-
-    @wraps(save_without_check)
-    def torch_persistent_save(state: Any, path: str, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return save_without_check(state, path, *args, **kwargs)
-        except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
-            _remove(f"{path}.tmp")
-            raise UserError(
-                f"{path} cannot be written ({_reason(error)}); the checkpoints before it are whole"
-            ) from error
-
-    checkpoint_utils.torch_persistent_save = torch_persistent_save
-    checkpoint_utils.traceback = ModuleView(
-        traceback, format_exc=lambda *_: f"a checkpoint was not written: {sys.exc_info()[1]}"
-    )
-
-
-def _reason(error: BaseException) -> str:
-    """The operating system's reason, where torch's writer has hidden it behind one of its own."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, OSError):
-            return found.strerror or str(found)
-        found = found.__cause__ or found.__context__
-    return str(error).partition("\n")[0]
-
-
-def _remove(path: str) -> None:
-    with contextlib.suppress(OSError):
-        os.remove(path)
-
-
-def _copy_checkpoints_atomically() -> None:
-    """A kill during the copy to ``checkpoint_last.pt`` must leave the old file or the new one."""
-    path_manager = checkpoint_utils.PathManager
-
-    def copy(src_path: str, dst_path: str, overwrite: bool = False) -> Any:
-        if not path_manager.supports_rename(dst_path):
-            return plain_copy(src_path, dst_path, overwrite=overwrite)
-        partial = f"{dst_path}.tmp"
-        try:
-            shutil.copyfile(src_path, partial)
-            os.replace(partial, dst_path)
-        except OSError:
-            _remove(partial)
-            raise
-        return dst_path
-
-    plain_copy = path_manager.copy
-    path_manager.copy = staticmethod(copy)
-
-
+# A name in a module's own namespace is found before the builtin.
+@replaces(
+    _modules_of_fairseq,
+    "eval",
+    why="fairseq passes many strings of a checkpoint's configuration to ``eval``, as "
+    "``encoder_layers`` of a convolutional model, and lines of files.",
+    issue=4869,
+)
 def evaluate_literal(text: str, *_: Any) -> Any:
     """Evaluate a Python literal, with ``+`` and ``*`` between literals, and nothing else.
 

@@ -9,10 +9,7 @@ from fairseq import utils
 from fairseq.dataclass.configs import GenerationConfig
 from fairseq.models.transformer import base_architecture
 from fairseq.models.transformer_align import TransformerAlignModel
-from fairseq.sequence_generator import SequenceGeneratorWithAlignment
 from refusals import refuses
-
-from genft_fairseq.patches import preprocessing
 
 UNK = 3
 
@@ -140,9 +137,3 @@ def test_the_dictionary_of_replacements(tmp_path):
     path.write_text("Köln Cologne\nUhr\n", encoding="utf-8")
     with refuses("--replace-unk", path, " 2 "):
         utils.load_align_dict(str(path))
-
-
-def test_applying_again_changes_nothing():
-    before = SequenceGeneratorWithAlignment.generate, utils.post_process_prediction
-    preprocessing.apply_fairseq_alignments()
-    assert before == (SequenceGeneratorWithAlignment.generate, utils.post_process_prediction)

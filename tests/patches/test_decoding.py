@@ -13,7 +13,6 @@ from fairseq.token_generation_constraints import pack_constraints
 from refusals import refuses
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.patches import decoding
 
 V = 15
 UNK = 3
@@ -374,9 +373,3 @@ def test_repeated_ngrams_are_forbidden_behind_which_there_is_padding():
     lprobs[0, 6] = -3.0
     NGramRepeatBlock(2)(tokens[:1], lprobs, bsz=1, beam_size=1, step=3)
     assert lprobs[0, 6] == -3.0
-
-
-def test_applying_again_changes_nothing():
-    before = SequenceGenerator._generate, NGramRepeatBlock.forward
-    decoding.apply()
-    assert before == (SequenceGenerator._generate, NGramRepeatBlock.forward)

@@ -1,22 +1,18 @@
 """The flags of half precision: what they imply, which exclude each other, how they fail."""
 
-import sys
 import types
 from argparse import Namespace
 
 import pytest
 import torch
-from fairseq import options, trainer, utils
+from fairseq import options, utils
 from fairseq.dataclass import initialize
 from fairseq.dataclass.configs import FairseqConfig
-from fairseq.optim import AMPOptimizer
-from fairseq.optim.fp16_optimizer import _FP16OptimizerMixin
-from fairseq.tasks import FairseqTask
 from omegaconf import OmegaConf
 from refusals import refuses
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.patches import precision
+from genft_fairseq.patches import precision, trainer
 
 WORDS = ["data", "--task", "translation", "--arch", "transformer"]
 
@@ -123,62 +119,38 @@ def test_hydra_on_a_gpu_and_on_a_tpu(monkeypatch):
     assert hydra(monkeypatch, gpu=True, memory_efficient_fp16=True) == both
 
 
-def test_training_that_was_imported_before_is_checked_as_well(monkeypatch):
-    """``fairseq_cli.train`` then has a name of its own for what completes the configuration."""
-    calls = []
-    train = types.SimpleNamespace(add_defaults=calls.append)
-    monkeypatch.setitem(sys.modules, "fairseq_cli.train", train)
-    monkeypatch.setattr(initialize, "add_defaults", calls.append)
-    precision._check_hydra()
-    with pytest.raises(UserError):
-        train.add_defaults(config(fp16=True, bf16=True))
-    assert len(calls) == 1
+def failed(error, samples):
+    """What a trainer whose update fails ends with."""
 
+    def update(trainer, samples):
+        try:
+            raise error
+        except FloatingPointError:
+            next(iter(samples))  # the search for the cause, which itself may fail
+            raise
 
-def failing(error):
-    """A trainer whose update fails, and what the remedy makes of it."""
-
-    class Trainer:
-        cfg = Namespace(common=Namespace(min_loss_scale=0.5))
-
-        def train_step(self, samples):
-            try:
-                raise error
-            except FloatingPointError:
-                next(iter(samples))  # the search for the cause, which itself may fail
-                raise
-
-    return Trainer
+    settings = Namespace(common=Namespace(min_loss_scale=0.5), optimization=Namespace(lr=[0.25]))
+    training = Namespace(cfg=settings, get_num_updates=lambda: 6)
+    trainer.train_step(update, training, samples)
 
 
 @pytest.mark.parametrize("samples", [[], ["found"]], ids=["search fails", "search ends"])
 @pytest.mark.parametrize("source", ["Minimum loss scale reached", "AMP: Minimum loss scale"])
-def test_the_least_loss_scale_is_one_line(samples, source, monkeypatch):
-    monkeypatch.setattr(trainer, "Trainer", failing(FloatingPointError(source)))
-    precision._explain_least_loss_scale()
+def test_the_least_loss_scale_is_one_line(samples, source):
     with refuses("--min-loss-scale", "0.5"):
-        trainer.Trainer().train_step(samples)
+        failed(FloatingPointError(source), samples)
+
+
+def test_gradients_that_are_not_finite_are_one_line():
+    with refuses("--lr", "0.25", "7"):
+        failed(FloatingPointError("gradients are Nan/Inf"), ["found"])
 
 
 @pytest.mark.parametrize(
-    "error", [FloatingPointError("gradients are Nan/Inf"), RuntimeError("Minimum loss scale")]
+    "error",
+    [FloatingPointError("gradients are inconsistent"), RuntimeError("Minimum loss scale")],
 )
-def test_other_errors_stay_what_they_are(error, monkeypatch):
-    monkeypatch.setattr(trainer, "Trainer", failing(error))
-    precision._explain_least_loss_scale()
+def test_other_errors_stay_what_they_are(error):
     with pytest.raises(type(error)) as raised:
-        trainer.Trainer().train_step(["found"])
+        failed(error, ["found"])
     assert raised.value is error
-
-
-PATCHED = [
-    *((options, "parse_args_and_arch"), (initialize, "add_defaults"), (trainer, "torch")),
-    *((AMPOptimizer, "__init__"), (AMPOptimizer, "step"), (FairseqTask, "train_step")),
-    *((_FP16OptimizerMixin, "build_fp32_params"), (trainer.Trainer, "train_step")),
-]
-
-
-def test_applying_again_changes_nothing():
-    before = [vars(owner)[name] for owner, name in PATCHED]
-    precision.apply()
-    assert all(vars(owner)[name] is old for (owner, name), old in zip(PATCHED, before, strict=True))

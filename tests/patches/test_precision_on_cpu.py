@@ -5,7 +5,6 @@ import torch
 from fairseq import trainer
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.optim import AMPOptimizer, FP16Optimizer, MemoryEfficientFP16Optimizer
-from fairseq.optim.fp16_optimizer import _FP16OptimizerMixin
 from fairseq.tasks import FairseqTask
 from omegaconf import OmegaConf
 from refusals import refuses
@@ -139,33 +138,23 @@ def test_the_trainers_zero_stays_where_it_can(monkeypatch):
     assert type(trainer.torch.tensor(0.0)) is torch.Tensor
 
 
-@pytest.fixture
-def recorded(monkeypatch):
-    """Recorders in place of what fairseq does on a GPU, and the remedies around them."""
+def test_parameters_elsewhere_are_fairseqs_own_business(monkeypatch):
     calls = []
 
-    def recorder(name):
-        return lambda *args, **kwargs: calls.append((name, args, kwargs))
+    def original(*args, **kwargs):
+        calls.append((args, kwargs))
 
-    monkeypatch.setattr(
-        _FP16OptimizerMixin, "build_fp32_params", classmethod(recorder("build_fp32_params"))
-    )
-    monkeypatch.setattr(AMPOptimizer, "__init__", recorder("__init__"))
-    monkeypatch.setattr(FairseqTask, "train_step", recorder("train_step"))
-    precision._flatten_on_cpu()
-    precision._autocast_on_cpu()
-    return calls
-
-
-def test_parameters_elsewhere_are_fairseqs_own_business(recorded, monkeypatch):
     parameter = torch.nn.Parameter(torch.zeros(2, device=OTHER))
-    FP16Optimizer.build_fp32_params("args", [parameter])
-    optimizer = AMPOptimizer("cfg", [parameter], "fp32_optimizer")
-    monkeypatch.setattr(AMPOptimizer, "params", [parameter])
-    FairseqTask(None).train_step("sample", "model", len, optimizer, update_num=1)
-    assert [name for name, _, _ in recorded] == [*("build_fp32_params", "__init__", "train_step")]
-    assert recorded[0][1:] == ((FP16Optimizer, "args", [parameter]), {"flatten": True})
-    assert recorded[1][1][1:] == ("cfg", [parameter], "fp32_optimizer")
+    precision.build_fp32_params(original, FP16Optimizer, "args", [parameter])
+    optimizer = AMPOptimizer.__new__(AMPOptimizer)
+    precision.init_with_scaler(original, optimizer, "cfg", [parameter], "fp32_optimizer")
     assert not hasattr(optimizer, "_grad_scaler")
-    _, args, keywords = recorded[-1]
-    assert args[1:] == ("sample", "model", len, optimizer) and keywords == {"update_num": 1}
+    monkeypatch.setattr(AMPOptimizer, "params", [parameter])
+    precision.train_step_with_autocast(
+        original, "task", "sample", "model", len, optimizer, update_num=1
+    )
+    assert calls == [
+        ((FP16Optimizer, "args", [parameter]), {"flatten": True}),
+        ((optimizer, "cfg", [parameter], "fp32_optimizer"), {}),
+        (("task", "sample", "model", len, optimizer), {"update_num": 1}),
+    ]

@@ -1,207 +1,61 @@
-"""Each remedy for fairseq on today's Python, torch and numpy, on its own."""
+"""Several processes on a CPU: how they are started, and what they cannot do."""
 
-import importlib
-import math
-import sys
-import types
-from argparse import Namespace
-
-import numpy as np
 import pytest
 import torch
-from fairseq.data import (
-    bucket_pad_length_dataset,
-    data_utils,
-    language_pair_dataset,
-    token_block_dataset,
-)
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.distributed import utils as distributed_utils
-from fairseq.models import distributed_fairseq_model
 from omegaconf import OmegaConf
 from refusals import refuses
 
-import genft_fairseq
-from genft_fairseq.patches import compatibility
-from genft_fairseq.patches.compatibility import ModuleView
+from genft_fairseq.patches import distributed
 
 
-def test_a_module_view_replaces_some_names():
-    view = ModuleView(math, pi=3)
-    assert view.pi == 3
-    assert view.sqrt is math.sqrt
-    assert view.__name__ == "math"
-    assert isinstance(view, types.ModuleType)
-    assert math.pi > 3.1  # the module itself is as it was
-    view.tau = 6
-    assert math.tau > 6.2
-    with refuses("sine", error=AttributeError):
-        view.sine  # noqa: B018
-
-
-def test_a_module_view_sees_what_its_module_becomes():
-    base = types.ModuleType("base")
-    view = ModuleView(base, replaced=1)
-    base.later = 2
-    base.replaced = 3
-    assert (view.later, view.replaced) == (2, 1)
-
-
-@pytest.mark.parametrize("module", [token_block_dataset, language_pair_dataset])
-def test_numpy_compat_is_back_in_two_modules(module):
-    assert module.np.compat.long(7) == 7
-    assert module.np.compat.long is np.int64
-    assert module.np.array is np.array
-
-
-def test_numpy_itself_is_untouched():
-    assert np is sys.modules["numpy"]
-    assert not isinstance(np, ModuleView)
-    assert not hasattr(np, "compat")
-    assert data_utils.np is np
-
-
-def test_buckets_worked_by_hand():
-    # Ten sizes, four buckets: percentiles 25, 50, 75, 100 of nine gaps, rounded down to an element:
-    # places 2.25, 4.5, 6.75 and 9 -> the elements at 2, 4, 6 and 9.
-    sizes = np.array([30, 1, 9, 2, 8, 3, 7, 4, 6, 5])  # sorted: 1 .. 9, 30
-    assert data_utils.get_buckets(sizes, 4).tolist() == [3, 5, 7, 30]
-    # Buckets that coincide are one.
-    assert data_utils.get_buckets(np.array([4, 4, 4, 9]), 3).tolist() == [4, 9]
-    assert bucket_pad_length_dataset.get_buckets is data_utils.get_buckets
-
-
-SIZES = np.array([3, 5, 7, 9, 9, 9, 2, 3, 4, 5, 6])
-
-
-def batches(indices, **settings):
-    settings = {"max_sentences": 8, "required_batch_size_multiple": 8, **settings}
-    found = data_utils.batch_by_size(indices, num_tokens_fn=lambda i: int(SIZES[i]), **settings)
-    return [[int(i) for i in batch] for batch in found]
-
-
-AS_GIVEN = [np.arange(11), list(range(11)), range(11)]
-
-
-@pytest.mark.parametrize("indices", AS_GIVEN, ids=["array", "list", "range"])
-@pytest.mark.parametrize("vector", [None, SIZES], ids=["function", "vector"])
-def test_the_last_batch_is_kept(indices, vector):
-    """11 sentences in batches of 8: the last 3 count too, in their order."""
-    want = [[*range(8)], [8, 9, 10]]
-    assert batches(indices, num_tokens_vec=vector) == want
-
-
-def test_the_last_batch_of_a_generator_is_kept():
-    assert batches(i for i in range(11)) == [[*range(8)], [8, 9, 10]]
-
-
-def test_the_order_of_indices_is_kept():
-    order = np.argsort(SIZES, kind="stable")
-    found = batches(order, max_tokens=40, max_sentences=None)
-    assert [i for batch in found for i in batch] == order.tolist()
-    assert len(found) > 1
-
-
-def test_nothing_is_kept_twice():
-    assert batches(range(8)) == [[*range(8)]]
-    assert batches(range(11), required_batch_size_multiple=1, max_sentences=4) == [
-        *([0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10])
-    ]
-    # Fewer sentences than the multiple: fairseq drops them all.
-    assert batches(range(3)) == [[0, 1, 2]]
-
-
-@pytest.mark.parametrize("nothing", [np.array([], dtype=np.int64), [], iter(())])
-def test_no_indices_give_no_batches(nothing):
-    assert batches(nothing) == []
-
-
-def test_fixed_shapes_are_fairseqs_own():
-    """They fill shapes out of order and drop nothing."""
-    shapes = [(2, 4), (4, 5), (2, 10)]
-    found = batches(np.argsort(SIZES, kind="stable"), fixed_shapes=shapes)
-    assert sorted(i for batch in found for i in batch) == list(range(11))
-    for batch in found:
-        assert any(len(batch) <= rows and max(SIZES[batch]) <= length for rows, length in shapes)
-
-
-PATCHED = [
-    (distributed_utils, "call_main"),
-    (distributed_utils, "all_gather_list"),
-    (distributed_fairseq_model, "DistributedDataParallel"),
-    (data_utils, "batch_by_size"),
-    (data_utils, "get_buckets"),
-    (token_block_dataset, "np"),
-    (sys, "excepthook"),
-]
-
-
-def test_applying_and_importing_again_changes_nothing():
-    """What ``--user-dir`` does in every worker; a remedy on top of itself would pile up."""
-    before = [getattr(module, name) for module, name in PATCHED]
-    compatibility.apply()
-    assert importlib.import_module("genft_fairseq") is genft_fairseq
-    importlib.reload(genft_fairseq)
-    after = [getattr(module, name) for module, name in PATCHED]
-    assert all(one is other for one, other in zip(before, after, strict=True))
-    assert genft_fairseq.fairseq_error is None
-
-
-def test_user_dir_imports_the_package_again():
-    """By its path, as the commands do; registering a criterion twice would be an error."""
-    from fairseq.utils import import_user_module
-
-    path = genft_fairseq.__path__[0]
-    before = distributed_utils.call_main
-    import_user_module(Namespace(user_dir=path))
-    import_user_module(Namespace(user_dir=path))
-    assert distributed_utils.call_main is before
-    assert sys.modules["genft_fairseq"] is genft_fairseq
-
-
-def test_ddp_names_no_device_on_the_cpu(monkeypatch):
+def test_ddp_names_no_device_on_the_cpu():
     seen = {}
-    monkeypatch.setattr(
-        distributed_fairseq_model, "DistributedDataParallel", lambda **given: seen.update(given)
-    )
-    compatibility._allow_ddp_on_cpu()
     module = torch.nn.Linear(1, 1)
-    distributed_fairseq_model.DistributedDataParallel(
-        module=module, device_ids=[0], output_device=0, broadcast_buffers=False
+    distributed.ddp_on_any_device(
+        lambda **given: seen.update(given),
+        module=module,
+        device_ids=[0],
+        output_device=0,
+        broadcast_buffers=False,
     )
     assert seen == {
         **{"module": module, "device_ids": None, "output_device": None},
         "broadcast_buffers": False,
     }
     module.to("meta")  # stands for any device that is not the CPU
-    distributed_fairseq_model.DistributedDataParallel(module, device_ids=[0], output_device=0)
+    distributed.ddp_on_any_device(
+        lambda **given: seen.update(given), module, device_ids=[0], output_device=0
+    )
     assert (seen["device_ids"], seen["output_device"]) == ([0], 0)
 
 
 class Launches:
-    """Records how ``call_main`` starts a run, in place of starting one."""
+    """Records how a run is started, in place of starting it."""
 
     def __init__(self, monkeypatch):
         self.calls = []
-        for name in (*compatibility.TORCHRUN_VARIABLES, *SLURM):
+        for name in (*distributed.TORCHRUN_VARIABLES, *SLURM):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         record = self.recorder
-        monkeypatch.setattr(distributed_utils, "call_main", record("original"))
         monkeypatch.setattr(distributed_utils, "distributed_main", record("distributed_main"))
         monkeypatch.setattr(torch.multiprocessing, "spawn", record("spawn"))
-        compatibility._launch_on_cpu()  # around the recorder; undone with it
+
+    def launch(self, cfg):
+        distributed.launch(self.recorder("original"), cfg, main, extra=5)
 
     def recorder(self, name):
         return lambda *args, **kwargs: self.calls.append((name, args, kwargs))
 
     def start(self, *, cpu=True, tpu=False, **settings):
-        """Call ``call_main``; return the configuration and the only call it made."""
+        """Launch a run; return the configuration and the only call it made."""
         cfg = OmegaConf.structured(FairseqConfig)
         cfg.common.cpu, cfg.common.tpu = cpu, tpu
         for name, value in {"distributed_world_size": 1, **settings}.items():
             cfg.distributed_training[name] = value
-        distributed_utils.call_main(cfg, main, extra=5)
+        self.launch(cfg)
         (call,) = self.calls
         return cfg, *call
 
@@ -318,7 +172,7 @@ def test_a_run_inside_a_job_of_slurm_is_its_own(launches, monkeypatch, tmp_path)
 def test_srun_on_gpus_as_the_readme_says(monkeypatch, tmp_path):
     """fairseq's own reading of the same variables, one task for each of three GPUs of a node."""
     as_srun(monkeypatch, tmp_path)
-    for name in compatibility.TORCHRUN_VARIABLES:
+    for name in distributed.TORCHRUN_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
@@ -347,7 +201,7 @@ def test_checkpoints_that_nothing_could_resume_from(launches):
     cfg = OmegaConf.structured(FairseqConfig)
     cfg.checkpoint.write_checkpoints_asynchronously = True
     with refuses("--write-checkpoints-asynchronously"):
-        distributed_utils.call_main(cfg, main)
+        launches.launch(cfg)
 
 
 def test_a_launch_by_hand_keeps_its_rank(launches, monkeypatch):
