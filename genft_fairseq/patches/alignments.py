@@ -23,7 +23,7 @@ _NO_ATTENTION = (
 def generate(
     original: Any, self: Any, models: Any, sample: Any, **rest: Any
 ) -> list[list[dict[str, Any]]]:
-    """``--print-alignment`` expected a full beam of hypotheses: the filling is taken out again."""
+    """The copies that fill the beam are removed again."""
     return [
         [hypothesis for hypothesis in row if not hypothesis.pop("filler", False)]
         for row in original(self, models, sample, **rest)
@@ -32,7 +32,10 @@ def generate(
 
 @extends(SequenceGeneratorWithAlignment, "_prepare_batch_for_alignment")
 def fill_beam(original: Any, self: Any, sample: Any, hypothesis: list[list[dict[str, Any]]]) -> Any:
-    """``--print-alignment`` expected a full beam of hypotheses, and an attention."""
+    """``--print-alignment`` failed where a sentence has fewer hypotheses than the beam.
+
+    The beam is filled with copies.  A model that returns no attention is refused.
+    """
     for row in hypothesis:
         if row[0]["attention"].numel() == 0:
             raise UserError(_NO_ATTENTION)
@@ -74,7 +77,7 @@ def build_generator(
     *rest: Any,
     **kw: Any,
 ) -> Any:
-    """``--replace-unk`` alone found no alignment."""
+    """``--replace-unk`` without ``--print-alignment`` had no alignment."""
     replacing = getattr(args, "replace_unk", None) is not None
     if replacing and seq_gen_cls is None and not getattr(args, "print_alignment", None):
         seq_gen_cls = SequenceGeneratorWithAlignment
@@ -92,7 +95,7 @@ def post_process_prediction(
     remove_bpe: str | None = None,
     extra_symbols_to_ignore: Any = None,
 ) -> tuple[Tensor, str, Any]:
-    """``--replace-unk`` took an alignment for a list of places, which it is not."""
+    """``--replace-unk`` took pairs of places, or weights, for places of source words."""
     if align_dict is None:
         rest = (tgt_dict, remove_bpe, extra_symbols_to_ignore)
         return original(hypo_tokens, src_str, alignment, align_dict, *rest)

@@ -28,13 +28,16 @@ replaces(
     (checkpoint_utils, distributed_utils),
     "torch",
     why="A checkpoint is a pickle, and unpickling can call anything: only what fairseq needs is "
-    "loaded.  Where writing failed, fairseq tries again behind what the first attempt has left.",
+    "loaded.  Where writing has failed, it starts again at the beginning of the file.",
 )(ModuleView(torch, load=load, save=save))
 
 
 @extends(checkpoint_utils, "load_checkpoint_to_cpu")
 def load_checkpoint_to_cpu(original: Any, path: str, *args: Any, **kwargs: Any) -> Any:
-    """What fairseq raises of a checkpoint without its parts depends on which is not there."""
+    """A file that is not a checkpoint is refused in one line.
+
+    What fairseq raises depends on which part is missing.
+    """
     require_regular(path)
     try:
         state = original(path, *args, **kwargs)
@@ -49,7 +52,7 @@ def load_checkpoint_to_cpu(original: Any, path: str, *args: Any, **kwargs: Any) 
 
 @extends(checkpoint_utils, "torch_persistent_save")
 def torch_persistent_save(original: Any, state: Any, path: str, *args: Any, **kwargs: Any) -> Any:
-    """On a full disk fairseq leaves the half of a checkpoint."""
+    """On a full disk fairseq leaves half a checkpoint behind."""
     try:
         return original(state, path, *args, **kwargs)
     except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
@@ -83,7 +86,7 @@ def _remove(path: str) -> None:
 
 @extends(PathManager, "copy")
 def copy(original: Any, src_path: str, dst_path: str, overwrite: bool = False) -> Any:
-    """A kill during the copy to ``checkpoint_last.pt`` must leave the old file or the new one."""
+    """A kill during the copy to ``checkpoint_last.pt`` leaves the old file or the new one."""
     if not PathManager.supports_rename(dst_path):
         return original(src_path, dst_path, overwrite=overwrite)
     partial = f"{dst_path}.tmp"
@@ -98,9 +101,9 @@ def copy(original: Any, src_path: str, dst_path: str, overwrite: bool = False) -
 
 @extends(checkpoint_utils, "load_checkpoint")
 def load_checkpoint(original: Any, cfg: Any, trainer: Any, **kwargs: Any) -> Any:
-    """A resumed run forgot what ``--patience`` had counted.
+    """A resumed run goes on counting for ``--patience``.
 
-    The learning rate forgot the validation at the end of the epoch, where the run stopped there.
+    Where the run stopped after an epoch, the learning-rate schedule sees its validation loss.
     """
     # Of an earlier run in this process.
     vars(training.should_stop_early).clear()
@@ -138,7 +141,10 @@ def load_plateau_state_dict(original: Any, self: Any, state: dict[str, Any]) -> 
 
 @extends(models, "build_model")
 def build_model(original: Any, cfg: Any, task: Any, from_checkpoint: bool = False) -> Any:
-    """fairseq begins from random parameters where ``--load-pretrained-*-from`` names no file."""
+    """A ``--load-pretrained-encoder-from`` or ``-decoder-from`` that does not exist is refused.
+
+    fairseq begins from random parameters instead.
+    """
     for name in ("load_pretrained_encoder_from", "load_pretrained_decoder_from"):
         path = getattr(cfg, name, None)
         if path and not from_checkpoint:  # then its parameters come from there

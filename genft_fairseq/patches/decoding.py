@@ -159,9 +159,10 @@ def generate(
     *rest: Any,
     **kw: Any,
 ) -> list[list[dict[str, Tensor]]]:
-    """The longest source and prefix of a batch set the limits of all its sentences.
+    """Each sentence has limits of its own.
 
-    And one hypothesis that may not be continued ended the command.
+    fairseq takes the longest source and the longest prefix of the batch for all of them, and one
+    hypothesis that may not be continued ends the command.
     """
     limits = _limits(self, sample["net_input"])
     if prefix_tokens is not None:
@@ -185,7 +186,7 @@ def generate(
 
 @extends(SequenceGenerator, "is_finished")
 def is_finished(original: Any, self: Any, step: int, row: int, max_len: int, *rest: Any) -> bool:
-    """A sentence has ended at its own maximum length, not at that of the batch."""
+    """A sentence ends at its own maximum length, not at that of the batch."""
     if isinstance(self.search, SentenceSearch) and step >= self.search.limits[row]:
         max_len = step
     return original(self, step, row, max_len, *rest)
@@ -281,7 +282,7 @@ def init_constraints(
 
 @extends(token_generation_constraints, "unpack_constraints")
 def unpack_constraints(original: Any, constraint_tensor: Tensor) -> list[Tensor]:
-    """An empty constraint is none."""
+    """Empty constraints are ignored."""
     return [tokens for tokens in original(constraint_tensor) if len(tokens)]
 
 

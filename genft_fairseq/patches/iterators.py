@@ -17,7 +17,7 @@ from genft_fairseq.patches.registry import ModuleView, extends, replaces
 _BOTH = (EpochBatchIterator, GroupedEpochBatchIterator)
 
 _data: Any = ModuleView(torch.utils.data)
-replaces(iterators, "torch", why="The loader of an epoch seeds the random numbers of each batch.")(
+replaces(iterators, "torch", why="The data loader seeds the random number generators for each batch.")(
     ModuleView(torch, utils=ModuleView(torch.utils, data=_data))
 )
 
@@ -28,12 +28,12 @@ def iterator_for_epoch(
 ) -> Any:
     """Random numbers of a data set depend on the seed, the epoch and the batch, and nothing else.
 
-    Noise and masks are drawn from the global generators of torch and numpy: of a worker, which has
-    begun where the process did; or, without workers, of the training itself, while a thread fills
-    fairseq's buffer, so that not even two runs of one command are the same.  And a worker that
-    lives longer than an epoch never hears of the next.
+    fairseq draws noise and masks from the global generators of torch and numpy.  In a worker these
+    start where the process did, and a worker that outlives an epoch is not told of the next.
+    Without workers they are those of the training itself, while a thread fills fairseq's buffer, so
+    that two runs of one command differ.
 
-    After ``--curriculum``, the order of the batches was that of the first epoch of a process.
+    After ``--curriculum``, fairseq keeps the order of the first epoch of the process.
     """
     sampler = getattr(self, "epoch_batch_sampler", None)
     if sampler is not None:
@@ -49,7 +49,7 @@ def iterator_for_epoch(
 
 @extends(_BOTH, "first_batch")
 def first_batch(original: Any, self: Any) -> Any:
-    """The first batch is read by itself, too early, and its random numbers shifted all others."""
+    """fairseq reads the first batch by itself; this must not change other random numbers."""
     with _draws(self.seed, self.epoch):
         return original(self)
 
@@ -62,7 +62,7 @@ def next_epoch_itr(
     fix_batches_to_gpus: bool = False,
     set_dataset_epoch: bool = True,
 ) -> Any:
-    """A validation draws the same random numbers after every epoch."""
+    """Every validation draws the same random numbers."""
     if not set_dataset_epoch:
         vars(self).setdefault("_genft_epoch", self.epoch)
     return original(self, shuffle, fix_batches_to_gpus, set_dataset_epoch)

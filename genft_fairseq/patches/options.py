@@ -69,11 +69,11 @@ class Settings:
 def parse_args_and_arch(
     original: Any, parser: Any, input_args: Any = None, *rest: Any, **kwargs: Any
 ) -> Any:
-    """What is used while the command line is read is checked there.
+    """Values that are used while the command line is read are checked there.
 
-    ``--bf16`` implies ``--tpu`` in fairseq: without a TPU it ends in a traceback.
-    ``fairseq-validate`` has no default task, and takes it from the checkpoint, but for its flags.
+    ``--bf16`` implies ``--tpu`` in fairseq, and ends in a traceback without a TPU.
     ``--tokenizer moses`` needs the languages before the task finds them in the data folder.
+    ``fairseq-validate`` takes the task from the checkpoint, but has no default for its flags.
     """
     if parser.get_default("task") is None:
         parser.set_defaults(task="translation")
@@ -96,9 +96,10 @@ def parse_args_and_arch(
 
 @extends((initialize, train), "add_defaults")
 def add_defaults(original: Any, cfg: Any) -> None:
-    """Hydra's configuration passes here before anything is written, and is checked like flags.
+    """The settings of ``fairseq-hydra-train`` are checked before anything is written.
 
-    The ``memory_efficient_*`` settings imply the plain ones, as on the command line.
+    A ``memory_efficient_*`` setting implies the plain one, as on the command line; fairseq ignores
+    it alone.
     """
     check("train", _flat(cfg))  # hydra has called main before it knew of us
     original(cfg)
@@ -113,7 +114,7 @@ def add_defaults(original: Any, cfg: Any) -> None:
 
 @extends(generate, "main")
 def decode(original: Any, args: Any) -> Any:
-    """``fairseq-generate`` checks few of its settings before it has loaded model and data."""
+    """``fairseq-generate`` checks most settings after it has loaded the model and the data."""
     check("generate", vars(args) if isinstance(args, Namespace) else _flat(args))
     return original(args)
 

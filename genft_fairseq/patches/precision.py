@@ -67,7 +67,7 @@ def build_fp32_params(
 def init_with_scaler(
     original: Any, self: Any, cfg: Any, params: Any, *args: Any, **kwargs: Any
 ) -> None:
-    """``--amp`` is float16 and a gradient scaler, of which torch has one for the CPU, too."""
+    """On a CPU fairseq switches the gradient scaler of ``--amp`` off; torch has one for the CPU."""
     if _on_cpu(params):
         warnings.filterwarnings("ignore", ".*CUDA is not available.*Disabling")
     original(self, cfg, params, *args, **kwargs)
@@ -86,7 +86,7 @@ def train_step_with_autocast(
     *args: Any,
     **kwargs: Any,
 ) -> Any:
-    """``--amp`` casts on a GPU only."""
+    """On a CPU, ``--amp`` did not cast to float16."""
 
     def autocast(*inputs: Any) -> Any:
         with torch.autocast("cpu", dtype=torch.float16):
@@ -99,9 +99,9 @@ def train_step_with_autocast(
 
 @replaces(AMPOptimizer, "step")
 def step(self: Any) -> None:
-    """fairseq unscales one optimizer and steps with its wrapper, which unscales once more.
+    """fairseq unscales one optimizer and steps with its wrapper, which unscales again.
 
-    On a GPU as well: updates are the smaller for it, or with Adam, in the end, nothing.
+    On a GPU as well: updates become too small, and with Adam vanish in the end.
     """
     self.scaler.step(self.optimizer)
     self.scaler.update()

@@ -140,8 +140,8 @@ def _within(name: str, line: int) -> str:
     interactive,
     "buffered_read",
     why="""
-A carriage return within a line is refused; without a locale, other bytes than UTF-8 would be read
-as unknown words.
+A carriage return within a line is refused, and so are bytes that are not UTF-8, which become unknown
+words where no locale is set.
 """,
 )
 def buffered_read(input: str, buffer_size: int) -> Iterator[list[str]]:

@@ -102,7 +102,7 @@ def _require_positions(task: Any, sizes: Any, context: int, positions: Any) -> N
 replaces(
     TranslationFromPretrainedBARTTask,
     "args",
-    why="The task still looks for its settings under the name that its base class has given up.",
+    why="The task looks for its settings as ``args``, which its base class keeps as ``cfg``.",
     issue=4479,
 )(property(lambda task: task.cfg))
 
@@ -124,7 +124,7 @@ replaces(
 
 @extends(SemisupervisedTranslationTask, "__init__")
 def semisupervised(original: Any, self: Any, args: Any, dicts: Any, training: bool) -> None:
-    """Its training step adds the metrics of an update to a dictionary that has none of them."""
+    """Training is refused: it adds metrics to a dictionary that lacks them (KeyError)."""
     if training:
         raise UserError(
             "--task semisupervised_translation cannot be trained by this version of fairseq "

@@ -39,7 +39,7 @@ _logger = logging.getLogger("genft_fairseq")
 
 @extends(Trainer, "__init__")
 def init(original: Any, self: Trainer, cfg: Any, *args: Any, **kwargs: Any) -> None:
-    """The versions that a run of training used are in its log: nobody remembers them later."""
+    """The log of a run names the versions of Python, torch, fairseq and this package."""
     original(self, cfg, *args, **kwargs)
     if distributed.is_master(cfg.distributed_training):
         _logger.info("versions: %s", versions(__version__))
@@ -74,14 +74,13 @@ def get_train_iterator(
     load_dataset: bool = True,
     **settings: Any,
 ) -> Any:
-    """What a process reads must not depend on the epoch in which it began.
+    """What a run reads must not depend on the epoch in which its process began.
 
-    A data set is loaded once, and batches are made once and shuffled anew for each epoch: by the
-    numbers of the first epoch, unless the run resumes.  So a run that resumes does what it did
-    before, as far as that lasts: it loads the set and makes the batches of the first epoch, and
-    then asks for those of its own.
+    fairseq loads a data set once, makes batches once, and shuffles them anew for each epoch: by the
+    number of the first epoch of the process.  So a run that resumes first loads the set and makes
+    the batches of the first epoch, and then asks for those of its own.
 
-    ``--load-alignments`` trained without any where the file was missing.
+    ``--load-alignments`` trained without alignments where their file was missing.
     """
     task, subset = self.task, self.cfg.dataset.train_subset
 
@@ -127,18 +126,17 @@ _not_finite: list[str] = []
 
 @extends(Trainer, "train_step")
 def train_step(original: Any, self: Any, samples: list[Any], *args: Any, **kwargs: Any) -> Any:
-    """Both clocks are read around every update.
+    """The time of training is measured around every update.
 
-    fairseq's own ``train_wall`` starts anew where a run is resumed at the beginning of an epoch,
-    and stands still where it is resumed within one.  And on a machine that others use as well the
-    wall clock counts their turns too: two runs on the CPU can only be compared by what the
-    processor worked for each.
+    fairseq's own ``train_wall`` restarts where a run is resumed at the beginning of an epoch, and
+    stands still where it is resumed within one.  On a shared machine the wall clock also counts the
+    work of others, so that two runs on the CPU can only be compared by processor time.
 
-    With ``--update-freq`` a process may have a batch left, and a dummy in place of the next:
-    fairseq then counts none of its sentences, while their gradient stays.
+    With ``--update-freq`` a process may have a batch left and a dummy in place of the next: fairseq
+    then counts none of its sentences, while their gradient stays.
 
-    A run whose gradients are not finite, or whose loss scale is at its minimum, ends in one line
-    that names the layer where they began, or the setting.
+    A run that ends because its gradients are not finite, or its loss scale is at the minimum, names
+    the first such layer, or the flag.
     """
     real = [sample for sample in samples if sample]
     nested = self.__dict__.get("_genft_counting")  # --amp tries again from within
@@ -204,7 +202,7 @@ def add_hooks(self: Any, module: Any) -> None:
 
 @extends(NanDetector, "_detect")
 def detect(original: Any, self: Any, tensor: Any, name: str, backward: bool) -> str | None:
-    """What the detector logs is kept for the error that ends the run."""
+    """The first layers whose output or gradient is not finite are kept for the error message."""
     line: str | None = original(self, tensor, name, backward)
     if line is not None:
         kind = line.partition(" ")[0]
@@ -217,7 +215,10 @@ def detect(original: Any, self: Any, tensor: Any, name: str, backward: bool) -> 
 
 @extends(Trainer, "state_dict")
 def state_dict(original: Any, self: Trainer) -> Any:
-    """``--patience`` counts in attributes of a function; the time of training was not kept."""
+    """The count of ``--patience`` and the time of training are saved.
+
+    fairseq keeps the count in attributes of a function.
+    """
     state = original(self)
     state["extra_state"][EARLY_STOPPING] = dict(vars(training.should_stop_early))
     state["extra_state"][KEY] = dict(_seconds(self))
@@ -234,10 +235,10 @@ def load_checkpoint(
     optimizer_overrides: Any = None,
     reset_meters: bool = False,
 ) -> Any:
-    """fairseq begins from random parameters where ``--restore-file`` names no file.
+    """A ``--restore-file`` or ``--continue-once`` that does not exist is refused.
 
-    A model that converts what it loads must not do so in the middle of a run; and the time of
-    training goes on where it was.
+    fairseq begins from random parameters instead.  A model that converts what it loads must not
+    resume with other settings.  The time of training goes on where it was.
     """
     _refuse_another_model(self, filename, reset_optimizer)
     settings = self.cfg.checkpoint
@@ -287,12 +288,13 @@ def _seconds(trainer: Trainer) -> dict[str, float]:
 
 @extends(training, "train")
 def train(original: Any, cfg: Any, trainer: Any, task: Any, epoch_itr: Any) -> Any:
-    """fairseq asks whether to stop after an update only: a restart would make one update more.
+    """A run that has reached ``--max-update`` or ``--patience`` ends at once.
 
-    And it looks ``--best-checkpoint-metric`` up at the end of the first validation, after a whole
-    epoch, and stops with nothing saved where there is none of that name.  Which metrics there are
-    depends on the criterion and the task, so a batch of the validation set is scored before the
-    first update.
+    fairseq asks after an update only, so that each restart makes one update more.
+
+    ``--best-checkpoint-metric`` is checked before the first update, on a batch of the validation
+    set, since the metrics depend on the criterion and the task.  fairseq looks it up after a whole
+    epoch, and stops with nothing saved where it is not logged.
     """
     updates, most = trainer.get_num_updates(), cfg.optimization.max_update
     if most and updates >= most:
@@ -311,7 +313,7 @@ def train(original: Any, cfg: Any, trainer: Any, task: Any, epoch_itr: Any) -> A
 
 @extends(training, "validate")
 def validate(original: Any, cfg: Any, trainer: Any, task: Any, epoch_itr: Any, *rest: Any) -> Any:
-    """A checkpoint is saved before the run ends for want of ``--best-checkpoint-metric``."""
+    """A checkpoint is saved before a missing ``--best-checkpoint-metric`` ends the run."""
     try:
         return original(cfg, trainer, task, epoch_itr, *rest)
     except _MissingMetric:
@@ -323,7 +325,7 @@ def validate(original: Any, cfg: Any, trainer: Any, task: Any, epoch_itr: Any, *
 def get_valid_stats(
     original: Any, cfg: Any, trainer: Any, stats: dict[str, Any], *rest: Any
 ) -> Any:
-    """A ``--best-checkpoint-metric`` that is not logged is named, with those that are."""
+    """A ``--best-checkpoint-metric`` that is not logged is refused."""
     _require_metric(cfg, trainer.task, stats)
     return original(cfg, trainer, stats, *rest)
 
