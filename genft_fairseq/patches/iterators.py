@@ -17,7 +17,7 @@ from genft_fairseq.patches.registry import ModuleView, extends, replaces
 _BOTH = (EpochBatchIterator, GroupedEpochBatchIterator)
 
 _data: Any = ModuleView(torch.utils.data)
-replaces(iterators, "torch", why="The data loader seeds the random number generators for each batch.")(
+replaces(iterators, "torch", why="The data loader seeds the random generators for each batch.")(
     ModuleView(torch, utils=ModuleView(torch.utils, data=_data))
 )
 

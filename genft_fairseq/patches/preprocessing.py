@@ -139,10 +139,8 @@ def _within(name: str, line: int) -> str:
 @replaces(
     interactive,
     "buffered_read",
-    why="""
-A carriage return within a line is refused, and so are bytes that are not UTF-8, which become unknown
-words where no locale is set.
-""",
+    why="A carriage return within a line is refused, and so are bytes that are not UTF-8, which "
+    "become unknown words where no locale is set.",
 )
 def buffered_read(input: str, buffer_size: int) -> Iterator[list[str]]:
     """Read lines for ``fairseq-interactive``, so many at a time, without white space around them.
