@@ -61,7 +61,7 @@ def _hold_standard_streams() -> None:
 
 
 def main() -> None:
-    """Run the command, and end with its status: see ``ending.py``."""
+    """Run the command, and end with its status: see ``exit_status.py``."""
     _hold_standard_streams()
     # fairseq and hydra tell every step of loading a model, and torch what fairseq should change.
     for library in ("fairseq", "hydra"):
