@@ -194,7 +194,7 @@ def test_the_least_loss_scale_ends_the_run_in_one_line(flags, translation_data, 
         *("--min-loss-scale", 2**20, "--max-update", 4, "--save-dir", tmp_path),
         check=False,
     )
-    assert_refused(done, "--min-loss-scale", 2**20)
+    assert_refused(done, "--min-loss-scale", float(2**20))
     assert [path.name for path in tmp_path.iterdir()] == ["crash.pt"]  # fairseq's own
 
 
