@@ -136,6 +136,15 @@ def parse_generated(text: str, name: str) -> Generated:
     return Generated(*([lines[kind].get(number, "") for number in numbers] for kind in "STHD"))
 
 
+def read_translations(path: Path) -> list[str]:
+    """Return the hypotheses of a ``generate-*.txt`` as fairseq-generate detokenised them.
+
+    Raises:
+        UserError: as ``read_generated``.
+    """
+    return read_generated(path).detokenised
+
+
 def read_lines(path: Path) -> list[str]:
     """Return the lines of a text; only a line feed ends one, whatever else Unicode has."""
     with open(path, encoding="utf-8", newline="\n") as stream:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from genft_fairseq.errors import UserError
-from genft_fairseq.evaluation.predictions import read_generated
+from genft_fairseq.evaluation.predictions import read_translations
 from genft_fairseq.experiments.configuration import BASELINE, Comparison, Entry
 from genft_fairseq.experiments.data_folders import text_flags
 from genft_fairseq.experiments.job import Job
@@ -130,7 +130,7 @@ class DecodingRun(Job):
         return self.partial.open("wb")
 
     def finish(self) -> None:
-        found = len(read_generated(self.partial).detokenised)
+        found = len(read_translations(self.partial))
         if found != self.sentences:
             raise UserError(f"{found} translations of {self.sentences} sentences")
         write_atomic(self.record, shlex.join(self.words()) + "\n")
