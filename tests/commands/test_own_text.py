@@ -76,7 +76,7 @@ def test_fine_tuning_from_plain_fairseq(task, criterion, flags, trained, request
 @pytest.mark.parametrize(
     ("task", "criterion", "flags", "named"),
     [
-        ("translation", "generative_rollout", ["--rollout-rate", 2], ["--rollout-rate", 2]),
+        ("translation", "generative_rollout", ["--rollout-rate", 2], ["--rollout-rate", 2.0]),
         ("translation", "generative_rollout", ["--left-pad-target"], ["--left-pad-target"]),
         ("translation", "minimum_risk", ["--risk-candidates", 0], ["--risk-candidates", 0]),
         ("language_model", "minimum_risk", [], ["minimum_risk"]),
