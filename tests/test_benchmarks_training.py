@@ -226,7 +226,7 @@ def test_logging_cost(call: Any, tmp_path: Path) -> None:
         }
         for metrics in setting["criterions"].values():
             assert set(metrics) == {"rounds", "median_s", "min_s", "figures_s", "share"} | RATIOS
-            assert 0 < metrics["figures_s"] < metrics["median_s"]
+            assert metrics["figures_s"] < metrics["median_s"]  # which noise can make negative
     readme.write_text("<!-- logging:begin --><!-- logging:end -->")
     assert call("logging_cost", "--table", path, "--readme", readme).exit_code == 0
     assert readme.read_text().count("| `unlikelihood --loss-chunk-size 512` |") == 2
