@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -100,7 +101,23 @@ class Script:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+        # A Python that was forked for it is killed a moment later, and holds the lock until then.
+        for out in (argument for argument in arguments if isinstance(argument, Path)):
+            _wait_for_lock(Path(f"{out}.partial", "lock"), deadline)
         return process.returncode, complaint
+
+
+def _wait_for_lock(lock: Path, deadline: float) -> None:
+    if not lock.exists():
+        return
+    with lock.open("ab") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
 
 
 @pytest.fixture(scope="session")
