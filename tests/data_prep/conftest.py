@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -14,6 +13,8 @@ from typing import ClassVar
 
 import pytest
 from warm_python import WarmPython
+
+from genft_fairseq.files import is_locked
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA_PREP = REPOSITORY / "data-prep"
@@ -103,21 +104,10 @@ class Script:
                 process.wait()
         # A Python that was forked for it is killed a moment later, and holds the lock until then.
         for out in (argument for argument in arguments if isinstance(argument, Path)):
-            _wait_for_lock(Path(f"{out}.partial", "lock"), deadline)
-        return process.returncode, complaint
-
-
-def _wait_for_lock(lock: Path, deadline: float) -> None:
-    if not lock.exists():
-        return
-    with lock.open("ab") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
+            while is_locked(Path(f"{out}.partial")):
                 assert time.monotonic() < deadline
                 time.sleep(0.005)
+        return process.returncode, complaint
 
 
 @pytest.fixture(scope="session")

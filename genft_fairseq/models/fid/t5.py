@@ -5,7 +5,7 @@ arXiv:2209.14290) keeps the first vectors of each passage; FiDO (de Jong et al.,
 arXiv:2212.08153) has cross-attention in some decoder layers only, and shared key and value heads.
 """
 
-from argparse import SUPPRESS, ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from fairseq.models import register_model, register_model_architecture
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from genft_fairseq.errors import UserError
 from genft_fairseq.models.fid.attention import fitted_heads, pooled_heads
-from genft_fairseq.models.fid.transformer import FID_OPTIONS, check_options
+from genft_fairseq.models.fid.transformer import FID_OPTIONS, add_options, check_options
 from genft_fairseq.models.huggingface.model import HuggingFaceModel, description, hugging_face
 
 
@@ -25,9 +25,7 @@ class FiDT5Model(HuggingFaceModel):
     def add_args(cls, parser: ArgumentParser) -> None:
         """Add the flags of an imported model, and those of Fusion-in-Decoder."""
         super().add_args(parser)
-        for name, (_, text) in FID_OPTIONS.items():
-            flag = "--" + name.replace("_", "-")
-            parser.add_argument(flag, type=int, metavar="N", default=SUPPRESS, help=text)
+        add_options(parser)
 
     @classmethod
     def build_model(cls, args: Any, task: Any) -> "FiDT5Model":

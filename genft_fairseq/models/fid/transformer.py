@@ -31,6 +31,13 @@ FID_OPTIONS: dict[str, tuple[Any, str]] = {
 }
 
 
+def add_options(parser: ArgumentParser) -> None:
+    """Add the flags of Fusion-in-Decoder, ``FID_OPTIONS``."""
+    for name, (_, text) in FID_OPTIONS.items():
+        flag = "--" + name.replace("_", "-")
+        parser.add_argument(flag, type=int, metavar="N", default=SUPPRESS, help=text)
+
+
 @register_model("fid_transformer")
 class FiDTransformerModel(TransformerModel):
     """A Transformer that encodes passages one by one and decodes from all of them."""
@@ -44,9 +51,7 @@ class FiDTransformerModel(TransformerModel):
     def add_args(cls, parser: ArgumentParser) -> None:
         """Add the Transformer's flags, and those of Fusion-in-Decoder."""
         super().add_args(parser)
-        for name, (_, text) in FID_OPTIONS.items():
-            flag = "--" + name.replace("_", "-")
-            parser.add_argument(flag, type=int, metavar="N", default=SUPPRESS, help=text)
+        add_options(parser)
 
     @classmethod
     def build_model(cls, args: Any, task: Any) -> "FiDTransformerModel":
